@@ -1,2 +1,2 @@
-//! The operator.
+//! The operator: arguments, wiring, shutdown.
 fn main() {}

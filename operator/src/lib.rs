@@ -1,0 +1,1 @@
+//! The operator's parts, as a library so that tests can start them in their own process.
