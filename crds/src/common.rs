@@ -1,0 +1,84 @@
+//! Pieces that several kinds share: references, nozzles, slots, identities of prints on devices.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A Secret in the object's own namespace. It must carry the label `printernizer.io/usage`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretReference {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// One key of a Secret in the object's own namespace. It must carry the label `printernizer.io/usage`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyReference {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key within the Secret's data.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// One key of a ConfigMap in the object's own namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapKeyReference {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key within the ConfigMap's data or binaryData.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// What is known, or asked, of a nozzle.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Nozzle {
+    /// Diameter in micrometers, for example 400 for a 0.4 mm nozzle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 2000))]
+    pub diameter_micrometers: Option<i32>,
+    /// Whether the nozzle is hardened (abrasive filaments wear a brass one down).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardened: Option<bool>,
+    /// Whether the nozzle is a high-flow one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high_flow: Option<bool>,
+}
+
+/// A place that holds filament: `Main` (the only spool of a printer), `External`, or `AMS1-1` to `AMS4-4`.
+pub const SLOT_RULE: &str = "self.slot == 'Main' || self.slot == 'External' || self.slot.matches('^AMS[1-4]-[1-4]$')";
+/// What to write instead of a wrong slot.
+pub const SLOT_MESSAGE: &str = "slot must be Main, External, or AMS1-1 to AMS4-4 (unit, then tray)";
+
+/// What identifies a print on a device, as the device itself shows it. All empty: the device has forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceIdentity {
+    /// The device's number for the print: PrusaLink's job id, Bambu's task id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub id: Option<String>,
+    /// The print's name: PrusaLink's display name of the file, Bambu's subtask name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub name: Option<String>,
+    /// The file the device says it prints from, where that is told apart from the name (Bambu's gcode file).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub file: Option<String>,
+}
+
+impl DeviceIdentity {
+    /// Whether the device shows no identity at all, as after a reboot that forgot the last print.
+    pub fn is_erased(&self) -> bool {
+        self.id.is_none() && self.name.is_none() && self.file.is_none()
+    }
+}

@@ -1,0 +1,329 @@
+//! Conditions: their types, their reasons, and the one way to set them.
+//!
+//! Types and reasons are part of the API and are listed here, nowhere else. A condition keeps its transition time while
+//! its status stays the same, so that writing the same meaning twice is no change.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+macro_rules! api_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[doc = $doc])+ $variant,)+ }
+        impl $name {
+            /// Every value, in the order of definition.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            /// The value as it stands in the API.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant),)+ }
+            }
+            /// What it means, for documentation.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
+        }
+    };
+}
+
+api_enum! {
+    /// Types of conditions.
+    ConditionType {
+        /// The operator can use the printer.
+        Ready,
+        /// The printer answers.
+        Reachable,
+        /// The printer accepts the code or password.
+        Authorized,
+        /// The printer lets itself be controlled over the network.
+        ControlAllowed,
+        /// The printer may be given jobs.
+        Trusted,
+        /// Nothing lies on the bed.
+        BedCleared,
+        /// The printer does nothing.
+        Idle,
+        /// The job can be printed as it is written.
+        Accepted,
+        /// The job was given a printer.
+        Scheduled,
+        /// The print was seen running.
+        Started,
+        /// Nobody knows what became of the print; a person must answer.
+        OutcomeUnknown,
+        /// The job ended well.
+        Complete,
+        /// The job ended without a part.
+        Failed,
+        /// Present and True only while the operator is still working the object out (kstatus).
+        Reconciling,
+        /// Present and True only when the object cannot get on without a person (kstatus).
+        Stalled,
+    }
+}
+
+api_enum! {
+    /// Reasons of conditions.
+    Reason {
+        /// The printer can be used.
+        PrinterReady,
+        /// The operator is connected to the printer.
+        Connected,
+        /// The first connection has not been made yet.
+        Connecting,
+        /// The printer does not answer.
+        Unreachable,
+        /// The printer was reached at an address that is not allowed.
+        AddressForbidden,
+        /// What answers at the address is not the kind of printer the spec names.
+        WrongProtocol,
+        /// The code or password is accepted.
+        CredentialsAccepted,
+        /// The printer refuses the code or password.
+        CredentialsRefused,
+        /// The Secret is missing.
+        SecretNotFound,
+        /// The Secret lacks a key.
+        SecretKeyMissing,
+        /// The Secret does not carry the usage label.
+        SecretNotLabeled,
+        /// The device at the address has another serial number than the one that is pinned.
+        WrongSerialNumber,
+        /// Another Printer stands for the same device.
+        DuplicateDevice,
+        /// This kind of connection is not supported by this version.
+        ConnectionNotSupported,
+        /// A start proved that the printer can be controlled.
+        ControlProven,
+        /// No start has proven yet that the printer can be controlled.
+        NotProvenYet,
+        /// The printer refuses to be controlled over the network.
+        ControlRefused,
+        /// Nothing speaks against giving the printer jobs.
+        NoDistrust,
+        /// The device shows a print of this operator's kind that this cluster does not know.
+        AnotherOperator,
+        /// The printer refused a start.
+        StartRefused,
+        /// Two prints in a row have failed on the printer.
+        Quarantined,
+        /// The bed is clear.
+        Cleared,
+        /// Nobody has confirmed yet that the bed of this printer is clear.
+        NeverConfirmed,
+        /// A finished part lies on the bed.
+        PartOnBed,
+        /// A failed or cancelled print lies on the bed.
+        FailedPrintOnBed,
+        /// Something that was not started by this operator lies, or may lie, on the bed.
+        ForeignPrintOnBed,
+        /// It is not known what lies on the bed.
+        Unconfirmed,
+        /// A print is running.
+        PrintInProgress,
+        /// The printer is idle.
+        NothingRunning,
+        /// The printer prints one of our jobs.
+        Printing,
+        /// The printer is busy with something that this operator did not start.
+        Occupied,
+        /// The printer waits for a person.
+        Attention,
+        /// The state of the device is not known.
+        StateUnknown,
+        /// The job can be printed.
+        FileRead,
+        /// The job's file is being fetched.
+        FetchingFile,
+        /// The file is not at its source.
+        FileNotFound,
+        /// The source does not answer.
+        SourceUnreachable,
+        /// The source is not on the list of allowed addresses, or refuses access.
+        SourceForbidden,
+        /// The file is larger than allowed.
+        FileTooLarge,
+        /// The file is empty.
+        FileEmpty,
+        /// The file does not have the digest the job names or had at first.
+        DigestMismatch,
+        /// The file is not a print file.
+        NotAPrintFile,
+        /// The file is a project that was not sliced.
+        Unsliced,
+        /// The file is damaged.
+        FileCorrupt,
+        /// This kind of file or source is not supported by this version.
+        NotSupported,
+        /// The object is a copy of a job that was printed.
+        CopyOfPrintedJob,
+        /// A job of this name and runID was printed before.
+        AlreadyPrinted,
+        /// The job waits for a printer.
+        Queued,
+        /// The job is held back by desiredState: Pause.
+        Held,
+        /// No printer can print the job.
+        NoMatchingPrinter,
+        /// The job was given a printer.
+        Assigned,
+        /// The claim on the printer was given back.
+        ClaimReleased,
+        /// The job waits until its next attempt.
+        BackingOff,
+        /// The print has not begun.
+        NotStarted,
+        /// The file is being uploaded.
+        Uploading,
+        /// The upload did not succeed and is tried again.
+        UploadFailed,
+        /// The start is about to be sent.
+        StartPending,
+        /// The start was or may have been sent and is being watched for.
+        StartSent,
+        /// The print was seen running.
+        PrintSeen,
+        /// The printer asks something before the print.
+        WaitingAtPrinter,
+        /// The print was paused as asked.
+        PausedAsAsked,
+        /// The print was paused at the machine.
+        PausedAtPrinter,
+        /// The printer has not answered for a long time while it holds the job.
+        PrinterUnreachable,
+        /// Nothing is unknown.
+        OutcomeKnown,
+        /// After a full window of live reports the device shows no sign of the start.
+        NoSignOfStart,
+        /// The print ended without being seen running or ending.
+        EndNotSeen,
+        /// The device forgot what it was doing.
+        IdentityErased,
+        /// Another print runs on the printer.
+        ForeignPrint,
+        /// The device shows the job's file but this cluster has no record of its upload.
+        NoRecordOfUpload,
+        /// The Printer object is gone or no longer holds the job.
+        PrinterGone,
+        /// The print ended well.
+        PrintSucceeded,
+        /// The print failed.
+        PrintFailed,
+        /// The job was cancelled.
+        Cancelled,
+        /// The job did not start in time.
+        DeadlineExceeded,
+        /// A person answered.
+        AnsweredByPerson,
+        /// Stops of starts are in force.
+        StartsHeld,
+    }
+}
+
+/// Status of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// Nobody knows yet.
+    Unknown,
+}
+
+impl ConditionStatus {
+    /// The value as it stands in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// Reading and setting conditions of a status.
+pub trait Conditions {
+    /// The condition of this type, if it was ever set.
+    fn condition(&self, type_: ConditionType) -> Option<&Condition>;
+    /// Sets the condition; keeps its transition time while the status is the same.
+    fn set(
+        &mut self,
+        type_: ConditionType,
+        status: ConditionStatus,
+        reason: Reason,
+        message: impl Into<String>,
+        at: &SetAt,
+    );
+    /// Removes the condition.
+    fn unset(&mut self, type_: ConditionType);
+    /// Whether the condition is set and True.
+    fn is_true(&self, type_: ConditionType) -> bool {
+        self.condition(type_).is_some_and(|c| c.status == "True")
+    }
+    /// Whether the condition is set and False.
+    fn is_false(&self, type_: ConditionType) -> bool {
+        self.condition(type_).is_some_and(|c| c.status == "False")
+    }
+    /// Whether the condition is set with this reason.
+    fn has_reason(&self, type_: ConditionType, reason: Reason) -> bool {
+        self.condition(type_).is_some_and(|c| c.reason == reason.as_str())
+    }
+}
+
+/// When, and for which generation of the spec, a condition is set.
+#[derive(Clone, Debug)]
+pub struct SetAt {
+    /// Now.
+    pub time: Time,
+    /// metadata.generation of the object.
+    pub generation: Option<i64>,
+}
+
+/// Longest message of a condition, in bytes; the rest of a longer one is cut.
+pub const MAX_MESSAGE_BYTES: usize = 1024;
+
+impl Conditions for Vec<Condition> {
+    fn condition(&self, type_: ConditionType) -> Option<&Condition> {
+        self.iter().find(|c| c.type_ == type_.as_str())
+    }
+
+    fn set(
+        &mut self,
+        type_: ConditionType,
+        status: ConditionStatus,
+        reason: Reason,
+        message: impl Into<String>,
+        at: &SetAt,
+    ) {
+        let mut message: String = message.into();
+        if message.len() > MAX_MESSAGE_BYTES {
+            let end = (0..=MAX_MESSAGE_BYTES).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
+            message.truncate(end);
+        }
+        let new = Condition {
+            type_: type_.as_str().to_owned(),
+            status: status.as_str().to_owned(),
+            reason: reason.as_str().to_owned(),
+            message,
+            last_transition_time: at.time.clone(),
+            observed_generation: at.generation,
+        };
+        match self.iter_mut().find(|c| c.type_ == new.type_) {
+            Some(old) if old.status == new.status => {
+                let since = old.last_transition_time.clone();
+                *old = Condition { last_transition_time: since, ..new };
+            }
+            Some(old) => *old = new,
+            None => {
+                self.push(new);
+            }
+        }
+    }
+
+    fn unset(&mut self, type_: ConditionType) {
+        self.retain(|c| c.type_ != type_.as_str());
+    }
+}

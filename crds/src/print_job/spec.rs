@@ -1,0 +1,429 @@
+//! What a person writes of a print: the file, where it may run, how it is held, cancelled, answered for.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::PrintJobStatus;
+use crate::common::{ConfigMapKeyReference, Nozzle, SLOT_MESSAGE, SLOT_RULE, SecretReference};
+
+/// Once a job holds a printer, what is to be printed must not change under it.
+const CLAIMED: &str = "has(oldSelf.status) && has(oldSelf.status.printer)";
+
+/// The fields a job may not change while it is claimed, as one CEL rule.
+fn immutable_once_claimed() -> String {
+    let required = ["source"];
+    let optional = [
+        "displayName",
+        "sha256",
+        "printerRef",
+        "printerSelector",
+        "requirements",
+        "colorMatch",
+        "filaments",
+        "options",
+        "tolerations",
+        "runID",
+        "retry",
+        "startDeadlineSeconds",
+        "notAfter",
+        "plate",
+    ];
+    let same = required.iter().map(|f| format!("self.spec.{f} == oldSelf.spec.{f}")).chain(optional.iter().map(|f| {
+        format!(
+            "has(self.spec.{f}) == has(oldSelf.spec.{f}) && (!has(self.spec.{f}) || self.spec.{f} == oldSelf.spec.{f})"
+        )
+    }));
+    format!("!({CLAIMED}) || ({})", same.collect::<Vec<_>>().join(" && "))
+}
+
+/// PrintJob is one print of one plate on one printer. It is given to a printer that can print it, uploaded, started
+/// once and followed to its end.
+#[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[kube(
+    group = "printernizer.io",
+    version = "v1alpha1",
+    kind = "PrintJob",
+    plural = "printjobs",
+    singular = "printjob",
+    shortname = "pj",
+    category = "printernizer",
+    namespaced,
+    status = "PrintJobStatus",
+    derive = "PartialEq",
+    doc = "PrintJob is one print of one plate on one printer. It is given to a printer that can print it, uploaded, started once and followed to its end.",
+    validation = Rule::new(immutable_once_claimed()).message("the job already holds a printer: only desiredState, priority, outcome, result, order, ttlSecondsAfterFinished and deletionPolicy may change now; cancel it and create a new PrintJob instead"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where the job stands."),
+    printcolumn(name = "Printer", type_ = "string", json_path = ".status.printer.name", description = "Printer it was given to."),
+    printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress.summary", description = "How much is printed."),
+    printcolumn(name = "Remaining", type_ = "string", json_path = ".status.progress.remaining", description = "Time left."),
+    printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority", description = "Higher goes first."),
+    printcolumn(name = "Attempt", type_ = "integer", json_path = ".status.attempt", priority = 1, description = "Attempt of the job."),
+    printcolumn(name = "Waiting For", type_ = "string", json_path = ".status.waitingFor", priority = 1, description = "Why it is not printing."),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    selectable = ".status.phase",
+    selectable = ".status.printer.name"
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(has(self.printerRef) && has(self.printerSelector))")
+        .message("write printerRef (one printer) or printerSelector (any with these labels), not both"),
+    validation = Rule::new("!has(oldSelf.desiredState) || oldSelf.desiredState != 'Cancel' || (has(self.desiredState) && self.desiredState == 'Cancel')")
+        .message("desiredState: Cancel is final; create a new PrintJob to print the part after all")
+)]
+pub struct PrintJobSpec {
+    /// What people call the part. It becomes part of the file's name on the printer, so write no customer's name.
+    /// Default: the object's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100))]
+    pub display_name: Option<String>,
+    /// Where the print file comes from; exactly one of http, s3 and configMap.
+    pub source: Source,
+    /// SHA-256 the file must have, 64 hex digits. Default: the digest of the first fetch, kept in status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{64}$')").message("sha256 must be 64 lower-case hex digits, as sha256sum prints them"))]
+    pub sha256: Option<String>,
+    /// Which plate of a sliced project (.gcode.3mf) to print, counted from 1. Default 1.
+    #[serde(default = "default_plate")]
+    #[schemars(range(min = 1, max = 99))]
+    pub plate: i32,
+    /// The one printer that may print the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub printer_ref: Option<PrinterReference>,
+    /// Labels of the printers that may print the job. Default: any printer that fits the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub printer_selector: Option<LabelSelector>,
+    /// What the job needs in addition to what its file asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requirements: Option<Requirements>,
+    /// How closely a slot's color must match the file's. Default Near for several filaments, else Ignore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub color_match: Option<ColorMatch>,
+    /// Which slot each filament of the file is taken from, where that is not to be found by material and color. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["index".into()]))]
+    pub filaments: Vec<FilamentChoice>,
+    /// Options of the start command that depend on the maker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<StartOptions>,
+    /// Taints of printers the job tolerates. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub tolerations: Vec<Toleration>,
+    /// Jobs with a higher number are given a printer first; equal ones in the order of creation. Default 0.
+    #[serde(default)]
+    #[schemars(range(min = -1000, max = 1000))]
+    pub priority: i32,
+    /// Which run of this job it is. A job that Git creates again after it was printed prints only if this has changed.
+    /// Default empty.
+    #[serde(default, rename = "runID", skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
+    pub run_id: String,
+    /// Run prints the job; Pause holds it back, or pauses the print; Cancel stops it for good. Default Run.
+    #[serde(default)]
+    pub desired_state: DesiredState,
+    /// What deleting the job does to a print that has started: Cancel stops it, LetFinish lets it end on the printer.
+    /// Default LetFinish.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+    /// A person's answer to status.question, when the outcome of a print is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<OutcomeAnswer>,
+    /// A person's judgment of the part after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<PartResult>,
+    /// How often a print that has failed is printed again.
+    #[serde(default)]
+    pub retry: Retry,
+    /// The job fails if it has not started this many seconds after its creation. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31_536_000))]
+    pub start_deadline_seconds: Option<i64>,
+    /// The job fails if it has not started by this time (UTC). Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Time>,
+    /// Seconds after its end when the job is deleted. Default 2592000 (30 days). Jobs tracked by Git tools are never deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 315_360_000))]
+    pub ttl_seconds_after_finished: Option<i64>,
+    /// Business data; may be erased at any time and never reaches logs, events, metrics or names on devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
+}
+
+fn default_plate() -> i32 {
+    1
+}
+
+/// Where the print file comes from.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.http), has(self.s3), has(self.configMap)].filter(x, x).size() == 1")
+    .message("source must name exactly one of http, s3 and configMap"))]
+pub struct Source {
+    /// A file fetched by HTTP or HTTPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpSource>,
+    /// An object in an S3 bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3Source>,
+    /// A small file in a ConfigMap (up to 1 MiB).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<ConfigMapKeyReference>,
+}
+
+/// A file fetched by HTTP or HTTPS.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpSource {
+    /// Address of the file: https://HOST/PATH or http://HOST/PATH, without user and password in it.
+    #[schemars(length(min = 8, max = 2048))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/?#@ ]+([/?#][^ ]*)?$')")
+        .message("url must be https://HOST/PATH or http://HOST/PATH; put user and password into credentialsSecretRef"))]
+    pub url: String,
+    /// Secret with username and password, or token, and allowedHosts (hosts it may be sent to).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretReference>,
+    /// ConfigMap key with the PEM certificates of a private certificate authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_config_map_ref: Option<ConfigMapKeyReference>,
+}
+
+/// An object in an S3 bucket.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct S3Source {
+    /// Name of the bucket.
+    #[schemars(length(min = 3, max = 63))]
+    pub bucket: String,
+    /// Key of the object.
+    #[schemars(length(min = 1, max = 1024))]
+    pub key: String,
+    /// Address of the S3 service, for example https://s3.example.com. Default: the region's at AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/?#@ ]+/?$')").message("endpoint must be https://HOST or http://HOST"))]
+    pub endpoint: Option<String>,
+    /// Region of the bucket. Default us-east-1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub region: Option<String>,
+    /// Whether the bucket's name goes into the path, as most services other than AWS need it. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_path_style: bool,
+    /// Secret with accessKeyID, secretAccessKey and allowedHosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretReference>,
+}
+
+/// A Printer in the job's namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PrinterReference {
+    /// Name of the Printer.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// What a job needs in addition to what its file asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Requirements {
+    /// Printer models that may print it; none means the model the file was sliced for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    pub models: Vec<String>,
+    /// Materials that must be loaded, as slicers write them: PLA, PETG.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 32)))]
+    pub materials: Vec<String>,
+    /// Nozzle the printer must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nozzle: Option<Nozzle>,
+    /// Build plate that must lie on the bed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub plate: Option<String>,
+}
+
+/// How closely colors must match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum ColorMatch {
+    /// Any color will do.
+    Ignore,
+    /// A color people would call the same.
+    Near,
+    /// The very same color.
+    Exact,
+}
+
+/// The slot one filament of the file is taken from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(SLOT_RULE).message(SLOT_MESSAGE))]
+pub struct FilamentChoice {
+    /// Number of the filament, counted from 1 as the slicer does.
+    #[schemars(range(min = 1, max = 16))]
+    pub index: i32,
+    /// Which slot: Main, External, or AMS1-1 to AMS4-4.
+    #[schemars(length(max = 8))]
+    pub slot: String,
+}
+
+/// Options of the start command that depend on the maker. PrusaLink has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StartOptions {
+    /// Options of Bambu Lab printers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bambu: Option<BambuStartOptions>,
+}
+
+/// Options of a start on a Bambu Lab printer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BambuStartOptions {
+    /// Whether the bed is leveled before the print. Default Auto.
+    #[serde(default)]
+    pub bed_leveling: Switch,
+    /// Whether the flow is calibrated before the print. Default Auto.
+    #[serde(default)]
+    pub flow_calibration: Switch,
+    /// Whether vibrations are measured before the print. Default Auto.
+    #[serde(default)]
+    pub vibration_calibration: Switch,
+    /// Whether a time-lapse is recorded. Default Auto.
+    #[serde(default)]
+    pub timelapse: Switch,
+}
+
+/// A switch that may be left to the printer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum Switch {
+    /// As the printer decides.
+    #[default]
+    Auto,
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// A taint the job tolerates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.operator) && self.operator == 'Exists') || !has(self.value)")
+    .message("operator: Exists tolerates every value; remove value or write operator: Equal"))]
+pub struct Toleration {
+    /// Key of the taint.
+    #[schemars(length(min = 1, max = 63))]
+    pub key: String,
+    /// Equal compares the value, Exists takes any. Default Equal.
+    #[serde(default)]
+    pub operator: TolerationOperator,
+    /// Value of the taint, with Equal. Default empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
+    pub value: String,
+    /// Effect that is tolerated. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<TolerationEffect>,
+}
+
+/// How a toleration compares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum TolerationOperator {
+    /// Key and value must be equal.
+    #[default]
+    Equal,
+    /// Key alone must be equal.
+    Exists,
+}
+
+/// Effect of a taint that is tolerated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum TolerationEffect {
+    /// Keeps new jobs away.
+    NoSchedule,
+}
+
+/// What is wanted of the job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum DesiredState {
+    /// Print it.
+    #[default]
+    Run,
+    /// Hold it back, or pause the print.
+    Pause,
+    /// Stop it for good.
+    Cancel,
+}
+
+/// What deleting the job does to a started print.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// Stops the print.
+    Cancel,
+    /// Lets the print end on the printer.
+    #[default]
+    LetFinish,
+}
+
+/// A person's answer to a question about the outcome of a print.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OutcomeAnswer {
+    /// The status.question.id that is answered. Any other id has no effect.
+    #[serde(rename = "questionID")]
+    #[schemars(length(min = 1, max = 64))]
+    pub question_id: String,
+    /// What became of the print.
+    pub answer: Answer,
+}
+
+/// What a person says became of a print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum Answer {
+    /// It was printed and is good.
+    Succeeded,
+    /// It was printed, or begun, and is not good.
+    Failed,
+    /// It was never begun; the job may try again.
+    NotPrinted,
+}
+
+/// A person's judgment of the part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum PartResult {
+    /// The part is good.
+    Good,
+    /// The part is scrap.
+    Scrap,
+}
+
+/// How often a failed print is printed again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retry {
+    /// Number of further prints after one that failed. Starts that were refused do not count. Default 0.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10))]
+    pub limit: i32,
+}
+
+/// Business data of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Order {
+    /// Number of the order in the workshop's own books.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    pub reference: Option<String>,
+    /// Whom the part is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 200))]
+    pub customer: Option<String>,
+}

@@ -1,0 +1,392 @@
+//! What a person writes of a printer: connection, abilities, filament, bed, windows.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::PrinterStatus;
+use crate::common::{Nozzle, SLOT_MESSAGE, SLOT_RULE, SecretKeyReference, SecretReference};
+
+/// Printer is one 3D printer of the farm. The operator keeps one live connection to it and gives it PrintJobs, one at a
+/// time and only onto a bed that is clear.
+#[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[kube(
+    group = "printernizer.io",
+    version = "v1alpha1",
+    kind = "Printer",
+    plural = "printers",
+    singular = "printer",
+    shortname = "prn",
+    category = "printernizer",
+    namespaced,
+    status = "PrinterStatus",
+    derive = "PartialEq",
+    doc = "Printer is one 3D printer of the farm. The operator keeps one live connection to it and gives it PrintJobs, one at a time and only onto a bed that is clear.",
+    printcolumn(
+        name = "State",
+        type_ = "string",
+        json_path = ".status.state",
+        description = "What the machine is doing."
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether the operator can use the printer."
+    ),
+    printcolumn(
+        name = "Job",
+        type_ = "string",
+        json_path = ".status.currentJob.name",
+        description = "PrintJob that holds the printer."
+    ),
+    printcolumn(
+        name = "Bed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"BedCleared\")].reason",
+        description = "Whether the bed is clear, and if not, why."
+    ),
+    printcolumn(
+        name = "Model",
+        type_ = "string",
+        json_path = ".spec.model",
+        description = "Model as written in the spec."
+    ),
+    printcolumn(
+        name = "Location",
+        type_ = "string",
+        json_path = ".spec.location",
+        priority = 1,
+        description = "Shelf or room."
+    ),
+    printcolumn(
+        name = "Firmware",
+        type_ = "string",
+        json_path = ".status.device.firmwareVersion",
+        priority = 1,
+        description = "Firmware the device reports."
+    ),
+    printcolumn(
+        name = "Host",
+        type_ = "string",
+        json_path = ".status.device.host",
+        priority = 1,
+        description = "Address of the printer."
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    selectable = ".status.state"
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.unschedulableReason) || (has(self.unschedulable) && self.unschedulable)")
+    .message("unschedulableReason explains unschedulable: true; set unschedulable: true or remove the reason"))]
+pub struct PrinterSpec {
+    /// Model of the printer: the maker's name or the slicer's code, for example "Prusa CORE One" or COREONE. Jobs sliced
+    /// for another model are not given to it.
+    #[schemars(length(min = 1, max = 63))]
+    pub model: String,
+    /// Shelf or room where the printer stands, for people and for sorting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub location: Option<String>,
+    /// How to reach the printer; exactly one of bambu and prusaLink.
+    pub connection: Connection,
+    /// What the device cannot tell about itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
+    /// Filament that is loaded, for slots the device does not report. At most 17.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 17))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["slot".into()]))]
+    pub slots: Vec<SlotSpec>,
+    /// How the bed is cleared between prints.
+    #[serde(default)]
+    pub bed: BedSpec,
+    /// Id of the distrust a person has looked at: copy status.distrust.id here to trust the printer again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub acknowledged: Option<String>,
+    /// Whether new jobs stay away from the printer, as with a cordoned Node. A running print goes on. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unschedulable: bool,
+    /// Why the printer is unschedulable, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub unschedulable_reason: Option<String>,
+    /// Taints keep jobs away that do not tolerate them. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["key".into()]))]
+    pub taints: Vec<Taint>,
+    /// Times of the week in which prints may start; none means always. A running print goes on past the end. At most 21.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 21))]
+    pub start_windows: Vec<StartWindow>,
+    /// Average power while printing, in watts; overrides the farm's figure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 20000))]
+    pub average_power_watts: Option<i32>,
+    /// Price of an hour on this machine as a decimal string in the farm's currency, for example "2.50"; overrides the
+    /// farm's rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = r"^[0-9]{1,9}(\.[0-9]{1,6})?$"))]
+    pub machine_hour_rate: Option<String>,
+}
+
+/// How to reach the printer.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.bambu) != has(self.prusaLink)")
+    .message("connection must name exactly one of bambu and prusaLink"))]
+pub struct Connection {
+    /// A Bambu Lab printer in LAN mode, by MQTT and FTPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bambu: Option<BambuConnection>,
+    /// A Prusa printer, by PrusaLink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prusa_link: Option<PrusaLinkConnection>,
+}
+
+/// Connection to a Bambu Lab printer.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BambuConnection {
+    /// Host name or address of the printer, without scheme and port.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$') || self.matches('^[0-9a-fA-F:]*:[0-9a-fA-F:.]+$')")
+        .message("host must be a host name or an address alone, without scheme, port or path: for example 192.168.1.40"))]
+    pub host: String,
+    /// Serial number of the printer; it is in the printer's certificate and is checked at every connection.
+    #[schemars(length(min = 8, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Z0-9]+$')")
+        .message("serialNumber has capital letters and digits only, as the printer shows it under Settings > Device"))]
+    pub serial_number: String,
+    /// Secret key that holds the access code shown on the printer's screen.
+    pub access_code_secret_ref: SecretKeyReference,
+    /// Port of the printer's MQTT broker. Default 8883.
+    #[serde(default = "default_mqtt_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub mqtt_port: i32,
+    /// Port of the printer's FTPS server. Default 990.
+    #[serde(default = "default_ftps_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub ftps_port: i32,
+    /// How the printer's certificate is checked.
+    #[serde(default)]
+    pub tls: BambuTls,
+    /// Form of the file address in the start command, where the one for the model does not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "fileURLScheme")]
+    pub file_url_scheme: Option<FileUrlScheme>,
+}
+
+fn default_mqtt_port() -> i32 {
+    8883
+}
+
+fn default_ftps_port() -> i32 {
+    990
+}
+
+/// Form of the file address in a Bambu start command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FileUrlScheme {
+    /// `ftp://` and the name.
+    Ftp,
+    /// `file:///sdcard/` and the name.
+    File,
+}
+
+/// How a Bambu printer's certificate is checked.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.verification) && self.verification == 'PinnedKey') == has(self.publicKeySHA256)")
+    .message("publicKeySHA256 goes with verification: PinnedKey, and is required there"))]
+pub struct BambuTls {
+    /// BambuCA checks against the maker's certificate authority and the serial number; PinnedKey against one public key.
+    /// Default BambuCA.
+    #[serde(default)]
+    pub verification: BambuVerification,
+    /// SHA-256 of the printer's public key (its DER SubjectPublicKeyInfo), 64 hex digits; with PinnedKey only.
+    #[serde(default, rename = "publicKeySHA256", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub public_key_sha256: Option<String>,
+}
+
+/// Ways to check a Bambu printer's certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum BambuVerification {
+    /// Against the maker's certificate authority, and the serial number as its name.
+    #[default]
+    BambuCA,
+    /// Against one public key.
+    PinnedKey,
+}
+
+/// Connection to a printer by PrusaLink.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PrusaLinkConnection {
+    /// Address of the printer: http://HOST or http://HOST:PORT. The firmware offers no TLS.
+    #[schemars(length(min = 8, max = 300))]
+    #[x_kube(validation = Rule::new(r"self.matches('^http://([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\[[0-9a-fA-F:.]+\\])(:[0-9]{1,5})?/?$')")
+        .message("url must be http://HOST or http://HOST:PORT, without user, path or query: for example http://192.168.1.50"))]
+    pub url: String,
+    /// Serial number of the printer. When absent the one seen at first contact is kept in status and pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub serial_number: Option<String>,
+    /// Secret with the key password (shown on the printer under Settings > Network > PrusaLink) and, if it is not
+    /// "maker", the key username.
+    pub credentials_secret_ref: SecretReference,
+}
+
+/// What the device cannot tell about itself.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Capabilities {
+    /// Build volume in millimeters; the default follows from the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_volume_millimeters: Option<BuildVolume>,
+    /// Nozzle that is mounted; the device's own report of the diameter wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nozzle: Option<Nozzle>,
+    /// Build plate that lies on the bed, for example "Textured PEI".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub plate: Option<String>,
+}
+
+/// Build volume, in millimeters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildVolume {
+    /// Width in millimeters.
+    #[schemars(range(min = 1, max = 10000))]
+    pub x: i32,
+    /// Depth in millimeters.
+    #[schemars(range(min = 1, max = 10000))]
+    pub y: i32,
+    /// Height in millimeters.
+    #[schemars(range(min = 1, max = 10000))]
+    pub z: i32,
+}
+
+/// Filament that a person says is loaded.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(SLOT_RULE).message(SLOT_MESSAGE))]
+pub struct SlotSpec {
+    /// Which slot: Main (a printer with one spool), External, or AMS1-1 to AMS4-4.
+    #[schemars(length(max = 8))]
+    pub slot: String,
+    /// Material, as slicers write it: PLA, PETG, ASA.
+    #[schemars(length(min = 1, max = 32))]
+    pub material: String,
+    /// Variant of the material, for example "Matte".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub subtype: Option<String>,
+    /// Maker of the filament.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub brand: Option<String>,
+    /// Color as #RRGGBB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 7), regex(pattern = r"^#[0-9A-Fa-f]{6}$"))]
+    pub color: Option<String>,
+    /// Filament left on the spool, in grams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub remaining_grams: Option<i32>,
+    /// The spool's id in the workshop's own books.
+    #[serde(default, rename = "spoolID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub spool_id: Option<String>,
+}
+
+/// How the bed is cleared between prints.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BedSpec {
+    /// Manual: a person takes the part off and sets clearedFor. Automatic: the printer ejects its parts; only a success
+    /// that was seen live clears the bed then. Default Manual.
+    #[serde(default)]
+    pub clearing: BedClearing,
+    /// The status.bed.occupancyID a person has cleared the bed for. Any other id has no effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub cleared_for: Option<String>,
+}
+
+/// Who clears the bed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum BedClearing {
+    /// A person does.
+    #[default]
+    Manual,
+    /// The printer ejects its parts.
+    Automatic,
+}
+
+/// A mark that keeps jobs away which do not tolerate it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Taint {
+    /// Key of the taint.
+    #[schemars(length(min = 1, max = 63))]
+    pub key: String,
+    /// Value of the taint. Default empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
+    pub value: String,
+    /// What the taint does: NoSchedule keeps new jobs away. Default NoSchedule.
+    #[serde(default)]
+    pub effect: TaintEffect,
+}
+
+/// What a taint does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum TaintEffect {
+    /// Keeps new jobs away; a running print goes on.
+    #[default]
+    NoSchedule,
+}
+
+/// A span of the week in which prints may start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.from != self.to").message("from and to are equal: write from: \"00:00\", to: \"24:00\" for a whole day"))]
+pub struct StartWindow {
+    /// IANA time zone of from and to. Default Europe/Berlin.
+    #[serde(default = "default_time_zone")]
+    #[schemars(length(min = 1, max = 63))]
+    pub time_zone: String,
+    /// Days of the week on which the window opens; none means every day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7))]
+    pub days: Vec<Day>,
+    /// Opening time as HH:MM.
+    #[schemars(length(max = 5), regex(pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
+    pub from: String,
+    /// Closing time as HH:MM, up to 24:00; earlier than from means on the next day.
+    #[schemars(length(max = 5), regex(pattern = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"))]
+    pub to: String,
+}
+
+fn default_time_zone() -> String {
+    "Europe/Berlin".to_owned()
+}
+
+/// Day of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Day {
+    Monday,
+    Tuesday,
+    Wednesday,
+    Thursday,
+    Friday,
+    Saturday,
+    Sunday,
+}
