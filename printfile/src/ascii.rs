@@ -1,0 +1,235 @@
+//! Plain G-code: facts from the comments before the first and after the last command.
+//! Reads a window at each end, grown only as far as needed; never the part between. Rules from what PrusaSlicer writes
+//! (thumbnails first; amounts, time and a marked settings block last) and OrcaSlicer (marked header, executable and
+//! settings blocks). A file whose closing marker is missing is truncated, however well it begins.
+
+use std::io::{Read, Seek};
+
+use crate::content::window;
+use crate::metadata::Metadata;
+use crate::quantity::{name, thousandths};
+use crate::{Error, Format, Limits, PrintFile, Thumbnail, ThumbnailFormat};
+
+const FIRST_WINDOW_BYTES: u64 = 64 * 1024;
+const WINDOW_GROWTH: u64 = 8;
+/// How much after the first command is looked at for a move: longer than any start sequence before its first one.
+const START_SEQUENCE_BYTES: usize = 32 * 1024;
+const MOST_THUMBNAILS: usize = 32;
+
+/// Inspects a file that looks like text.
+pub(crate) fn inspect<R: Read + Seek>(reader: &mut R, file_bytes: u64, limits: &Limits) -> Result<PrintFile, Error> {
+    let head_bytes = grown(file_bytes.min(limits.head_bytes), |length| {
+        let bytes = window(reader, 0, length)?;
+        let enough = first_command(&bytes).is_some_and(|at| bytes.len() - at >= START_SEQUENCE_BYTES);
+        Ok((bytes, enough))
+    })?;
+    let head = Head::parse(&head_bytes.bytes);
+    let tail_bytes = grown(file_bytes.min(limits.tail_bytes), |length| {
+        let bytes = window(reader, file_bytes - length, length)?;
+        let tail = Tail::parse(whole_lines(&bytes, length == file_bytes));
+        let enough = if tail.settings_ended { tail.command_before_settings } else { tail.commands };
+        Ok((bytes, enough))
+    })?;
+    let whole_file = tail_bytes.bytes.len() as u64 == file_bytes;
+    let tail = Tail::parse(whole_lines(&tail_bytes.bytes, whole_file));
+
+    if !(head.moves || tail.moves) {
+        return Err(Error::NotAPrintFile {
+            found: "text without a print move",
+            advice: "check the source; it must be the exported G-code itself",
+        });
+    }
+    if tail.settings_began && !tail.settings_ended {
+        return Err(Error::Truncated { what: "the slicer's settings block has no end" });
+    }
+    if tail.settings_ended && !tail.settings_began {
+        return Err(if whole_file {
+            Error::Corrupt { what: "the slicer's settings block has no beginning" }
+        } else {
+            Error::TooLarge { what: "the slicer's settings block", limit_bytes: limits.tail_bytes }
+        });
+    }
+    if head.slicer.as_deref().is_some_and(|slicer| slicer.starts_with("PrusaSlicer")) && !tail.settings_ended {
+        return Err(Error::Truncated { what: "the settings block PrusaSlicer ends a file with is missing" });
+    }
+    if head.header_block && !tail.executable_ended {
+        return Err(Error::Truncated { what: "the end of the executable block is missing" });
+    }
+    let mut metadata = tail.totals;
+    metadata.fill_from(tail.settings);
+    metadata.fill_from(head.metadata);
+    metadata.facts(Format::Gcode, head.slicer, tail.last_z_micrometers, head.thumbnails)
+}
+
+struct Grown {
+    bytes: Vec<u8>,
+}
+
+/// Reads ever larger windows until `read` calls one enough, or `most` is reached.
+fn grown(most: u64, mut read: impl FnMut(u64) -> Result<(Vec<u8>, bool), Error>) -> Result<Grown, Error> {
+    let mut length = FIRST_WINDOW_BYTES.min(most);
+    loop {
+        let (bytes, enough) = read(length)?;
+        if enough || length >= most {
+            return Ok(Grown { bytes });
+        }
+        length = length.saturating_mul(WINDOW_GROWTH).min(most);
+    }
+}
+
+/// The window without the line its beginning cuts through.
+fn whole_lines(bytes: &[u8], from_the_start: bool) -> &[u8] {
+    if from_the_start {
+        return bytes;
+    }
+    bytes.iter().position(|b| *b == b'\n').and_then(|at| bytes.get(at + 1..)).unwrap_or_default()
+}
+
+/// Lines with the position of each in `bytes`, without line ends and outer white space.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = 0;
+    bytes.split_inclusive(|b| *b == b'\n').map(move |line| {
+        let start = at;
+        at += line.len();
+        (start, line.trim_ascii())
+    })
+}
+
+fn is_command(line: &[u8]) -> bool {
+    !line.is_empty() && line.first() != Some(&b';')
+}
+
+fn is_move(line: &[u8]) -> bool {
+    matches!(line, [b'G' | b'g', b'0'..=b'3', rest @ ..] if !rest.first().is_some_and(u8::is_ascii_digit))
+}
+
+fn first_command(bytes: &[u8]) -> Option<usize> {
+    lines(bytes).find(|(_, line)| is_command(line)).map(|(at, _)| at)
+}
+
+/// The text of a comment line. Long ones are pictures or settings nobody asks for, but are cheap to skip by key.
+fn comment(line: &[u8]) -> Option<&str> {
+    std::str::from_utf8(line.strip_prefix(b";")?).ok().map(str::trim)
+}
+
+#[derive(Default)]
+struct Head {
+    metadata: Metadata,
+    slicer: Option<String>,
+    thumbnails: Vec<Thumbnail>,
+    header_block: bool,
+    moves: bool,
+}
+
+impl Head {
+    fn parse(bytes: &[u8]) -> Self {
+        let mut head = Self::default();
+        let mut picture: Option<Thumbnail> = None;
+        let mut commands = false;
+        for (at, line) in lines(bytes) {
+            if is_command(line) {
+                commands = true;
+                head.moves |= is_move(line);
+            }
+            let Some(text) = comment(line).filter(|_| !commands) else { continue };
+            if let Some(mut open) = picture.take() {
+                if text.starts_with("thumbnail") && text.ends_with(" end") {
+                    open.length_bytes = at as u64 - open.offset_bytes;
+                    if head.thumbnails.len() < MOST_THUMBNAILS {
+                        head.thumbnails.push(open);
+                    }
+                } else {
+                    picture = Some(open);
+                }
+            } else if text.starts_with("thumbnail") {
+                picture = thumbnail(text, at + raw_line_length(bytes, at));
+            } else if text == "HEADER_BLOCK_START" {
+                head.header_block = true;
+            } else if let Some(generator) = text.strip_prefix("generated by ").or_else(|| bambu(text)) {
+                let program = generator.split(" on ").next().unwrap_or(generator);
+                head.slicer = head.slicer.take().or_else(|| name(program));
+            } else if let Some((key, value)) = text.split_once(" =").or_else(|| text.split_once(':')) {
+                head.metadata.offer(key, value);
+            }
+        }
+        head
+    }
+}
+
+fn bambu(text: &str) -> Option<&str> {
+    Some(text).filter(|text| text.starts_with("BambuStudio "))
+}
+
+fn raw_line_length(bytes: &[u8], at: usize) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |end| end + 1)
+}
+
+/// `thumbnail begin 220x124 5932`, `thumbnail_JPG begin ..`, `thumbnail_QOI begin ..`.
+fn thumbnail(text: &str, data_at: usize) -> Option<Thumbnail> {
+    let mut words = text.split_ascii_whitespace();
+    let format = match words.next()? {
+        "thumbnail" | "thumbnail_PNG" => ThumbnailFormat::Png,
+        "thumbnail_JPG" => ThumbnailFormat::Jpg,
+        "thumbnail_QOI" => ThumbnailFormat::Qoi,
+        _ => return None,
+    };
+    words.next().filter(|word| *word == "begin")?;
+    let (width, height) = words.next()?.split_once('x')?;
+    let (width, height) = (width.parse().ok()?, height.parse().ok()?);
+    Some(Thumbnail { format, width, height, offset_bytes: data_at as u64, length_bytes: 0 })
+}
+
+#[derive(Default)]
+struct Tail {
+    /// Comments after the last command and before the settings.
+    totals: Metadata,
+    settings: Metadata,
+    last_z_micrometers: Option<u64>,
+    settings_began: bool,
+    settings_ended: bool,
+    command_before_settings: bool,
+    executable_ended: bool,
+    commands: bool,
+    moves: bool,
+}
+
+impl Tail {
+    fn parse(bytes: &[u8]) -> Self {
+        let mut tail = Self::default();
+        for (_, line) in lines(bytes) {
+            if is_command(line) {
+                tail.commands = true;
+                tail.moves |= is_move(line);
+                // Scripts may add commands after the settings; the totals before them stay true.
+                if !tail.settings_ended {
+                    tail.totals.clear();
+                }
+                continue;
+            }
+            let Some(text) = comment(line) else { continue };
+            match text {
+                "prusaslicer_config = begin" | "CONFIG_BLOCK_START" => {
+                    tail.settings_began = true;
+                    tail.command_before_settings = tail.commands;
+                }
+                "prusaslicer_config = end" | "CONFIG_BLOCK_END" => tail.settings_ended = true,
+                "EXECUTABLE_BLOCK_END" => tail.executable_ended = true,
+                _ => tail.key_and_value(text),
+            }
+        }
+        tail
+    }
+
+    fn key_and_value(&mut self, text: &str) {
+        if let Some((key, value)) = text.split_once(" =") {
+            if self.settings_began && !self.settings_ended {
+                self.settings.offer(key, value);
+            } else if !self.settings_ended {
+                self.totals.offer(key, value);
+            }
+        } else if let Some(z) = text.strip_prefix("Z:").and_then(thousandths) {
+            self.last_z_micrometers = Some(z);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Why a file cannot be printed, and what a person can do about it.
+//! Texts never contain bytes of the file: it comes from outside, and they end in conditions and logs.
+
+use std::io;
+
+/// Why the file was refused. `Display` is one sentence for a person and names the next step.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The bytes are something else: a web page, an archive, a text, nothing at all.
+    #[error("not a print file but {found}: {advice}")]
+    NotAPrintFile {
+        /// What it is, with its article.
+        found: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The file stops before its end.
+    #[error("the file is incomplete ({what}): export or upload it again")]
+    Truncated {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The file, or a part of it, is larger than accepted.
+    #[error("{what} is larger than the limit of {limit_bytes} bytes: slice it smaller or raise the limit")]
+    TooLarge {
+        /// The part that is too large.
+        what: &'static str,
+        /// The limit it broke, in bytes (or blocks, when `what` says so).
+        limit_bytes: u64,
+    },
+    /// A model or a project without toolpaths.
+    #[error("{found} that was not sliced: open it in the slicer, slice it for the printer and export the G-code")]
+    Unsliced {
+        /// What it is, with its article.
+        found: &'static str,
+    },
+    /// A valid print file of a kind that is not handled.
+    #[error("{what} is not supported: {advice}")]
+    Unsupported {
+        /// The feature or format.
+        what: &'static str,
+        /// What to do instead.
+        advice: &'static str,
+    },
+    /// The file contradicts itself.
+    #[error("the file is damaged ({what}): export or upload it again")]
+    Corrupt {
+        /// The contradiction.
+        what: &'static str,
+    },
+    /// The bytes could not be read; says nothing about the file.
+    #[error("cannot read the file: {0}")]
+    Read(#[from] io::Error),
+}
+
+impl Error {
+    /// Whether the same bytes would be refused again. False only when reading failed.
+    pub fn is_about_the_file(&self) -> bool {
+        !matches!(self, Self::Read(_))
+    }
+
+    /// A reading error inside data whose length is known: its end came early.
+    pub(crate) fn read_or_truncated(error: io::Error, what: &'static str) -> Self {
+        if error.kind() == io::ErrorKind::UnexpectedEof { Self::Truncated { what } } else { Self::Read(error) }
+    }
+}

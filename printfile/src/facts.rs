@@ -1,0 +1,100 @@
+//! The facts of a print file, in integer units, as JSON and in code.
+//! A fact the file does not state is `None`, never guessed: what was not said cannot be matched against a printer.
+
+use serde::Serialize;
+
+/// How the toolpaths are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub enum Format {
+    /// Plain text G-code.
+    Gcode,
+    /// Prusa's binary G-code (`.bgcode`).
+    BinaryGcode,
+}
+
+/// What a print file asks of a printer and promises about the print.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrintFile {
+    /// How the toolpaths are stored.
+    pub format: Format,
+    /// Program and version that sliced it, for example `PrusaSlicer 2.9.4`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slicer: Option<String>,
+    /// Printer model as the slicer writes it, for example `COREONE`; compare with [`crate::models::same`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub printer_model: Option<String>,
+    /// Nozzle diameter it was sliced for: 400 is 0.4 mm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nozzle_diameter_micrometers: Option<u32>,
+    /// Whether it was sliced for a high-flow nozzle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nozzle_high_flow: Option<bool>,
+    /// Whether a used filament wears a brass nozzle out, so that a hardened one is needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filament_abrasive: Option<bool>,
+    /// The slicer's estimate of the printing time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_seconds: Option<u64>,
+    /// Number of layers, where the slicer states it (PrusaSlicer does not).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers: Option<u32>,
+    /// Height of the highest layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_z_micrometers: Option<u64>,
+    /// The filaments the print uses, in the slicer's order. When the file does not say how much it uses of each,
+    /// all that it was sliced with.
+    pub filaments: Vec<Filament>,
+    /// Pictures of the part inside the file.
+    pub thumbnails: Vec<Thumbnail>,
+}
+
+/// One filament a print uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Filament {
+    /// Position in the slicer's list, from 1. A list may have gaps: unused ones are left out.
+    pub index: u32,
+    /// Material as the slicer names it, for example `PETG`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub material: Option<String>,
+    /// Color as `#RRGGBB`, upper case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub color: Option<String>,
+    /// Mass used, in milligrams. Slicers leave it out when they do not know the density.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milligrams: Option<u64>,
+    /// Length used, in whole millimeters, rounded half up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub millimeters: Option<u64>,
+}
+
+/// Where a picture is in the file. In plain G-code these are comment lines of Base64, in binary G-code the image itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Thumbnail {
+    /// Image format.
+    pub format: ThumbnailFormat,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Position of its first byte in the file.
+    pub offset_bytes: u64,
+    /// Its length in the file.
+    pub length_bytes: u64,
+}
+
+/// Image format of a thumbnail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[non_exhaustive]
+pub enum ThumbnailFormat {
+    /// Portable Network Graphics.
+    Png,
+    /// JPEG.
+    Jpg,
+    /// Quite OK Image.
+    Qoi,
+}
