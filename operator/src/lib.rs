@@ -1,1 +1,3 @@
 //! The operator's parts, as a library so that tests can start them in their own process.
+
+pub mod leadership;
