@@ -1,6 +1,6 @@
 //! What a print file asks of a printer and promises about the print: model, nozzle, filaments, time, grams.
 //! Judges by content, never by name; reads windows and block headers, never the whole file into memory; never panics
-//! on any input and never writes. Formats: plain G-code (PrusaSlicer's and OrcaSlicer's comments) and binary G-code
+//! on any input and never writes. Formats: plain G-code (comments of PrusaSlicer, OrcaSlicer, Bambu Studio) and binary G-code
 //! (Prusa's libbgcode specification). A sliced `.gcode.3mf` is recognised and refused.
 
 use std::io::{Read, Seek};

@@ -1,6 +1,6 @@
 //! From the slicer's keys and values to the facts of a print file, the same for text and binary files.
 //! Keeps only the keys it knows, so memory is bounded whatever a file carries. Key names and list separators are those
-//! PrusaSlicer and OrcaSlicer write; an empty place in a list of amounts means an unused filament.
+//! PrusaSlicer, OrcaSlicer and Bambu Studio write; an empty place in a list of amounts means an unused filament.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,16 @@ const FILAMENT_COLOR: &str = "filament_colour";
 const EXTRUDER_COLOR: &str = "extruder_colour";
 const USED_MILLIMETERS: &str = "filament used [mm]";
 const USED_GRAMS: &str = "filament used [g]";
-const TIME: &str = "estimated printing time (normal mode)";
+const TIME: [&str; 2] = ["estimated printing time (normal mode)", "total estimated time"];
+/// Bambu Studio lists only the filaments it uses: their numbers, and amounts in the same order.
+const USED_NUMBERS: &str = "filament";
+const NUMBERED_MILLIMETERS: &str = "total filament length [mm]";
+const NUMBERED_GRAMS: &str = "total filament weight [g]";
 /// OrcaSlicer's header and footer spell the same number differently.
 const LAYERS: [&str; 2] = ["total layer number", "total layers count"];
 const MAX_Z: [&str; 2] = ["max_layer_z", "max_z_height"];
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 18] = [
     PRINTER_MODEL,
     NOZZLE_DIAMETER,
     NOZZLE_HIGH_FLOW,
@@ -31,7 +35,11 @@ const KEYS: [&str; 14] = [
     EXTRUDER_COLOR,
     USED_MILLIMETERS,
     USED_GRAMS,
-    TIME,
+    TIME[0],
+    TIME[1],
+    USED_NUMBERS,
+    NUMBERED_MILLIMETERS,
+    NUMBERED_GRAMS,
     LAYERS[0],
     LAYERS[1],
     MAX_Z[0],
@@ -93,7 +101,7 @@ impl Metadata {
             nozzle_diameter_micrometers: self.nozzle_diameter(&used)?,
             nozzle_high_flow: self.any_of_used(NOZZLE_HIGH_FLOW, &used),
             filament_abrasive: self.any_of_used(FILAMENT_ABRASIVE, &used),
-            estimated_seconds: self.get(TIME).and_then(seconds),
+            estimated_seconds: first_of(TIME).and_then(seconds),
             layers: first_of(LAYERS).and_then(|value| value.parse().ok()),
             max_z_micrometers: first_of(MAX_Z).and_then(thousandths).or(last_z_micrometers),
             filaments,
@@ -105,8 +113,8 @@ impl Metadata {
         let materials = self.entries(FILAMENT_TYPE, ';');
         let filament_colors = self.entries(FILAMENT_COLOR, ';');
         let extruder_colors = self.entries(EXTRUDER_COLOR, ';');
-        let millimeters = self.entries(USED_MILLIMETERS, ',');
-        let grams = self.entries(USED_GRAMS, ',');
+        let millimeters = self.amounts(USED_MILLIMETERS, NUMBERED_MILLIMETERS);
+        let grams = self.amounts(USED_GRAMS, NUMBERED_GRAMS);
         let amounts_known = !(millimeters.is_empty() && grams.is_empty());
         let count = materials.len().max(millimeters.len()).max(grams.len());
         let colored = |colors: &[String], at: usize| colors.get(at).and_then(|c| color(c));
@@ -130,6 +138,23 @@ impl Metadata {
                 })
             })
             .collect()
+    }
+
+    /// Amounts by place, one for each filament up to the last used one, from either way to write them.
+    fn amounts(&self, by_place: &str, by_number: &str) -> Vec<String> {
+        let numbered = self.entries(by_number, ',');
+        let numbers = self.entries(USED_NUMBERS, ',');
+        if self.get(by_place).is_some() || numbered.is_empty() || numbers.is_empty() {
+            return self.entries(by_place, ',');
+        }
+        let mut amounts = Vec::new();
+        for (number, amount) in numbers.iter().zip(numbered) {
+            if let Some(at) = number.trim().parse::<usize>().ok().and_then(|n| n.checked_sub(1)).filter(|at| *at < 64) {
+                amounts.resize(amounts.len().max(at + 1), "0".to_owned());
+                amounts[at] = amount;
+            }
+        }
+        amounts
     }
 
     /// The entry of each used filament; a list of one entry holds for all. Without used filaments, the first entry.

@@ -115,6 +115,48 @@ fn an_orcaslicer_file_tells_its_layers_and_must_be_whole() {
     assert!(matches!(read(cut.as_bytes()), Err(Error::Truncated { .. })));
 }
 
+/// Settings first, `padding` bytes of them, then `moves` moves.
+fn bambu_studio(padding: usize, moves: usize) -> String {
+    format!(
+        "; HEADER_BLOCK_START\n; BambuStudio 02.08.02.61\n\
+        ; model printing time: 14m 34s; total estimated time: 20m 1s\n; total layer number: 100\n\
+        ; total filament length [mm] : 840.03,120.50\n; total filament weight [g] : 2.51,0.36\n\
+        ; max_z_height: 20.00\n; filament: 1,3\n; HEADER_BLOCK_END\n\n; CONFIG_BLOCK_START\n\
+        ; change_filament_gcode = {}\n; filament_colour = #1E88E5FF;#FFFFFFFF;#1A1A1AFF\n\
+        ; filament_type = PLA;PLA;PETG\n; nozzle_diameter = 0.4\n; printer_model = Bambu Lab A1\n; CONFIG_BLOCK_END\n\n\
+        ; EXECUTABLE_BLOCK_START\nG28\n{}; filament end gcode\nM84\n; EXECUTABLE_BLOCK_END\n",
+        "x".repeat(padding),
+        "G1 X1 Y1 E1\n".repeat(moves)
+    )
+}
+
+#[test]
+fn a_bambu_studio_file_tells_its_filaments_by_number() {
+    // The second window from the end begins inside the settings of one of them.
+    for (padding, moves) in [(0, 3), (60_000, 6_000), (1_000_000, 20_000), (0, 400_000)] {
+        let text = bambu_studio(padding, moves);
+        let file = read(text.as_bytes()).unwrap();
+        assert_eq!(file.slicer.as_deref(), Some("BambuStudio 02.08.02.61"));
+        assert_eq!(file.printer_model.as_deref(), Some("Bambu Lab A1"));
+        assert_eq!((file.estimated_seconds, file.layers), (Some(1_201), Some(100)));
+        assert_eq!((file.nozzle_diameter_micrometers, file.max_z_micrometers), (Some(400), Some(20_000)));
+        let [first, third] = file.filaments.as_slice() else { panic!("{:?}", file.filaments) };
+        assert_eq!((first.index, first.milligrams, first.millimeters), (1, Some(2_510), Some(840)));
+        assert_eq!((third.index, third.milligrams, third.millimeters), (3, Some(360), Some(121)));
+        assert_eq!((third.material.as_deref(), third.color.as_deref()), (Some("PETG"), Some("#1A1A1A")));
+        let cut = &text.as_bytes()[..text.len() - 30];
+        assert!(matches!(read(cut), Err(Error::Truncated { .. })));
+    }
+}
+
+#[test]
+fn a_limit_that_falls_into_settings_before_the_print_harms_nothing() {
+    let text = bambu_studio(100_000, 5_000);
+    let limits = Limits { tail_bytes: 100_000, ..Limits::default() };
+    let file = inspect(Cursor::new(text), &limits).unwrap();
+    assert_eq!(file.printer_model.as_deref(), Some("Bambu Lab A1"));
+}
+
 #[test]
 fn gcode_of_an_unknown_program_prints_but_promises_nothing() {
     let file = read(b"G28\nG1 X10 E1\nM84\n").unwrap();
