@@ -71,8 +71,7 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Stream { remaining_bytes: 0, .. } => Poll::Ready(None),
+            Self::Empty | Self::Stream { remaining_bytes: 0, .. } => Poll::Ready(None),
             Self::Stream { chunks, remaining_bytes, taken_bytes } => chunks.poll_recv(cx).map(|chunk| {
                 // The channel only closes early when the upload gives up: the request must break, not end.
                 let chunk = chunk.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof));

@@ -61,7 +61,11 @@ pub struct StartConnection {
 
 impl fmt::Debug for StartConnection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("StartConnection").field("flavor", &self.flavor).field("open", &self.is_open()).finish()
+        formatter
+            .debug_struct("StartConnection")
+            .field("flavor", &self.flavor)
+            .field("open", &self.is_open())
+            .finish_non_exhaustive()
     }
 }
 

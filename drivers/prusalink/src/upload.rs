@@ -35,7 +35,7 @@ pub struct Uploader {
 
 impl fmt::Debug for Uploader {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Uploader").field("address", &self.link.shared.config.address).finish()
+        formatter.debug_struct("Uploader").field("address", &self.link.shared.config.address).finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Logins, connections and plain requests against a scripted printer.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it meets the unexpected")]
+
 mod common;
 
 use std::net::SocketAddr;

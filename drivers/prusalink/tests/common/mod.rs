@@ -43,6 +43,8 @@ pub(crate) enum Reply {
     Say(&'static str, String),
     /// Reads the body, answers with these header lines as well, closes.
     SayAndClose(&'static str, &'static str, String),
+    /// Answers as if to keep the connection, and closes it.
+    SayThenClose(&'static str, String),
     /// Answers without reading the body, and closes with it unread.
     Unread(&'static str, String),
     /// Answers in HTTP/1.0 and closes.
@@ -132,6 +134,12 @@ impl FakePrinter {
             }
         });
         Self { address, memory, listening }
+    }
+
+    /// Stops accepting connections.
+    pub(crate) async fn stop(&self) {
+        self.listening.abort();
+        self.until(|_| self.listening.is_finished()).await;
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -230,6 +238,10 @@ async fn serve(
             Reply::Say(status, body) => {
                 read_body(&mut stream, &mut buffer, length, &mut seen, memory).await?;
                 stream.write_all(answer("HTTP/1.1", status, "", &body).as_bytes()).await?;
+            }
+            Reply::SayThenClose(status, body) => {
+                stream.write_all(answer("HTTP/1.1", status, "", &body).as_bytes()).await?;
+                return Ok(());
             }
             Reply::SayAndClose(status, more, body) => {
                 read_body(&mut stream, &mut buffer, length, &mut seen, memory).await?;
