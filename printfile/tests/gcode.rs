@@ -153,8 +153,10 @@ fn a_bambu_studio_file_tells_its_filaments_by_number() {
 fn a_limit_that_falls_into_settings_before_the_print_harms_nothing() {
     let text = bambu_studio(100_000, 5_000);
     let limits = Limits { tail_bytes: 100_000, ..Limits::default() };
-    let file = inspect(Cursor::new(text), &limits).unwrap();
+    let file = inspect(Cursor::new(&text), &limits).unwrap();
     assert_eq!(file.printer_model.as_deref(), Some("Bambu Lab A1"));
+    let cut = inspect(Cursor::new(&text[..text.len() - 30]), &limits);
+    assert!(matches!(cut, Err(Error::Truncated { .. })), "{cut:?}");
 }
 
 #[test]
