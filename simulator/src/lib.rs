@@ -1,1 +1,28 @@
-//! Placeholder: written next.
+//! Simulated 3D printers: one process, many printers, each a real TCP endpoint on its own loopback port.
+//!
+//! Tests and the demo run the operator against these endpoints and then judge by the [`Ledger`], which knows what the
+//! machines physically did. Nothing here is shared with the drivers: both sides are written from the protocol's
+//! documented facts, so that a misreading on one side shows as a difference. Never listens beyond loopback.
+
+mod action;
+mod buddy;
+mod clock;
+mod config;
+mod control;
+mod error;
+mod fault;
+mod hex;
+mod ledger;
+mod machine;
+mod print_time;
+mod secret;
+mod simulator;
+
+pub use action::{Action, AfterPowerCut, Answer};
+pub use config::{Config, MachineTimings, NetworkTimings, PrinterConfig, PrinterKind};
+pub use error::{ActError, Error};
+pub use fault::{Fault, FaultKind, QuestionKind, UnreachableManner};
+pub use ledger::{Entry, Event, JobCommand, Ledger, Outcome, StartCause};
+pub use machine::{PrinterInfo, PrinterState};
+pub use secret::Password;
+pub use simulator::{PrinterHandle, Simulator};

@@ -1,0 +1,74 @@
+//! What every kind of simulated printer offers to the simulator and its control API, independent of protocol.
+//!
+//! A new kind of printer is a sibling folder of `buddy` that implements [`Machine`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ActError, Action, Fault, Password, PrinterKind};
+
+/// How to reach a simulated printer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrinterInfo {
+    /// Unique name within the simulation.
+    pub name: String,
+    /// The protocol it speaks.
+    pub kind: PrinterKind,
+    /// `http://127.0.0.1:PORT`
+    pub url: String,
+    /// The machine's serial number.
+    pub serial_number: String,
+    /// The user name for digest.
+    pub username: String,
+    /// The password, also the `X-Api-Key`.
+    pub password: Password,
+    /// Model as slicers call it.
+    pub model: String,
+}
+
+/// What a machine is really doing, beyond what the network shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrinterState {
+    /// How to reach it.
+    #[serde(flatten)]
+    pub info: PrinterInfo,
+    /// What the screen shows, for people: `printing`, `preview of part.gcode`, ...
+    pub screen: String,
+    /// The state the network shows, `None` while nothing answers.
+    pub link_state: Option<String>,
+    /// The job's id while the network shows a job.
+    pub job_id: Option<u16>,
+    /// The counter in the EEPROM: the id of the current or last job.
+    pub last_job_id: u16,
+    /// Long name of the file being printed or just ended.
+    pub file_name: Option<String>,
+    /// Progress of that print.
+    pub progress_percent: Option<u8>,
+    /// Whether something lies on the bed.
+    pub bed_occupied: bool,
+    /// Whether the machine has power.
+    pub powered: bool,
+    /// Whether a USB drive is plugged in.
+    pub usb_inserted: bool,
+    /// Long names of all files on the drive, with folders.
+    pub files: Vec<String>,
+    /// The faults set now.
+    pub faults: Vec<Fault>,
+}
+
+/// A simulated printer of any kind.
+pub(crate) trait Machine: Send + Sync {
+    /// How to reach it.
+    fn info(&self) -> PrinterInfo;
+    /// What it is really doing.
+    fn state(&self) -> PrinterState;
+    /// Plays a person at the machine.
+    fn person(&self, action: &Action) -> Result<(), ActError>;
+    /// Adds a fault to those set.
+    fn add_fault(&self, fault: Fault);
+    /// Looks at the clock again, after it jumped.
+    fn wake(&self);
+    /// Replaces all faults; an empty list clears them.
+    fn replace_faults(&self, faults: Vec<Fault>);
+}

@@ -1,0 +1,234 @@
+//! Starts printers and their control API in one process and hands out handles; everything ends when it is dropped.
+//!
+//! Refuses any address that is not loopback: a simulated printer with a known password must not be in a network.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tokio::task::JoinSet;
+
+use crate::{
+    ActError, Action, Config, Error, Fault, Ledger, MachineTimings, NetworkTimings, PrinterConfig, PrinterInfo,
+    PrinterKind, PrinterState,
+    buddy::{Endpoint, Printer},
+    clock::Clock,
+    control,
+    machine::Machine,
+};
+
+/// A running simulation. Dropping it ends all printers and their connections.
+#[derive(Debug)]
+pub struct Simulator {
+    farm: Farm,
+    control_address: SocketAddr,
+    /// Ends the control API with the simulator.
+    _control: JoinSet<()>,
+}
+
+/// The printers, shared with the control API.
+#[derive(Debug, Clone)]
+pub(crate) struct Farm(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    ledger: Ledger,
+    network: NetworkTimings,
+    machine: MachineTimings,
+    printers: RwLock<Printers>,
+}
+
+#[derive(Default)]
+struct Printers {
+    handles: Vec<PrinterHandle>,
+    tasks: JoinSet<()>,
+}
+
+/// One printer of the simulation. Clones act on the same machine.
+#[derive(Clone)]
+pub struct PrinterHandle {
+    name: String,
+    machine: Arc<dyn Machine>,
+}
+
+impl Simulator {
+    /// Starts all printers of the configuration and the control API. When this returns, every printer accepts
+    /// connections.
+    ///
+    /// # Errors
+    /// An address that is not loopback or not free, a printer name used twice, an unusable time scale or ledger file.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        if !(0.001..=1_000_000.0).contains(&config.time_scale) {
+            return Err(Error::TimeScale { scale: config.time_scale });
+        }
+        if !config.control.ip().is_loopback() {
+            return Err(Error::NotLoopback { address: config.control });
+        }
+        let farm = Farm(Arc::new(Shared {
+            clock: Clock::start(config.time_scale),
+            ledger: Ledger::open(config.ledger_file.as_deref())?,
+            network: config.network,
+            machine: config.machine,
+            printers: RwLock::default(),
+        }));
+        for printer in &config.printers {
+            farm.add(printer)?;
+        }
+        let unusable = |source| Error::Listen { address: config.control, source };
+        let listener = tokio::net::TcpListener::bind(config.control).await.map_err(unusable)?;
+        let control_address = listener.local_addr().map_err(unusable)?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(control::serve(listener, farm.clone()));
+        Ok(Self { farm, control_address, _control: tasks })
+    }
+
+    /// How to reach each printer.
+    pub fn printers(&self) -> Vec<PrinterInfo> {
+        self.farm.handles().iter().map(PrinterHandle::info).collect()
+    }
+
+    /// One printer by its name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPrinter`]
+    pub fn printer(&self, name: &str) -> Result<PrinterHandle, Error> {
+        self.farm.printer(name)
+    }
+
+    /// Adds a printer while the simulation runs.
+    ///
+    /// # Errors
+    /// A name used twice, or a port that is not free.
+    pub fn add_printer(&self, config: &PrinterConfig) -> Result<PrinterInfo, Error> {
+        self.farm.add(config)
+    }
+
+    /// What the machines did.
+    pub fn ledger(&self) -> Ledger {
+        self.farm.ledger().clone()
+    }
+
+    /// `http://127.0.0.1:PORT` of the control API.
+    pub fn control_url(&self) -> String {
+        format!("http://{}", self.control_address)
+    }
+
+    /// Lets this much simulated time pass at once, for all printers: whatever was due in between happens now, each
+    /// thing at its own time. Tests use it instead of waiting.
+    pub fn skip_time(&self, simulated: Duration) {
+        self.farm.skip_time(simulated);
+    }
+
+    /// Simulated time since the start.
+    pub fn now(&self) -> Duration {
+        self.farm.0.clock.now()
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        let mut printers = self.farm.0.printers.write().unwrap_or_else(PoisonError::into_inner);
+        printers.tasks.abort_all();
+        printers.handles.clear();
+    }
+}
+
+impl Farm {
+    pub(crate) fn handles(&self) -> Vec<PrinterHandle> {
+        self.0.printers.read().unwrap_or_else(PoisonError::into_inner).handles.clone()
+    }
+
+    pub(crate) fn printer(&self, name: &str) -> Result<PrinterHandle, Error> {
+        let printers = self.0.printers.read().unwrap_or_else(PoisonError::into_inner);
+        let found = printers.handles.iter().find(|handle| handle.name == name).cloned();
+        found.ok_or_else(|| Error::UnknownPrinter { name: name.to_owned() })
+    }
+
+    pub(crate) fn skip_time(&self, simulated: Duration) {
+        self.0.clock.skip(simulated);
+        for handle in self.handles() {
+            handle.machine.wake();
+            // Looking lets everything due happen before this returns.
+            handle.machine.info();
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+
+    pub(crate) fn add(&self, config: &PrinterConfig) -> Result<PrinterInfo, Error> {
+        let shared = &self.0;
+        let mut printers = shared.printers.write().unwrap_or_else(PoisonError::into_inner);
+        if printers.handles.iter().any(|handle| handle.name == config.name) {
+            return Err(Error::DuplicateName { name: config.name.clone() });
+        }
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.port));
+        let machine: Arc<dyn Machine> = match config.kind {
+            PrinterKind::PrusaLink => {
+                let endpoint = Endpoint::reserve(address).map_err(|source| Error::Listen { address, source })?;
+                let url = format!("http://{}", endpoint.address());
+                let ledger = shared.ledger.clone();
+                let printer =
+                    Arc::new(Printer::new(config, url, shared.clock.clone(), ledger, shared.network, shared.machine));
+                printers.tasks.spawn(Arc::clone(&printer).tick());
+                printers.tasks.spawn(endpoint.serve(Arc::clone(&printer)));
+                printer
+            }
+        };
+        let handle = PrinterHandle { name: config.name.clone(), machine };
+        let info = handle.info();
+        printers.handles.push(handle);
+        Ok(info)
+    }
+}
+
+impl PrinterHandle {
+    /// How to reach it.
+    pub fn info(&self) -> PrinterInfo {
+        self.machine.info()
+    }
+
+    /// What it is really doing.
+    pub fn state(&self) -> PrinterState {
+        self.machine.state()
+    }
+
+    /// Plays a person at the machine.
+    ///
+    /// # Errors
+    /// The screen does not offer this now, or the file is missing.
+    pub fn person(&self, action: &Action) -> Result<(), ActError> {
+        self.machine.person(action)
+    }
+
+    /// Adds a fault to those set.
+    pub fn fault(&self, fault: Fault) {
+        self.machine.add_fault(fault);
+    }
+
+    /// Replaces all faults.
+    pub fn replace_faults(&self, faults: Vec<Fault>) {
+        self.machine.replace_faults(faults);
+    }
+
+    /// Clears all faults.
+    pub fn clear_faults(&self) {
+        self.machine.replace_faults(Vec::new());
+    }
+}
+
+impl std::fmt::Debug for PrinterHandle {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("PrinterHandle").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Printers {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(&self.handles).finish()
+    }
+}
