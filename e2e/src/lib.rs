@@ -1,1 +1,14 @@
-//! Placeholder: written next.
+//! The vocabulary of tests against a real Kubernetes API server: start a control plane, apply CRDs, take a
+//! namespace, wait for a condition. It knows nothing of printers and never touches a cluster it was not given.
+//! The control plane itself is the Go module in `e2e/cluster/`, which this crate builds once and keeps in a cache.
+
+mod cache;
+pub mod cluster;
+mod crds;
+mod namespace;
+mod wait;
+
+pub use cache::cache_dir;
+pub use crds::{CrdError, apply_crds, apply_crds_yaml};
+pub use namespace::{Namespace, NamespaceError};
+pub use wait::{WaitTimeout, wait_until};

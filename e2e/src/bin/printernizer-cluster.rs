@@ -1,0 +1,105 @@
+//! A Kubernetes control plane on loopback for developers: `printernizer-cluster up` starts one and says how to reach
+//! it, until Ctrl-C; `printernizer-cluster build` only builds it. It keeps nothing: the next start is an empty cluster.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use printernizer_e2e::cluster::{Cluster, Options, ensure_binary};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Parser)]
+#[command(about = "A Kubernetes control plane on loopback, without nodes")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the control plane into the cache, and print the path of the program.
+    Build,
+    /// Start an empty cluster, print how to reach it, and take it down at Ctrl-C.
+    Up {
+        /// Print one JSON line with kubeconfig, server, directory and process ids instead of words.
+        #[arg(long)]
+        json: bool,
+        /// Only etcd and the API server: no CronJobs, no garbage collection, namespaces stay when deleted.
+        #[arg(long)]
+        bare: bool,
+        /// Port of the API server on 127.0.0.1; 0 takes a free one.
+        #[arg(long, default_value_t = 0)]
+        port: u16,
+        /// Leave logs and data in place at the end.
+        #[arg(long)]
+        keep_data: bool,
+        /// One more argument for kube-apiserver; may be repeated.
+        #[arg(long = "apiserver-arg", value_name = "ARGUMENT", allow_hyphen_values = true)]
+        apiserver_arguments: Vec<String>,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Arguments::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut cause = error.source();
+            while let Some(inner) = cause {
+                text.extend(["\n  because: ", &inner.to_string()]);
+                cause = inner.source();
+            }
+            let _ = writeln!(std::io::stderr(), "{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(task: Task) -> Result<(), Box<dyn std::error::Error>> {
+    match task {
+        Task::Build => {
+            let path = ensure_binary(&mut |line| {
+                let _ = writeln!(std::io::stderr(), "{line}");
+            })?;
+            writeln!(std::io::stdout(), "{}", path.display())?;
+        }
+        Task::Up { json, bare, port, keep_data, apiserver_arguments } => {
+            // Before the start: a signal during it must not be lost.
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut terminate = signal(SignalKind::terminate())?;
+            let options = Options {
+                controller_manager: !bare,
+                scheduler: !bare,
+                apiserver_port: port,
+                keep_data,
+                apiserver_arguments,
+                ..Options::default()
+            };
+            let cluster = Cluster::start(options).await?;
+            if json {
+                let line = serde_json::json!({
+                    "kubeconfig": cluster.kubeconfig(),
+                    "server": cluster.server(),
+                    "directory": cluster.directory(),
+                    "children": cluster.children(),
+                });
+                writeln!(std::io::stdout(), "{line}")?;
+            } else {
+                let path = cluster.kubeconfig().display();
+                writeln!(
+                    std::io::stdout(),
+                    "Kubernetes at {}; Ctrl-C ends it.\nexport KUBECONFIG={path}",
+                    cluster.server()
+                )?;
+            }
+            std::io::stdout().flush()?;
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            cluster.stop().await?;
+        }
+    }
+    Ok(())
+}
