@@ -1,3 +1,4 @@
 //! The operator's parts, as a library so that tests can start them in their own process.
 
 pub mod leadership;
+pub mod telemetry;

@@ -9,7 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use prometheus::IntGauge;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::elector::holder;
+use super::elector::{Answer, Elector, Next, Request, Role, holder};
 use super::lease::{LeaseError, LeaseStore};
 use super::simulation::{Event, Fate, led_by_the_first};
 use super::{Clock, Config, Leadership, Loss, Moment, NotLeader};
@@ -302,6 +302,22 @@ async fn an_election_task_that_ends_ends_leadership() {
     assert_eq!(one.leadership.lost().await, Loss::Stopped);
     assert_eq!(one.gauge.get(), 0);
     assert!(!one.leadership.release().await);
+}
+
+#[test]
+fn a_lease_is_counted_from_the_start_of_its_renewal_not_from_the_answer() {
+    let at =
+        |seconds| Moment { boot: Duration::from_secs(seconds), wall: Duration::from_secs(1_800_000_000 + seconds) };
+    let mut elector = Elector::new(Config::new("farm", "operator", "one"));
+    assert_eq!(elector.next(at(100)), Next::Call(Request::Get));
+    elector.answered(&Request::Get, at(100), at(101), Answer::Absent);
+    let Next::Call(create @ Request::Create(_)) = elector.next(at(101)) else { panic!("it should create the Lease") };
+    let Request::Create(lease) = &create else { unreachable!() };
+    elector.answered(&create, at(101), at(104), Answer::Lease(lease.clone()));
+    assert!(matches!(elector.role(), Role::Leader { renewed, .. } if renewed == at(101)));
+    let Next::Call(renewal @ Request::Replace(_)) = elector.next(at(104)) else { panic!("it should renew") };
+    elector.answered(&renewal, at(104), at(107), Answer::Lease(lease.clone()));
+    assert!(matches!(elector.role(), Role::Leader { renewed, .. } if renewed == at(104)));
 }
 
 #[test]

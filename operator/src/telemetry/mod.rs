@@ -1,0 +1,10 @@
+//! What a running operator tells about itself: log lines, metrics, health. Never secrets, customer names or one label
+//! value per object. Metric names follow the Prometheus conventions: prefix `printernizer_`, base units, `_total`.
+
+pub mod http;
+pub mod logs;
+pub mod metrics;
+
+pub use http::{Gate, Health, Heartbeat};
+pub use logs::{LogFormat, LogOptions};
+pub use metrics::Metrics;
