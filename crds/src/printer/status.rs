@@ -20,6 +20,7 @@ pub struct PrinterStatus {
     pub conditions: Vec<Condition>,
     /// What the machine is doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PrinterState")]
     pub state: Option<PrinterState>,
     /// The PrintJob that holds the printer. This is the lock: one job at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,6 +109,7 @@ pub struct LastStart {
     pub deadline: Time,
     /// How the start ended; absent while it is unresolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "StartVerdict")]
     pub verdict: Option<StartVerdict>,
 }
 
@@ -137,6 +139,9 @@ pub struct BedStatus {
     /// Id of what lies (or may lie) on the bed. Write it to spec.bed.clearedFor when the bed is clear. Absent: clear.
     #[serde(default, rename = "occupancyID", skip_serializing_if = "Option::is_none")]
     pub occupancy_id: Option<String>,
+    /// Whether a print is known to be running; its end gives the bed a new occupancyID, and nothing clears it before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub print_in_progress: bool,
     /// The print on the device that the state of the bed accounts for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accounted_identity: Option<DeviceIdentity>,

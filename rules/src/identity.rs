@@ -1,0 +1,150 @@
+//! Tokens and remote names: how a print of ours is recognised on a device, whatever else was forgotten.
+//!
+//! A token is made of the job's UID and the attempt, so nobody has to remember which names were given out, and no name
+//! is used twice. Matching reads only the token.
+
+use std::fmt;
+
+/// Longest remote name in bytes. PrusaLink keeps 103 bytes of a path, and 52 of a name on some cards.
+pub const MAX_REMOTE_NAME_BYTES: usize = 60;
+/// Longest slug of a display name.
+const MAX_SLUG_BYTES: usize = 20;
+/// What stands before the token in a remote name.
+const MARK: &str = "pz-";
+const UID_DIGITS: usize = 16;
+
+/// Identity of one attempt of one PrintJob: 16 hex digits of the job's UID, a dash, the attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token {
+    uid_digits: String,
+    attempt: i32,
+}
+
+impl Token {
+    /// The token of an attempt of the job with this UID.
+    pub fn new(job_uid: &str, attempt: i32) -> Self {
+        let uid_digits =
+            job_uid.chars().filter(char::is_ascii_hexdigit).take(UID_DIGITS).map(|c| c.to_ascii_lowercase()).collect();
+        Self { uid_digits, attempt }
+    }
+
+    /// Finds a token in a name a device shows. The last one counts, since a person's words stand before it.
+    pub fn find(name: &str) -> Option<Self> {
+        let lower = name.to_ascii_lowercase();
+        lower.match_indices(MARK).filter_map(|(at, _)| Self::parse_prefix(&lower[at + MARK.len()..])).last()
+    }
+
+    /// Parses a token as it stands in status.
+    pub fn parse(text: &str) -> Option<Self> {
+        let token = Self::parse_prefix(text)?;
+        (token.to_string() == text).then_some(token)
+    }
+
+    fn parse_prefix(text: &str) -> Option<Self> {
+        let (uid_digits, rest) = text.split_at_checked(UID_DIGITS)?;
+        if !uid_digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+            return None;
+        }
+        let digits: String = rest.strip_prefix('-')?.chars().take_while(char::is_ascii_digit).collect();
+        if digits.is_empty() || digits.len() > 6 {
+            return None;
+        }
+        Some(Self { uid_digits: uid_digits.to_owned(), attempt: digits.parse().ok()? })
+    }
+
+    /// Whether this is a token of the job with this UID, of whichever attempt.
+    pub fn is_of_job(&self, job_uid: &str) -> bool {
+        self.uid_digits == Self::new(job_uid, 0).uid_digits
+    }
+
+    /// The attempt.
+    pub fn attempt(&self) -> i32 {
+        self.attempt
+    }
+
+    /// The file's name on the device: a slug for the person at the screen, the token for us, the extension for the
+    /// firmware. Only `[A-Za-z0-9._-]`.
+    pub fn remote_name(&self, display_name: &str, extension: &str) -> String {
+        let slug = slug(display_name);
+        let name = format!("{slug}-{MARK}{self}.{extension}");
+        debug_assert!(name.len() <= MAX_REMOTE_NAME_BYTES, "20 + 4 + 23 + 1 + 10 bytes at most");
+        name
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.uid_digits, self.attempt)
+    }
+}
+
+fn slug(display_name: &str) -> String {
+    let mut slug = String::new();
+    for c in display_name.chars() {
+        let c = match c {
+            'ä' | 'Ä' => "ae",
+            'ö' | 'Ö' => "oe",
+            'ü' | 'Ü' => "ue",
+            'ß' => "ss",
+            c if c.is_ascii_alphanumeric() => {
+                slug.push(c.to_ascii_lowercase());
+                continue;
+            }
+            _ if slug.is_empty() || slug.ends_with('-') => continue,
+            _ => "-",
+        };
+        slug.push_str(c);
+    }
+    slug.truncate(MAX_SLUG_BYTES);
+    let slug = slug.trim_end_matches('-');
+    // A slug must not itself look like the mark of a token.
+    if slug.is_empty() || slug.contains(MARK.trim_end_matches('-')) { "part".to_owned() } else { slug.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const UID: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+
+    #[test]
+    fn a_remote_name_reads_as_the_part_and_carries_the_token() {
+        let token = Token::new(UID, 2);
+        assert_eq!(token.to_string(), "3f2504e04f8941d3-2");
+        assert_eq!(
+            token.remote_name("Kabelclip für Tür 3", "bgcode"),
+            "kabelclip-fuer-tuer-pz-3f2504e04f8941d3-2.bgcode"
+        );
+        assert_eq!(token.remote_name("///", "gcode"), "part-pz-3f2504e04f8941d3-2.gcode");
+    }
+
+    #[test]
+    fn names_without_a_token_have_none() {
+        for name in
+            ["", "bracket.gcode", "pz-", "pz-3f2504e04f8941d3", "pz-3f2504e04f8941dg-1.gcode", "pz-3f2504e04f8941d3-.g"]
+        {
+            assert_eq!(Token::find(name), None, "{name}");
+        }
+        assert_eq!(Token::parse("3f2504e04f8941d3-01"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_remote_name_is_short_plain_and_gives_its_token_back(
+            display in ".{0,120}", attempt in 1..999_999i32, uid in "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+        ) {
+            let token = Token::new(&uid, attempt);
+            let name = token.remote_name(&display, "gcode.3mf");
+            prop_assert!(name.len() <= MAX_REMOTE_NAME_BYTES, "{name}");
+            prop_assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)), "{name}");
+            prop_assert_eq!(Token::find(&name), Some(token.clone()));
+            prop_assert!(token.is_of_job(&uid));
+        }
+
+        #[test]
+        fn looking_for_a_token_never_fails(name in "\\PC*") {
+            let _ = Token::find(&name);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Acceptance: whether the job may be printed at all. Copies and reprints by Git are refused here; the file is read here.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use printernizer_crds::print_job::FileStatus;
+use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJob, PrintJobStatus, RUN_ANNOTATION, Reason};
+
+use super::{FileView, Observed, status};
+use crate::plan::{Effect, Plan};
+
+/// Labels and annotations by which Git tools mark what they manage.
+const TRACKING_LABELS: [&str; 2] = ["argocd.argoproj.io/instance", "kustomize.toolkit.fluxcd.io/name"];
+const TRACKING_ANNOTATIONS: [&str; 1] = ["argocd.argoproj.io/tracking-id"];
+const HELM_CONTROLLER_LABEL: &str = "helm.toolkit.fluxcd.io/name";
+
+/// Whether a Git tool manages the job, so that it may create it again after its deletion.
+pub(crate) fn is_tracked(job: &PrintJob) -> bool {
+    let labels = job.metadata.labels.iter().flatten();
+    let annotations = job.metadata.annotations.iter().flatten();
+    labels.into_iter().any(|(k, _)| TRACKING_LABELS.contains(&k.as_str()) || k == HELM_CONTROLLER_LABEL)
+        || annotations.into_iter().any(|(k, _)| TRACKING_ANNOTATIONS.contains(&k.as_str()))
+}
+
+/// What the run annotation of a job says: the UID, and the runID when it was written.
+pub fn run_annotation(job: &PrintJob) -> String {
+    let uid = job.metadata.uid.as_deref().unwrap_or_default();
+    if job.spec.run_id.is_empty() { uid.to_owned() } else { format!("{uid}/{}", job.spec.run_id) }
+}
+
+/// Whether the annotation names another object's print, and the same run of it.
+fn is_copy(job: &PrintJob) -> bool {
+    let Some(run) = job.metadata.annotations.as_ref().and_then(|a| a.get(RUN_ANNOTATION)) else { return false };
+    let (uid, run_id) = run.split_once('/').unwrap_or((run, ""));
+    Some(uid) != job.metadata.uid.as_deref() && run_id == job.spec.run_id
+}
+
+/// Decides whether the job is accepted; `None` when it is.
+pub(super) fn decide(seen: &Observed<'_>, old: &PrintJobStatus) -> Option<Plan> {
+    let refuse = |reason, message: String| Some(write(seen, old, reason, message));
+    if is_copy(seen.job) {
+        return refuse(
+            Reason::CopyOfPrintedJob,
+            "this object is a copy of a job that was printed (annotation printernizer.io/run); set spec.runID to a new \
+             value to print it again"
+                .into(),
+        );
+    }
+    if let Some(record) = seen.printed_before {
+        return refuse(
+            Reason::AlreadyPrinted,
+            format!(
+                "a job of this name and runID was printed on {} (PrintRecord {}); set spec.runID to a new value to \
+                 print it again",
+                record.spec.printed_on,
+                record.metadata.name.as_deref().unwrap_or_default()
+            ),
+        );
+    }
+    match &seen.file {
+        // Its facts stay in status; the bytes are fetched again, and compared, before the upload.
+        _ if accepted_as_written(seen.job, old) => None,
+        FileView::Unknown => {
+            let plan = write(seen, old, Reason::FetchingFile, "the file is being fetched".into());
+            Some(plan.then(Effect::FetchFile))
+        }
+        FileView::Fetching => Some(write(seen, old, Reason::FetchingFile, "the file is being fetched".into())),
+        FileView::Refused { reason, message } => {
+            Some(write(seen, old, *reason, message.clone()).then(Effect::FetchFile))
+        }
+        FileView::Read(file) => Some(accept(seen.job, old, file, seen.now)),
+    }
+}
+
+/// Whether the job was accepted in the form its spec has now.
+fn accepted_as_written(job: &PrintJob, old: &PrintJobStatus) -> bool {
+    let accepted = old.conditions.condition(ConditionType::Accepted);
+    old.file.is_some()
+        && accepted.is_some_and(|c| c.status == "True" && c.observed_generation == job.metadata.generation)
+}
+
+fn accept(job: &PrintJob, old: &PrintJobStatus, file: &FileStatus, now: Timestamp) -> Plan {
+    let mut new = old.clone();
+    new.file = Some(file.clone());
+    new.queued_time.get_or_insert(Time(now));
+    let what = match (&file.printer_model, file.estimated_seconds) {
+        (Some(model), Some(seconds)) => format!("sliced for {model}, about {}", status::words(seconds)),
+        (Some(model), None) => format!("sliced for {model}"),
+        (None, _) => "the file was read".to_owned(),
+    };
+    status::set(&mut new, job, now, ConditionType::Accepted, ConditionStatus::True, Reason::FileRead, what);
+    Plan::of([Effect::WriteJob(Box::new(new))])
+}
+
+fn write(seen: &Observed<'_>, old: &PrintJobStatus, reason: Reason, message: String) -> Plan {
+    let mut new = old.clone();
+    status::set(&mut new, seen.job, seen.now, ConditionType::Accepted, ConditionStatus::False, reason, message);
+    let mut plan = Plan::nothing();
+    if new != *old {
+        plan = plan.then(Effect::WriteJob(Box::new(new)));
+    }
+    plan
+}

@@ -1,0 +1,335 @@
+//! A job that holds, or believes to hold, a printer: completing the claim, uploading, asking for the start, giving back.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use printernizer_crds::common::DeviceIdentity;
+use printernizer_crds::print_job::{ClaimedPrinter, DesiredState, Upload};
+use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJobStatus, PrintRecordSpec, Printer, Reason};
+
+use super::decide::{REST, missed_deadline, write_if_changed};
+use super::gate::{Closed, claim_agrees, token_of};
+use super::start::{StartView, Verdict, Watch, judge};
+use super::{Observed, UploadView, accept, finish, follow, status};
+use crate::device::Link;
+use crate::plan::{DeviceCommand, Effect, Plan};
+
+/// The second half of a claim: the printer already holds the job, now the job names the printer.
+pub(super) fn complete(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -> Plan {
+    let (Some(name), Some(uid)) = (printer.metadata.name.clone(), printer.metadata.uid.clone()) else {
+        return Plan::wait(REST);
+    };
+    let Some(printer_status) = printer.status.as_ref() else { return Plan::wait(REST) };
+    let held = printer_status.current_job.as_ref().filter(|j| Some(&j.uid) == seen.job.metadata.uid.as_ref());
+    let Some(held) = held else { return Plan::wait(REST) };
+    let serial_number = printer_status.device.as_ref().and_then(|d| d.serial_number.clone()).unwrap_or_default();
+    let mut new = old.clone();
+    new.printer = Some(ClaimedPrinter { name: name.clone(), uid, serial_number });
+    new.attempt = held.attempt;
+    new.assigned_time = Some(Time(seen.now));
+    new.not_before = None;
+    (new.upload, new.progress, new.acted_on, new.paused_by_us) = (None, None, None, false);
+    match &seen.mapping {
+        Some(Ok(mapping)) => new.slot_mapping.clone_from(mapping),
+        // What was assigned a moment ago does not fit any more: with the next attempt number the claim is void.
+        Some(Err(why)) => return give_back(seen, &attempted(old, held.attempt), &Next::Queue(why.clone())),
+        None => return Plan::wait(REST),
+    }
+    let message = format!("given to printer {name} (attempt {})", held.attempt);
+    let set = |new: &mut PrintJobStatus, type_, is, reason, text: String| {
+        status::set(new, seen.job, seen.now, type_, is, reason, text);
+    };
+    set(&mut new, ConditionType::Scheduled, ConditionStatus::True, Reason::Assigned, message);
+    let waits = "the file is uploaded next".to_owned();
+    set(&mut new, ConditionType::Started, ConditionStatus::False, Reason::NotStarted, waits);
+    Plan::of([Effect::WriteJob(Box::new(new))])
+}
+
+fn attempted(old: &PrintJobStatus, attempt: i32) -> PrintJobStatus {
+    PrintJobStatus { attempt, ..old.clone() }
+}
+
+/// Decides for a job that names a printer.
+pub(super) fn decide(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
+    let started = old.conditions.is_true(ConditionType::Started);
+    let Some(printer) = seen.printer.filter(|p| claim_agrees(seen.job, p)) else {
+        return disagreement(seen, old, started);
+    };
+    let token = token_of(seen.job);
+    let ours = printer.status.as_ref().and_then(|s| s.last_start.as_ref()).filter(|l| l.token == token.to_string());
+    if old.start.is_some() || started || ours.is_some() {
+        return follow::resolve(seen, old, printer, ours);
+    }
+    before_intent(seen, old, printer)
+}
+
+/// Job and printer do not agree on the claim.
+fn disagreement(seen: &Observed<'_>, old: &PrintJobStatus, started: bool) -> Plan {
+    let unresolved = old.start.is_some() || started;
+    if !unresolved {
+        let mut new = old.clone();
+        unset_claim(&mut new, seen);
+        let text = "the printer does not hold this job any more; it waits for another one";
+        status::set(
+            &mut new,
+            seen.job,
+            seen.now,
+            ConditionType::Scheduled,
+            ConditionStatus::False,
+            Reason::ClaimReleased,
+            text,
+        );
+        return write_if_changed(old, new);
+    }
+    // A re-created Printer of the same device holds the job again: the claim moves over to it.
+    if let Some(printer) = seen.printer {
+        let holder = printer.status.as_ref().and_then(|s| s.current_job.as_ref());
+        let serial = printer.status.as_ref().and_then(|s| s.device.as_ref()).and_then(|d| d.serial_number.as_deref());
+        let named = old.printer.as_ref();
+        if holder.is_some_and(|h| Some(&h.uid) == seen.job.metadata.uid.as_ref())
+            && named.is_some_and(|n| Some(n.serial_number.as_str()) == serial)
+        {
+            let mut new = old.clone();
+            new.printer = named.map(|n| ClaimedPrinter {
+                name: printer.metadata.name.clone().unwrap_or_default(),
+                uid: printer.metadata.uid.clone().unwrap_or_default(),
+                serial_number: n.serial_number.clone(),
+            });
+            return write_if_changed(old, new);
+        }
+        // The verdict was written, the claim given back, and the job's own half lost in between.
+        let token = token_of(seen.job);
+        let last = printer.status.as_ref().and_then(|s| s.last_start.as_ref());
+        if let Some(last) = last.filter(|l| l.token == token.to_string() && l.verdict.is_some()) {
+            return follow::resolve(seen, old, printer, Some(last));
+        }
+    }
+    follow::printer_gone(seen, old)
+}
+
+/// Takes the claim and all that belongs to the attempt out of the status.
+pub(super) fn unset_claim(new: &mut PrintJobStatus, seen: &Observed<'_>) {
+    new.printer = None;
+    new.upload = None;
+    new.start = None;
+    new.device_job_id = None;
+    new.slot_mapping.clear();
+    new.assigned_time = None;
+    new.start_time = None;
+    new.progress = None;
+    new.question = None;
+    new.acted_on = None;
+    new.paused_by_us = false;
+    new.conditions.unset(ConditionType::Started);
+    status::refresh(new, seen.job, seen.now);
+}
+
+/// A claimed job before its intent.
+fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -> Plan {
+    let token = token_of(seen.job);
+    let quiet = Watch::default();
+    let connecting = Link::Connecting;
+    let session = seen.session.as_ref();
+    let link = session.map_or(&connecting, |s| s.link);
+    let watch = session.map_or(&quiet, |s| s.watch);
+    if watch.try_alive {
+        return Plan::wait(REST);
+    }
+    // Started at the screen: our identity is active although no intent was written. The attempt is used.
+    let view = StartView {
+        token: &token,
+        intent: None,
+        upload_recorded: old.upload.is_some(),
+        device_job_id: old.device_job_id.as_deref(),
+        started: false,
+        printer_knows: Some(false),
+        link,
+        watch,
+        now: seen.now,
+        timing: seen.timing,
+    };
+    if matches!(judge(&view), Verdict::Started | Verdict::AsksBeforePrint { .. }) {
+        return follow::adopt_without_intent(seen, old, printer);
+    }
+
+    let job_status = |reason, text: String, new: &mut PrintJobStatus| {
+        status::set(new, seen.job, seen.now, ConditionType::Started, ConditionStatus::False, reason, text);
+    };
+    let deleting = seen.job.metadata.deletion_timestamp.is_some();
+    let desired = seen.job.spec.desired_state;
+    if deleting || desired == DesiredState::Cancel {
+        return give_back(seen, old, &Next::End(Reason::Cancelled, "cancelled before the print was started"));
+    }
+    if let Some(missed) = missed_deadline(seen.job, old, seen.now) {
+        return give_back(seen, old, &Next::End(Reason::DeadlineExceeded, missed));
+    }
+    if desired == DesiredState::Pause {
+        return give_back(seen, old, &Next::Hold);
+    }
+    if let Some(Closed::GiveBack(why)) = session.and_then(|s| s.closed.as_ref()) {
+        return give_back(seen, old, &Next::Queue(why.clone()));
+    }
+    let assigned_for =
+        old.assigned_time.as_ref().map_or(std::time::Duration::ZERO, |t| seen.now.duration_since(t.0).unsigned_abs());
+    let ready = printer.status.as_ref().is_some_and(|s| s.conditions.is_true(ConditionType::Ready));
+    let failing = matches!(session.map(|s| &s.upload), Some(UploadView::Failed { .. }));
+    if (!ready || failing || session.is_none()) && assigned_for >= seen.timing.unready_limit {
+        return give_back(seen, old, &Next::Queue("the printer was not ready for too long".into()));
+    }
+
+    let name = token.to_string();
+    match &old.upload {
+        Some(upload) if upload.token == name && upload.size_verified => {
+            let mut new = old.clone();
+            let text = match session.and_then(|s| s.closed.as_ref()) {
+                Some(closed) => format!("waiting to start: {closed}"),
+                None => "the file is on the printer; the start is next".to_owned(),
+            };
+            job_status(Reason::StartPending, text, &mut new);
+            let mut plan = write_if_changed(old, new);
+            if accept::is_tracked(seen.job) {
+                plan = plan.then(Effect::CreateRecord(record(seen, printer)));
+            }
+            plan.then(Effect::Device(DeviceCommand::Start)).again(seen.timing.poll_period)
+        }
+        Some(upload) if upload.token == name => {
+            let mut new = old.clone();
+            let remote_name = upload.remote_name.clone();
+            match session.map(|s| &s.upload) {
+                Some(UploadView::Done { .. }) => {
+                    if let Some(upload) = new.upload.as_mut() {
+                        upload.size_verified = true;
+                    }
+                    let text = "the file is on the printer; the start is next".to_owned();
+                    job_status(Reason::StartPending, text, &mut new);
+                    write_if_changed(old, new)
+                }
+                Some(UploadView::Failed { message }) => {
+                    job_status(
+                        Reason::UploadFailed,
+                        format!("the upload failed and is tried again: {message}"),
+                        &mut new,
+                    );
+                    write_if_changed(old, new)
+                        .then(Effect::Device(DeviceCommand::Upload { remote_name }))
+                        .again(seen.timing.poll_period)
+                }
+                _ => {
+                    let text = format!("uploading as {remote_name}");
+                    job_status(Reason::Uploading, text, &mut new);
+                    write_if_changed(old, new).then(Effect::Device(DeviceCommand::Upload { remote_name })).again(REST)
+                }
+            }
+        }
+        _ => record_upload(seen, old, printer, &token, link),
+    }
+}
+
+/// Records the name of the file on the device before its first byte is sent.
+fn record_upload(
+    seen: &Observed<'_>,
+    old: &PrintJobStatus,
+    printer: &Printer,
+    token: &crate::identity::Token,
+    link: &Link,
+) -> Plan {
+    // Without a rename the file lies there ready to be started by anyone: only onto a cleared bed.
+    let cleared = printer.status.as_ref().is_some_and(|s| s.conditions.is_true(ConditionType::BedCleared));
+    let Some(report) = link.report_within(seen.timing.stale_after).filter(|r| cleared && r.is_free()) else {
+        let assigned = old.assigned_time.as_ref().map_or(seen.now, |t| t.0);
+        if seen.now.duration_since(assigned).unsigned_abs() >= seen.timing.unready_limit {
+            return give_back(seen, old, &Next::Queue("the printer was not free for too long".into()));
+        }
+        return Plan::wait(seen.timing.poll_period);
+    };
+    let display_name = seen.job.spec.display_name.as_deref().or(seen.job.metadata.name.as_deref()).unwrap_or("part");
+    let format = old.file.as_ref().map_or("Gcode", |f| f.format.as_str());
+    let extension = match format {
+        "BinaryGcode" => "bgcode",
+        "Gcode3mf" => "gcode.3mf",
+        _ => "gcode",
+    };
+    let remote_name = token.remote_name(display_name, extension);
+    let mut new = old.clone();
+    let DeviceIdentity { id, .. } = report.identity.clone();
+    new.upload = Some(Upload {
+        token: token.to_string(),
+        remote_name: remote_name.clone(),
+        size_verified: false,
+        device_job_id: id,
+    });
+    let text = format!("uploading as {remote_name}");
+    status::set(&mut new, seen.job, seen.now, ConditionType::Started, ConditionStatus::False, Reason::Uploading, text);
+    Plan::of([Effect::WriteJob(Box::new(new)), Effect::Device(DeviceCommand::Upload { remote_name })])
+}
+
+fn record(seen: &Observed<'_>, printer: &Printer) -> PrintRecordSpec {
+    PrintRecordSpec {
+        namespace: seen.job.metadata.namespace.clone().unwrap_or_default(),
+        name: seen.job.metadata.name.clone().unwrap_or_default(),
+        run_id: seen.job.spec.run_id.clone(),
+        uid: seen.job.metadata.uid.clone().unwrap_or_default(),
+        printed_on: printer.metadata.name.clone().unwrap_or_default(),
+        start_time: Time(seen.now),
+    }
+}
+
+/// What follows when a claim is given back.
+pub(super) enum Next {
+    /// The job is over.
+    End(Reason, &'static str),
+    /// It is held.
+    Hold,
+    /// It goes back to the queue, free of charge, with the next attempt number and a pause.
+    Queue(String),
+}
+
+/// Gives the printer back before anything was printed: deletes the file first, then unsets the claim.
+pub(super) fn give_back(seen: &Observed<'_>, old: &PrintJobStatus, next: &Next) -> Plan {
+    if let Some(upload) = &old.upload {
+        let session = seen.session.as_ref();
+        let deleted = session.is_some_and(|s| s.file_deleted);
+        let silent = match session.map(|s| s.link) {
+            Some(Link::Down { silent_for, .. }) => *silent_for >= finish::letting_go_limit(seen),
+            Some(_) => false,
+            None => seen.printer.is_none(),
+        };
+        if !deleted && !silent {
+            let delete = DeviceCommand::DeleteFile { remote_name: upload.remote_name.clone() };
+            return Plan::of([Effect::Device(delete)]).again(seen.timing.poll_period);
+        }
+    }
+    let mut new = old.clone();
+    unset_claim(&mut new, seen);
+    match next {
+        Next::End(reason, text) => return finish::end(seen, old, new, *reason, (*text).to_owned()),
+        Next::Hold => {
+            let text = "held back: set spec.desiredState to Run to print it";
+            status::set(
+                &mut new,
+                seen.job,
+                seen.now,
+                ConditionType::Scheduled,
+                ConditionStatus::False,
+                Reason::Held,
+                text,
+            );
+            new.attempt += 1;
+        }
+        Next::Queue(why) => {
+            new.attempt += 1;
+            new.refusals += 1;
+            let pause = seen.timing.backoff(new.refusals);
+            new.not_before = seen.now.checked_add(pause).ok().map(Time);
+            let text = format!("gave its printer back: {why}");
+            status::set(
+                &mut new,
+                seen.job,
+                seen.now,
+                ConditionType::Scheduled,
+                ConditionStatus::False,
+                Reason::ClaimReleased,
+                text,
+            );
+        }
+    }
+    write_if_changed(old, new)
+}

@@ -1,0 +1,89 @@
+//! The way in: which part of a job's life it is in, and so which rules speak.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use printernizer_crds::print_job::{DesiredState, PrintJobStatus};
+use printernizer_crds::{ConditionStatus, ConditionType, PrintJob, Reason};
+
+use super::{Observed, accept, claim, finish, follow, status};
+use crate::plan::{Effect, Plan};
+
+/// How long a decision may rest when only time can change it and no moment is known.
+pub(super) const REST: Duration = Duration::from_secs(300);
+
+/// Decides what to do about a PrintJob now.
+pub fn decide(seen: &Observed<'_>) -> Plan {
+    let old = seen.job.status.clone().unwrap_or_default();
+    if status::is_terminal(&old) {
+        return finish::after_end(seen, &old);
+    }
+    if old.printer.is_some() {
+        return claim::decide(seen, &old);
+    }
+    if seen.job.metadata.deletion_timestamp.is_some() {
+        return Plan::of([Effect::RemoveJobFinalizer]);
+    }
+    if let Some(link) = seen.shown_on {
+        return follow::shown_without_record(seen, &old, link);
+    }
+    if seen.job.spec.desired_state == DesiredState::Cancel {
+        return finish::end_unprinted(seen, &old, Reason::Cancelled, "cancelled before it was given a printer");
+    }
+    if let Some(missed) = missed_deadline(seen.job, &old, seen.now) {
+        return finish::end_unprinted(seen, &old, Reason::DeadlineExceeded, missed);
+    }
+    if let Some(plan) = accept::decide(seen, &old) {
+        return again_before_deadline(plan, seen, &old);
+    }
+    if let Some(printer) = seen.printer.filter(|_| seen.job.spec.desired_state == DesiredState::Run) {
+        return claim::complete(seen, &old, printer);
+    }
+    again_before_deadline(wait(seen, &old), seen, &old)
+}
+
+/// A job that waits: says why.
+fn wait(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
+    let mut new = old.clone();
+    let (reason, message) = match (&seen.waiting, seen.job.spec.desired_state) {
+        (_, DesiredState::Pause) => (Reason::Held, "held back: set spec.desiredState to Run to print it".to_owned()),
+        (Some(waiting), _) => (waiting.reason, waiting.message.clone()),
+        // The scheduler has not looked yet.
+        (None, _) => return Plan::wait(REST),
+    };
+    status::set(&mut new, seen.job, seen.now, ConditionType::Scheduled, ConditionStatus::False, reason, message);
+    write_if_changed(old, new).again(REST)
+}
+
+/// The deadline the job has missed, if it has not started.
+pub(super) fn missed_deadline(job: &PrintJob, old: &PrintJobStatus, now: Timestamp) -> Option<&'static str> {
+    if old.start.is_some() || old.conditions.iter().any(|c| c.type_ == "Started" && c.status == "True") {
+        return None;
+    }
+    let after = |limit: Option<Timestamp>| limit.is_some_and(|limit| now >= limit);
+    if after(start_deadline(job)) {
+        return Some("not started within spec.startDeadlineSeconds; create the job again with a longer deadline");
+    }
+    after(job.spec.not_after.as_ref().map(|t| t.0))
+        .then_some("not started by spec.notAfter; create the job again with a later time")
+}
+
+fn start_deadline(job: &PrintJob) -> Option<Timestamp> {
+    let seconds = u64::try_from(job.spec.start_deadline_seconds?).ok()?;
+    job.metadata.creation_timestamp.as_ref()?.0.checked_add(Duration::from_secs(seconds)).ok()
+}
+
+/// Looks again at the very moment a deadline passes.
+fn again_before_deadline(plan: Plan, seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
+    let limits = [start_deadline(seen.job), seen.job.spec.not_after.as_ref().map(|t| t.0)];
+    let held = [old.not_before.as_ref().map(|t| t.0)];
+    limits.into_iter().chain(held).flatten().filter(|t| *t > seen.now).fold(plan, |plan, limit| {
+        let left = limit.duration_since(seen.now).unsigned_abs();
+        plan.again(left + Duration::from_millis(1))
+    })
+}
+
+/// The one write of a job's status, unless it would say the same.
+pub(super) fn write_if_changed(old: &PrintJobStatus, new: PrintJobStatus) -> Plan {
+    if *old == new { Plan::nothing() } else { Plan::of([Effect::WriteJob(Box::new(new))]) }
+}

@@ -1,0 +1,352 @@
+//! Ends: verdicts are written to the Printer first, with the bed, then to the PrintJob; then the claim is released by the
+//! Printer's own rules. Also letting go of the deleted, cleaning up, time-to-live.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use printernizer_crds::print_job::{AttemptRecord, Outcome};
+use printernizer_crds::printer::{BedClearing, Distrust, DistrustReason, StartVerdict};
+use printernizer_crds::{
+    ConditionStatus, ConditionType, PrintJobStatus, PrintRecordStatus, Printer, PrinterStatus, Reason,
+};
+
+use super::claim::unset_claim;
+use super::decide::{REST, write_if_changed};
+use super::start::End;
+use super::{Observed, accept, status};
+use crate::device::{DeviceReport, Link};
+use crate::plan::{DeviceCommand, Effect, Plan};
+use crate::printer::bed;
+
+/// Failed prints in a row after which a printer gets no more jobs.
+pub const QUARANTINE_AFTER: i32 = 2;
+/// Attempts kept in status.
+const ATTEMPTS_KEPT: usize = 10;
+
+/// How long a deleted or cancelled job waits for a printer that does not answer.
+pub(super) fn letting_go_limit(seen: &Observed<'_>) -> Duration {
+    let leaving = seen.job.metadata.deletion_timestamp.is_some()
+        || seen.job.spec.desired_state == printernizer_crds::print_job::DesiredState::Cancel;
+    if leaving { seen.timing.letting_go } else { seen.timing.unready_limit }
+}
+
+/// The print has ended.
+pub(super) fn ended(
+    seen: &Observed<'_>,
+    old: &PrintJobStatus,
+    printer: &Printer,
+    report: Option<&DeviceReport>,
+    end: End,
+    live: bool,
+) -> Plan {
+    let verdict = match end {
+        End::Succeeded => StartVerdict::Succeeded,
+        End::Failed => StartVerdict::Failed,
+        End::Cancelled => StartVerdict::Cancelled,
+    };
+    let ejected = live && verdict == StartVerdict::Succeeded && printer.spec.bed.clearing == BedClearing::Automatic;
+    write_verdict(seen, old, printer, report, verdict, ejected)
+}
+
+/// A person has answered.
+pub(super) fn answered(
+    seen: &Observed<'_>,
+    old: &PrintJobStatus,
+    printer: &Printer,
+    report: Option<&DeviceReport>,
+    verdict: StartVerdict,
+) -> Plan {
+    write_verdict(seen, old, printer, report, verdict, false)
+}
+
+/// Both halves of a verdict on a print that ran or may have run: the printer's, with its bed, then the job's.
+fn write_verdict(
+    seen: &Observed<'_>,
+    old: &PrintJobStatus,
+    printer: &Printer,
+    report: Option<&DeviceReport>,
+    verdict: StartVerdict,
+    ejected: bool,
+) -> Plan {
+    let Some(mut new) = printer.status.clone() else { return Plan::wait(REST) };
+    resolve_last_start(seen, &mut new, verdict);
+    match verdict {
+        StartVerdict::Failed => new.consecutive_failures += 1,
+        StartVerdict::Succeeded => new.consecutive_failures = 0,
+        _ => {}
+    }
+    if new.consecutive_failures >= QUARANTINE_AFTER && new.distrust.is_none() {
+        new.distrust =
+            Some(Distrust { id: seen.fresh_id.to_owned(), reason: DistrustReason::Quarantined, shown: None });
+    }
+    let identity = report.map(|r| r.identity.clone());
+    if ejected {
+        bed::clear(printer, &mut new, identity, seen.now, "the printer ejected the part");
+    } else {
+        let reason = match verdict {
+            StartVerdict::Succeeded => Reason::PartOnBed,
+            StartVerdict::NotPrinted => Reason::Unconfirmed,
+            _ => Reason::FailedPrintOnBed,
+        };
+        let part = bed::Part {
+            job: seen.job.metadata.name.clone(),
+            display_name: seen.job.spec.display_name.clone().or_else(|| seen.job.metadata.name.clone()),
+        };
+        bed::occupy(printer, &mut new, identity, seen.now, seen.fresh_id, reason, part);
+    }
+    let mut plan = Plan::of([Effect::WritePrinter(Box::new(new))]);
+    plan.effects.extend(carry_over(seen, old, printer, verdict).effects);
+    plan.again(seen.timing.poll_period)
+}
+
+/// A start that proved not to have printed: the printer's half. The job's follows once its file is deleted.
+pub(super) fn not_printed(
+    seen: &Observed<'_>,
+    printer: &Printer,
+    report: Option<&DeviceReport>,
+    verdict: StartVerdict,
+) -> Plan {
+    let Some(mut new) = printer.status.clone() else { return Plan::wait(REST) };
+    resolve_last_start(seen, &mut new, verdict);
+    if verdict == StartVerdict::FailedToStart {
+        // A start aborted in the preview leaves the bed as it was, but the device may have numbered it.
+        if let (Some(bed), Some(report)) = (new.bed.as_mut(), report) {
+            bed.accounted_identity = Some(report.identity.clone());
+        }
+        let shown = report.map(|r| r.identity.clone());
+        new.distrust.get_or_insert(Distrust {
+            id: seen.fresh_id.to_owned(),
+            reason: DistrustReason::StartRefused,
+            shown,
+        });
+    }
+    Plan::of([Effect::WritePrinter(Box::new(new))]).again(Duration::ZERO)
+}
+
+fn resolve_last_start(seen: &Observed<'_>, new: &mut PrinterStatus, verdict: StartVerdict) {
+    let token = super::gate::token_of(seen.job).to_string();
+    let old = seen.job.status.as_ref();
+    let remote_name = old
+        .and_then(|s| {
+            s.start.as_ref().map(|i| i.remote_name.clone()).or(s.upload.as_ref().map(|u| u.remote_name.clone()))
+        })
+        .unwrap_or_default();
+    let last = new.last_start.get_or_insert_with(|| printernizer_crds::printer::LastStart {
+        token: token.clone(),
+        job_name: String::new(),
+        job_uid: String::new(),
+        remote_name: remote_name.clone(),
+        deadline: Time(seen.now),
+        verdict: None,
+    });
+    if last.token != token {
+        *last = printernizer_crds::printer::LastStart {
+            token,
+            job_name: String::new(),
+            job_uid: String::new(),
+            remote_name,
+            deadline: Time(seen.now),
+            verdict: None,
+        };
+    }
+    last.job_name = seen.job.metadata.name.clone().unwrap_or_default();
+    last.job_uid = seen.job.metadata.uid.clone().unwrap_or_default();
+    last.verdict = Some(verdict);
+}
+
+/// The job's half of a verdict that stands on the printer.
+pub(super) fn carry_over(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer, verdict: StartVerdict) -> Plan {
+    let on = printer.metadata.name.clone().unwrap_or_default();
+    match verdict {
+        StartVerdict::NotSent | StartVerdict::FailedToStart | StartVerdict::NotPrinted => {
+            let deleting = seen.job.metadata.deletion_timestamp.is_some();
+            let cancelled = seen.job.spec.desired_state == printernizer_crds::print_job::DesiredState::Cancel;
+            let next = if deleting || cancelled {
+                super::claim::Next::End(Reason::Cancelled, "cancelled; nothing was printed")
+            } else {
+                super::claim::Next::Queue(words_of(verdict).to_owned())
+            };
+            let mut with_record = old.clone();
+            record_attempt(seen, &mut with_record, &on, Outcome::NotStarted, words_of(verdict));
+            super::claim::give_back(seen, &with_record, &next)
+        }
+        StartVerdict::Succeeded => finish_attempt(seen, old, &on, Outcome::Succeeded, verdict),
+        StartVerdict::Failed => finish_attempt(seen, old, &on, Outcome::Failed, verdict),
+        StartVerdict::Cancelled => finish_attempt(seen, old, &on, Outcome::Cancelled, verdict),
+        StartVerdict::Abandoned => finish_attempt(seen, old, &on, Outcome::Unknown, verdict),
+    }
+}
+
+fn words_of(verdict: StartVerdict) -> &'static str {
+    match verdict {
+        StartVerdict::NotSent => "the start was not sent",
+        StartVerdict::FailedToStart => "the printer refused the start",
+        StartVerdict::NotPrinted => "a person says that nothing was printed",
+        StartVerdict::Succeeded => "printed",
+        StartVerdict::Failed => "the print failed",
+        StartVerdict::Cancelled => "the print was stopped",
+        StartVerdict::Abandoned => "nobody knows what became of the print",
+    }
+}
+
+/// An attempt that ran has ended: the job is over, or tries again.
+fn finish_attempt(
+    seen: &Observed<'_>,
+    old: &PrintJobStatus,
+    on: &str,
+    outcome: Outcome,
+    verdict: StartVerdict,
+) -> Plan {
+    let mut new = old.clone();
+    let by_person = old.question.is_some();
+    let text =
+        if by_person { format!("{}, as a person says", words_of(verdict)) } else { words_of(verdict).to_owned() };
+    record_attempt(seen, &mut new, on, outcome, &text);
+    close_question(seen, &mut new);
+    if outcome == Outcome::Failed {
+        new.failed_prints += 1;
+        let wanted = seen.job.spec.desired_state == printernizer_crds::print_job::DesiredState::Run
+            && seen.job.metadata.deletion_timestamp.is_none();
+        if wanted && new.failed_prints <= seen.job.spec.retry.limit {
+            return super::claim::give_back(seen, &new, &super::claim::Next::Queue(text));
+        }
+    }
+    let reason = match outcome {
+        Outcome::Succeeded => Reason::PrintSucceeded,
+        Outcome::Cancelled => Reason::Cancelled,
+        _ => Reason::PrintFailed,
+    };
+    end(seen, old, new, reason, text)
+}
+
+fn close_question(seen: &Observed<'_>, new: &mut PrintJobStatus) {
+    if new.question.take().is_some() {
+        let text = "a person answered";
+        let (type_, no) = (ConditionType::OutcomeUnknown, ConditionStatus::False);
+        status::set(new, seen.job, seen.now, type_, no, Reason::AnsweredByPerson, text);
+    }
+}
+
+fn record_attempt(seen: &Observed<'_>, new: &mut PrintJobStatus, on: &str, outcome: Outcome, reason: &str) {
+    if new.attempts.iter().any(|a| a.attempt == new.attempt) {
+        return;
+    }
+    let printed = matches!(outcome, Outcome::Succeeded | Outcome::Failed | Outcome::Cancelled);
+    let grams = new.file.as_ref().filter(|_| printed).and_then(|f| f.filaments.first()).and_then(|f| f.grams.clone());
+    new.attempts.push(AttemptRecord {
+        attempt: new.attempt,
+        printer: on.to_owned(),
+        start_time: new.start_time.clone(),
+        end_time: Some(Time(seen.now)),
+        outcome,
+        reason: reason.to_owned(),
+        grams_estimated: grams,
+    });
+    let surplus = new.attempts.len().saturating_sub(ATTEMPTS_KEPT);
+    new.attempts.drain(..surplus);
+}
+
+/// Ends a job that nothing was printed of.
+pub(super) fn end_unprinted(seen: &Observed<'_>, old: &PrintJobStatus, reason: Reason, text: &str) -> Plan {
+    end(seen, old, old.clone(), reason, text.to_owned())
+}
+
+/// Ends the job for good.
+pub(super) fn end(
+    seen: &Observed<'_>,
+    old: &PrintJobStatus,
+    mut new: PrintJobStatus,
+    reason: Reason,
+    text: String,
+) -> Plan {
+    new.completion_time.get_or_insert(Time(seen.now));
+    new.paused_by_us = false;
+    if reason == Reason::PrintSucceeded {
+        if let Some(progress) = new.progress.as_mut() {
+            progress.percent = 100;
+            progress.summary = Some("100%".into());
+            (progress.remaining_seconds, progress.remaining) = (Some(0), Some("0s".into()));
+        }
+        status::set(&mut new, seen.job, seen.now, ConditionType::Complete, ConditionStatus::True, reason, text);
+    } else {
+        status::set(&mut new, seen.job, seen.now, ConditionType::Failed, ConditionStatus::True, reason, text);
+    }
+    write_if_changed(old, new)
+}
+
+/// A person's answer about a print whose Printer cannot be asked any more.
+pub(super) fn end_by_answer(seen: &Observed<'_>, old: &PrintJobStatus, verdict: StartVerdict) -> Plan {
+    let mut new = old.clone();
+    let on = old.printer.as_ref().map(|p| p.name.clone()).unwrap_or_default();
+    let outcome = match verdict {
+        StartVerdict::Succeeded => Outcome::Succeeded,
+        StartVerdict::Failed => Outcome::Failed,
+        _ => {
+            record_attempt(seen, &mut new, &on, Outcome::NotStarted, words_of(verdict));
+            close_question(seen, &mut new);
+            let attempt = new.attempt.max(1);
+            unset_claim(&mut new, seen);
+            new.attempt = attempt + 1;
+            let text = "waits for a printer again";
+            let (type_, no) = (ConditionType::Scheduled, ConditionStatus::False);
+            status::set(&mut new, seen.job, seen.now, type_, no, Reason::Queued, text);
+            return write_if_changed(old, new);
+        }
+    };
+    finish_attempt(seen, old, &on, outcome, verdict)
+}
+
+/// A deleted job whose print nobody can resolve is let go after a while. The printer keeps what it must remember.
+pub(super) fn or_let_go(seen: &Observed<'_>, plan: Plan) -> Plan {
+    let Some(deleted) = seen.job.metadata.deletion_timestamp.as_ref() else { return plan };
+    let waited = seen.now.duration_since(deleted.0).unsigned_abs();
+    match seen.timing.letting_go.checked_sub(waited) {
+        Some(left) if !left.is_zero() => plan.again(left),
+        _ => Plan::of([Effect::RemoveJobFinalizer]),
+    }
+}
+
+/// After the end: the file goes, then the finalizer, and in time the job.
+pub(super) fn after_end(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
+    let deleting = seen.job.metadata.deletion_timestamp.is_some();
+    let session = seen.session.as_ref();
+    let reachable = session.is_some_and(|s| matches!(s.link, Link::Live { .. }));
+    let mut plan = Plan::nothing();
+    let remote_name = old.upload.as_ref().map(|u| u.remote_name.clone());
+    if let Some(remote_name) = remote_name {
+        if session.is_some_and(|s| s.file_deleted) || seen.printer.is_none() {
+            let mut new = old.clone();
+            new.upload = None;
+            status::refresh(&mut new, seen.job, seen.now);
+            return write_if_changed(old, new).again(Duration::ZERO);
+        }
+        if reachable {
+            let delete = Effect::Device(DeviceCommand::DeleteFile { remote_name });
+            plan = plan.then(delete).again(seen.timing.poll_period);
+        } else {
+            plan = plan.again(REST);
+        }
+    }
+    let held = seen.printer.and_then(|p| p.status.as_ref()).and_then(|s| s.current_job.as_ref());
+    let held = held.is_some_and(|j| Some(&j.uid) == seen.job.metadata.uid.as_ref());
+    let has_finalizer =
+        seen.job.metadata.finalizers.iter().flatten().any(|f| f == printernizer_crds::PRINT_JOB_FINALIZER);
+    if let (true, Some(end_time)) = (accept::is_tracked(seen.job) && has_finalizer, old.completion_time.clone()) {
+        let outcome = old.attempts.last().map(|a| a.outcome);
+        plan = plan.then(Effect::FinishRecord(PrintRecordStatus { outcome, end_time: Some(end_time) }));
+    }
+    if has_finalizer && (!held || deleting) {
+        plan = plan.then(Effect::RemoveJobFinalizer);
+    }
+    if deleting || accept::is_tracked(seen.job) {
+        return plan;
+    }
+    let ttl = seen.job.spec.ttl_seconds_after_finished.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
+    let ttl = ttl.unwrap_or(seen.timing.finished_ttl);
+    let Some(ended) = old.completion_time.as_ref() else { return plan };
+    match ttl.checked_sub(seen.now.duration_since(ended.0).unsigned_abs()) {
+        Some(left) if !left.is_zero() => plan.again(left),
+        _ if held || (reachable && old.upload.is_some()) => plan,
+        _ => plan.then(Effect::DeleteJob),
+    }
+}

@@ -1,0 +1,310 @@
+//! A job whose start was or may have been sent: carries out the table's verdicts, follows the print, pauses, resumes and
+//! stops it, asks a person where nothing is proven.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use printernizer_crds::print_job::{Answer, DeletionPolicy, DesiredState, Question, Shown};
+use printernizer_crds::printer::{LastStart, StartVerdict};
+use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJobStatus, Printer, Reason};
+
+use super::decide::{REST, write_if_changed};
+use super::gate::token_of;
+use super::start::{Relation, StartView, Verdict, Watch, judge, relation, still_shows};
+use super::{Observed, finish, status};
+use crate::device::{DeviceReport, DeviceState, Link};
+use crate::plan::{DeviceCommand, Effect, Plan};
+
+/// Decides for a job with an intent, a running print, or a start the printer remembers.
+pub(super) fn resolve(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer, ours: Option<&LastStart>) -> Plan {
+    let quiet = Watch::default();
+    let connecting = Link::Connecting;
+    let session = seen.session.as_ref();
+    let (link, watch) = session.map_or((&connecting, &quiet), |s| (s.link, s.watch));
+    if watch.try_alive {
+        return Plan::wait(REST);
+    }
+    let token = token_of(seen.job);
+    let started = old.conditions.is_true(ConditionType::Started);
+    let view = StartView {
+        token: &token,
+        intent: old.start.as_ref(),
+        upload_recorded: old.upload.is_some() || old.start.is_some(),
+        device_job_id: old.device_job_id.as_deref(),
+        started,
+        printer_knows: Some(ours.is_some()),
+        link,
+        watch,
+        now: seen.now,
+        timing: seen.timing,
+    };
+    let verdict = judge(&view);
+    let report = link.report_within(seen.timing.stale_after);
+
+    // A verdict that was already written to the printer holds, unless the print turns out to run all the same.
+    if let Some(written) = ours.and_then(|l| l.verdict) {
+        let runs = matches!(verdict, Verdict::Started);
+        let may_be_wrong = matches!(written, StartVerdict::NotSent | StartVerdict::FailedToStart);
+        return if runs && may_be_wrong {
+            adopt_without_intent(seen, old, printer)
+        } else {
+            finish::carry_over(seen, old, printer, written)
+        };
+    }
+    let answered = answer(seen, old, report);
+    match verdict {
+        Verdict::Started | Verdict::StartedAnonymously => {
+            let Some(report) = report else { return Plan::wait(seen.timing.poll_period) };
+            let anonymous = verdict == Verdict::StartedAnonymously;
+            running(seen, old, report, relation(&view, &report.identity), anonymous)
+        }
+        Verdict::Ended { end, live } => finish::ended(seen, old, printer, report, end, live),
+        Verdict::FailedToStart => finish::not_printed(seen, printer, report, StartVerdict::FailedToStart),
+        Verdict::NotSent => finish::not_printed(seen, printer, report, StartVerdict::NotSent),
+        Verdict::AsksBeforePrint { call } => asks_before_print(seen, old, report, call),
+        _ if answered.is_some() => match answered {
+            Some(Answer::Succeeded) => finish::answered(seen, old, printer, report, StartVerdict::Succeeded),
+            Some(Answer::Failed) => finish::answered(seen, old, printer, report, StartVerdict::Failed),
+            Some(Answer::NotPrinted) | None => finish::answered(seen, old, printer, report, StartVerdict::NotPrinted),
+        },
+        Verdict::Unknown(reason) => ask(seen, old, report, reason),
+        Verdict::Wait => wait(seen, old),
+        Verdict::Silent { call } => silent(seen, old, call),
+    }
+}
+
+/// A person's answer, if it is to the open question and the device still shows what was asked about.
+fn answer(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&DeviceReport>) -> Option<Answer> {
+    let question = old.question.as_ref()?;
+    let given = seen.job.spec.outcome.as_ref().filter(|o| o.question_id == question.id)?;
+    let fresh = report.is_some_and(|r| still_shows(&question.shown, r));
+    let gone = seen.printer.is_none() && question.shown == Shown::default();
+    (fresh || gone).then_some(given.answer)
+}
+
+/// The print runs: adopts it, follows it, carries out what is wanted of it.
+fn running(
+    seen: &Observed<'_>,
+    old: &PrintJobStatus,
+    report: &DeviceReport,
+    relation: Relation,
+    anonymous: bool,
+) -> Plan {
+    let mut new = old.clone();
+    new.start_time.get_or_insert(Time(seen.now));
+    if relation == Relation::Ours && report.identity.id.is_some() {
+        new.device_job_id.clone_from(&report.identity.id);
+    }
+    // What was unknown is not any more: the print is there.
+    if new.question.take().is_some() || new.conditions.is_true(ConditionType::OutcomeUnknown) {
+        let text = "the print was seen running after all";
+        let (type_, no) = (ConditionType::OutcomeUnknown, ConditionStatus::False);
+        status::set(&mut new, seen.job, seen.now, type_, no, Reason::OutcomeKnown, text);
+    }
+    let mut plan = Plan::nothing();
+    let paused = report.state == DeviceState::Paused;
+    let desired = wanted(seen);
+    let fresh = seen.session.as_ref().is_some_and(|s| s.link.report_within(seen.timing.fresh_report).is_some());
+    // Only our own identity is ever paused, resumed or stopped.
+    let ours = relation == Relation::Ours && fresh && !anonymous;
+    let pause_sent = seen.session.as_ref().is_some_and(|s| s.pause_sent);
+    if !paused {
+        new.paused_by_us = false;
+    }
+    let command = match (desired, new.acted_on.unwrap_or(DesiredState::Run)) {
+        (DesiredState::Cancel, _) => Some(DeviceCommand::Stop),
+        (DesiredState::Pause, DesiredState::Pause) | (DesiredState::Run, DesiredState::Run) => None,
+        (DesiredState::Pause, _) if paused => {
+            new.paused_by_us = pause_sent && report.faults.is_empty() && report.error.is_none();
+            new.acted_on = Some(DesiredState::Pause);
+            None
+        }
+        (DesiredState::Pause, _) => (report.state == DeviceState::Printing).then_some(DeviceCommand::Pause),
+        (DesiredState::Run, _) if paused && old.paused_by_us && report.faults.is_empty() && report.error.is_none() => {
+            Some(DeviceCommand::Resume)
+        }
+        (DesiredState::Run, _) => {
+            new.acted_on = Some(DesiredState::Run);
+            None
+        }
+    };
+    let (reason, text) = running_words(report, desired, &new);
+    status::set(&mut new, seen.job, seen.now, ConditionType::Started, ConditionStatus::True, reason, text);
+    if let Some(seen_progress) = &report.progress {
+        let turned = old.phase != new.phase;
+        if turned || status::progress_is_due(old.progress.as_ref(), seen_progress, seen.now, seen.timing) {
+            new.progress = Some(status::progress(seen.now, seen_progress));
+        }
+    }
+    if new != *old {
+        plan = plan.then(Effect::WriteJob(Box::new(new)));
+    }
+    if let Some(command) = command.filter(|_| ours) {
+        plan = plan.then(Effect::Device(command)).again(seen.timing.poll_period);
+    }
+    plan.again(seen.timing.progress_period)
+}
+
+/// What is wanted of the print now; a deletion may mean Cancel.
+fn wanted(seen: &Observed<'_>) -> DesiredState {
+    let deleted = seen.job.metadata.deletion_timestamp.is_some();
+    if deleted && seen.job.spec.deletion_policy == DeletionPolicy::Cancel {
+        return DesiredState::Cancel;
+    }
+    seen.job.spec.desired_state
+}
+
+fn running_words(report: &DeviceReport, desired: DesiredState, new: &PrintJobStatus) -> (Reason, String) {
+    match report.state {
+        DeviceState::Attention => (Reason::Attention, "the printer asks something: look at its screen".to_owned()),
+        DeviceState::Paused if new.paused_by_us => {
+            (Reason::PausedAsAsked, "paused: set spec.desiredState to Run to go on".to_owned())
+        }
+        DeviceState::Paused => {
+            (Reason::PausedAtPrinter, "paused by the printer or at its screen: resume it there".to_owned())
+        }
+        _ if desired == DesiredState::Cancel => (Reason::PrintSeen, "stopping".to_owned()),
+        DeviceState::Preparing => (Reason::PrintSeen, "the printer prepares the print".to_owned()),
+        _ => (Reason::PrintSeen, "printing".to_owned()),
+    }
+}
+
+/// The printer asks something before the print.
+fn asks_before_print(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&DeviceReport>, call: bool) -> Plan {
+    let mut new = old.clone();
+    if let Some(id) = report.and_then(|r| r.identity.id.clone()) {
+        new.device_job_id = Some(id);
+    }
+    let (reason, text) = if call {
+        (Reason::WaitingAtPrinter, "the printer asks something before the print: answer at its screen")
+    } else {
+        (Reason::StartSent, "the printer asks something before the print; notes of the firmware vanish by themselves")
+    };
+    status::set(&mut new, seen.job, seen.now, ConditionType::Started, ConditionStatus::False, reason, text);
+    let mut plan = write_if_changed(old, new).again(seen.timing.poll_period);
+    let fresh = seen.session.as_ref().is_some_and(|s| s.link.report_within(seen.timing.fresh_report).is_some());
+    if wanted(seen) == DesiredState::Cancel && fresh {
+        plan = plan.then(Effect::Device(DeviceCommand::Stop));
+    }
+    plan
+}
+
+/// Nothing is proven: a person must say what became of the print.
+fn ask(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&DeviceReport>, reason: Reason) -> Plan {
+    let mut new = old.clone();
+    let shown = report.map(DeviceReport::shown).unwrap_or_default();
+    let open = old.question.as_ref().filter(|q| q.shown == shown && q.reason == reason.as_str());
+    let id = open.map_or_else(|| seen.fresh_id.to_owned(), |q| q.id.clone());
+    new.question = Some(Question { id: id.clone(), reason: reason.as_str().to_owned(), shown });
+    let what = match reason {
+        Reason::NoSignOfStart => "the start was sent or may have been, and the printer shows no sign of it",
+        Reason::ForeignPrint => "another print runs on the printer",
+        Reason::IdentityErased => "the printer has restarted and forgotten what it was doing",
+        Reason::NoRecordOfUpload => "the printer shows this job's file, but this cluster has no record of sending it",
+        Reason::PrinterGone => "the Printer object is gone",
+        _ => "the end of the print was not seen",
+    };
+    let text = format!(
+        "{what}. Look at the printer, then set spec.outcome to {{questionID: {id}, answer: Succeeded | Failed | \
+         NotPrinted}}; NotPrinted prints the job again"
+    );
+    status::set(&mut new, seen.job, seen.now, ConditionType::OutcomeUnknown, ConditionStatus::True, reason, text);
+    let plan = write_if_changed(old, new).again(REST);
+    finish::or_let_go(seen, plan)
+}
+
+/// Nothing can be said yet.
+fn wait(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
+    let mut new = old.clone();
+    if old.conditions.is_true(ConditionType::Started) {
+        let text = "the print is not shown as running any more; watching for its end";
+        status::set(
+            &mut new,
+            seen.job,
+            seen.now,
+            ConditionType::Started,
+            ConditionStatus::True,
+            Reason::PrintSeen,
+            text,
+        );
+    } else if old.question.is_none() {
+        let text = "the start was sent or may have been; watching the printer for it";
+        status::set(
+            &mut new,
+            seen.job,
+            seen.now,
+            ConditionType::Started,
+            ConditionStatus::False,
+            Reason::StartSent,
+            text,
+        );
+    }
+    finish::or_let_go(seen, write_if_changed(old, new).again(seen.timing.poll_period))
+}
+
+/// The device does not answer. That never ends a job; after a while a person is called.
+fn silent(seen: &Observed<'_>, old: &PrintJobStatus, call: bool) -> Plan {
+    let mut plan = Plan::nothing();
+    if call && old.question.is_none() {
+        let mut new = old.clone();
+        let started = old.conditions.is_true(ConditionType::Started);
+        let is = if started { ConditionStatus::True } else { ConditionStatus::False };
+        let text = "the printer does not answer: check its power and network; the job goes on when it does";
+        status::set(&mut new, seen.job, seen.now, ConditionType::Started, is, Reason::PrinterUnreachable, text);
+        plan = write_if_changed(old, new);
+    }
+    finish::or_let_go(seen, plan.again(seen.timing.unready_limit / 15))
+}
+
+/// Started at the screen, or proven not sent and running all the same: the printer gets its half first.
+pub(super) fn adopt_without_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -> Plan {
+    let Some(mut new_printer) = printer.status.clone() else { return Plan::wait(REST) };
+    let remote_name = old.upload.as_ref().map(|u| u.remote_name.clone()).unwrap_or_default();
+    new_printer.last_start = Some(LastStart {
+        token: token_of(seen.job).to_string(),
+        job_name: seen.job.metadata.name.clone().unwrap_or_default(),
+        job_uid: seen.job.metadata.uid.clone().unwrap_or_default(),
+        remote_name,
+        deadline: Time(seen.now),
+        verdict: None,
+    });
+    let mut new = old.clone();
+    if let Some(id) = seen
+        .session
+        .as_ref()
+        .and_then(|s| s.link.report_within(seen.timing.stale_after))
+        .and_then(|r| r.identity.id.clone())
+    {
+        new.device_job_id = Some(id);
+    }
+    let text = "started at the printer's screen";
+    status::set(&mut new, seen.job, seen.now, ConditionType::Started, ConditionStatus::True, Reason::PrintSeen, text);
+    new.start_time.get_or_insert(Time(seen.now));
+    Plan::of([Effect::WritePrinter(Box::new(new_printer)), Effect::WriteJob(Box::new(new))])
+}
+
+/// The Printer object is gone, or is another one: nobody can look any more.
+pub(super) fn printer_gone(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
+    if seen.printer.is_none() {
+        match answer(seen, old, None) {
+            Some(Answer::Succeeded) => return finish::end_by_answer(seen, old, StartVerdict::Succeeded),
+            Some(Answer::Failed) => return finish::end_by_answer(seen, old, StartVerdict::Failed),
+            Some(Answer::NotPrinted) => return finish::end_by_answer(seen, old, StartVerdict::NotPrinted),
+            None => {}
+        }
+    }
+    ask(seen, old, None, Reason::PrinterGone)
+}
+
+/// A device shows this job's file although the job holds no printer and nothing is recorded: the cluster's memory was
+/// restored from an older time. Never printed again without a person.
+pub(super) fn shown_without_record(seen: &Observed<'_>, old: &PrintJobStatus, link: &Link) -> Plan {
+    let report = link.report_within(seen.timing.stale_after);
+    if let Some(given) = answer(seen, old, report) {
+        let verdict = match given {
+            Answer::Succeeded => StartVerdict::Succeeded,
+            Answer::Failed => StartVerdict::Failed,
+            Answer::NotPrinted => StartVerdict::NotPrinted,
+        };
+        return finish::end_by_answer(seen, old, verdict);
+    }
+    ask(seen, old, report, Reason::NoRecordOfUpload)
+}

@@ -1,0 +1,115 @@
+//! PrintJob: from acceptance to its end. `decide` is the way in; `start` holds the table of the start protocol.
+
+mod accept;
+mod claim;
+mod decide;
+mod finish;
+mod follow;
+pub mod gate;
+pub mod start;
+pub mod status;
+
+use jiff::Timestamp;
+use printernizer_crds::print_job::{FileStatus, SlotChoice};
+use printernizer_crds::{PrintJob, PrintRecord, Printer, Reason};
+
+use crate::device::Link;
+use crate::timing::Timing;
+
+pub use accept::run_annotation;
+pub use decide::decide;
+pub use start::Watch;
+
+/// Everything one decision about a PrintJob depends on.
+#[derive(Clone, Debug)]
+pub struct Observed<'a> {
+    /// The job, from a quorum read.
+    pub job: &'a PrintJob,
+    /// The printer the job names or is held by, from a quorum read; `None` when it names none or the printer is gone.
+    pub printer: Option<&'a Printer>,
+    /// The session of that printer in this process, if there is one.
+    pub session: Option<SessionView<'a>>,
+    /// What the cache knows of the job's file.
+    pub file: FileView<'a>,
+    /// A record of an earlier print of a job with the same namespace, name and runID, but another UID.
+    pub printed_before: Option<&'a PrintRecord>,
+    /// The connection to a device that shows an attempt of this job although nothing is recorded of it.
+    pub shown_on: Option<&'a Link>,
+    /// The mapping of filaments to the slots of `printer`, or why there is none.
+    pub mapping: Option<Result<Vec<SlotChoice>, String>>,
+    /// The scheduler's word on a job that waits.
+    pub waiting: Option<Waiting>,
+    /// A fresh random id, for a question or the bed.
+    pub fresh_id: &'a str,
+    /// Now.
+    pub now: Timestamp,
+    /// Windows.
+    pub timing: &'a Timing,
+}
+
+/// Why a job waits for a printer, as the scheduler says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// `Queued`, `NoMatchingPrinter` or `BackingOff`.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+}
+
+/// What the printer's session says about this job.
+#[derive(Clone, Debug)]
+pub struct SessionView<'a> {
+    /// The connection.
+    pub link: &'a Link,
+    /// What it has seen of this attempt.
+    pub watch: &'a Watch,
+    /// How the upload stands.
+    pub upload: UploadView,
+    /// Why the last try to start did not get through the gate.
+    pub closed: Option<gate::Closed>,
+    /// Whether this file is known to be gone from the device.
+    pub file_deleted: bool,
+    /// A pause was sent on this connection and not yet answered by the device's state.
+    pub pause_sent: bool,
+}
+
+/// How an upload stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum UploadView {
+    /// Not begun in this process.
+    #[default]
+    Idle,
+    /// Under way.
+    Running {
+        /// Percent sent.
+        percent: i32,
+    },
+    /// Sent, and the device confirmed the whole size. The device's number of its last print when it began.
+    Done {
+        /// PrusaLink's job id at that time.
+        device_job_id: Option<String>,
+    },
+    /// Not successful.
+    Failed {
+        /// For people.
+        message: String,
+    },
+}
+
+/// What the cache knows of a job's file.
+#[derive(Clone, Debug)]
+pub enum FileView<'a> {
+    /// Nothing yet.
+    Unknown,
+    /// It is being fetched.
+    Fetching,
+    /// It was read; its facts.
+    Read(&'a FileStatus),
+    /// It cannot be had or used. It is tried again after a while, or when the spec changes.
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// What to do.
+        message: String,
+    },
+}

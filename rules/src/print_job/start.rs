@@ -1,0 +1,283 @@
+//! The table of the start protocol: what a start that was or may have been sent has come to, judged by what the device
+//! shows. First matching row wins; the rows stand here in the protocol's order, with one exception that `judge` names.
+//!
+//! Never decides from silence: an unreachable device gives no verdict. "Failed to start" is given only by the process
+//! that sent, on the connection it sent on, and never once an active state was seen.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use printernizer_crds::Reason;
+use printernizer_crds::common::DeviceIdentity;
+use printernizer_crds::print_job::{Shown, StartIntent};
+
+use crate::device::{DeviceReport, DeviceState, Link};
+use crate::identity::Token;
+use crate::timing::Timing;
+
+/// What came back when this process sent the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendAnswer {
+    /// It is certain that no byte left this process.
+    NotSent(String),
+    /// The device took the request. That proves nothing yet.
+    Accepted,
+    /// The device refused this very request.
+    Refused(String),
+    /// No answer, or one that says nothing.
+    Unclear,
+}
+
+/// What the session that serves the job's printer has itself seen of this attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// A try to start is under way in this process right now.
+    pub try_alive: bool,
+    /// What came back when this process sent; `None` when it did not send.
+    pub answer: Option<SendAnswer>,
+    /// Reports have come without a gap on the connection the start was sent on.
+    pub unbroken: bool,
+    /// Live reports counted on this process's own connection since it began to watch this start.
+    pub live: Duration,
+    /// Our identity was seen active.
+    pub seen_active: bool,
+    /// Our identity was seen asking something before any progress.
+    pub seen_preview: bool,
+    /// How long it has been asking.
+    pub preview_for: Duration,
+    /// Live reports without an active state since the refusal.
+    pub quiet: Duration,
+}
+
+/// Everything one verdict depends on.
+#[derive(Clone, Debug)]
+pub struct StartView<'a> {
+    /// Token of the attempt.
+    pub token: &'a Token,
+    /// The intent, if one was written.
+    pub intent: Option<&'a StartIntent>,
+    /// Whether an upload of this attempt was recorded.
+    pub upload_recorded: bool,
+    /// The device's number of our print, once stored.
+    pub device_job_id: Option<&'a str>,
+    /// Whether the print was recorded as seen running.
+    pub started: bool,
+    /// Whether the Printer carries the second half of the intent (or a later verdict of it); `None` when the Printer
+    /// that was claimed is gone, so that nobody can tell.
+    pub printer_knows: Option<bool>,
+    /// The connection.
+    pub link: &'a Link,
+    /// What this process has seen.
+    pub watch: &'a Watch,
+    /// Now.
+    pub now: Timestamp,
+    /// Windows.
+    pub timing: &'a Timing,
+}
+
+/// How a print ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Well.
+    Succeeded,
+    /// Badly.
+    Failed,
+    /// Stopped.
+    Cancelled,
+}
+
+/// What a start has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It runs.
+    Started,
+    /// It runs, resumed by a device that forgot its identity: its end will be put before a person.
+    StartedAnonymously,
+    /// It has not begun and asks something; a person is called when `call` is set.
+    AsksBeforePrint {
+        /// Whether it has been asking for longer than notes take to vanish.
+        call: bool,
+    },
+    /// It ended; `live` when this process saw it run.
+    Ended {
+        /// How.
+        end: End,
+        /// Whether this process saw it active, so that the end is one seen live.
+        live: bool,
+    },
+    /// Proven: it never ran.
+    FailedToStart,
+    /// Proven: no byte was sent.
+    NotSent,
+    /// Nothing can be said yet.
+    Wait,
+    /// The window is over and nothing is proven: a person must say.
+    Unknown(Reason),
+    /// The device does not answer; nothing can be said. `call` when it has lasted long.
+    Silent {
+        /// Whether a person is to be called.
+        call: bool,
+    },
+}
+
+/// How what the device shows relates to the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// It shows our identity.
+    Ours,
+    /// It shows the identity of before, but our file.
+    OldIdentityOurFile,
+    /// It shows the identity of before.
+    AsBefore,
+    /// It shows none, although it did before.
+    Erased {
+        /// Our file is shown all the same.
+        our_file: bool,
+    },
+    /// It shows another one.
+    Third,
+}
+
+/// Relates what the device shows to the attempt.
+pub fn relation(view: &StartView<'_>, shown: &DeviceIdentity) -> Relation {
+    let carries = |text: &Option<String>| text.as_deref().and_then(Token::find).is_some_and(|t| t == *view.token);
+    let our_task = view.intent.and_then(|i| i.ids.task_id).map(|id| id.to_string());
+    let our_id = shown.id.is_some() && (shown.id.as_deref() == view.device_job_id || shown.id == our_task);
+    if carries(&shown.name) || our_id {
+        return Relation::Ours;
+    }
+    let our_file = carries(&shown.file);
+    let before = view.intent.map(|i| &i.before.identity);
+    if shown.id.is_none() && shown.name.is_none() && before.is_some_and(|b| !b.is_erased()) {
+        return Relation::Erased { our_file };
+    }
+    match before {
+        Some(b) if our_file && shown.id == b.id && shown.name == b.name => Relation::OldIdentityOurFile,
+        // A device that shows nothing but our file has forgotten the rest.
+        _ if our_file => Relation::Erased { our_file },
+        Some(b) if b == shown => Relation::AsBefore,
+        None if shown.is_erased() => Relation::AsBefore,
+        _ => Relation::Third,
+    }
+}
+
+/// Whether the observation window W is over: enough live reports counted here, and never before the deadline.
+fn window_over(view: &StartView<'_>) -> bool {
+    view.watch.live >= view.timing.observation_window && view.intent.is_none_or(|intent| view.now >= intent.deadline.0)
+}
+
+/// Whether this process may say "failed to start": it sent, on this connection, without a gap, and saw nothing run.
+fn may_say_failed(view: &StartView<'_>) -> bool {
+    view.watch.answer.is_some() && view.watch.unbroken && !view.watch.seen_active && !view.started
+}
+
+fn to_window(view: &StartView<'_>, reason: Reason) -> Verdict {
+    if window_over(view) { Verdict::Unknown(reason) } else { Verdict::Wait }
+}
+
+fn failed_or_window(view: &StartView<'_>, reason: Reason) -> Verdict {
+    if may_say_failed(view) { Verdict::FailedToStart } else { to_window(view, reason) }
+}
+
+/// How the device says the print it shows has ended; `None` where it does not say.
+fn shown_end(report: &DeviceReport) -> Option<End> {
+    match report.state {
+        DeviceState::Finished => Some(End::Succeeded),
+        DeviceState::Failed => Some(End::Failed),
+        DeviceState::Stopped => Some(End::Cancelled),
+        _ => None,
+    }
+}
+
+/// Judges a start.
+///
+/// One row stands earlier than in the protocol's table: "(a) written, (b) not" comes before the rows that end in
+/// `OutcomeUnknown`. Read strictly in order it could never apply, since a reachable device always matches one of them,
+/// and a person would be asked about a start that provably was not sent. Adoption still comes first.
+pub fn judge(view: &StartView<'_>) -> Verdict {
+    let report = match view.link {
+        Link::Live { report, age } if *age <= view.timing.stale_after => report,
+        Link::Down { silent_for, .. } => return silent(view, *silent_for),
+        Link::Live { age, .. } => return silent(view, *age),
+        Link::Connecting => return silent(view, Duration::ZERO),
+    };
+    let relation = relation(view, &report.identity);
+    let active = report.is_active();
+    let seen_active = view.started || view.watch.seen_active;
+    let no_progress = report.progress.is_none_or(|p| p.percent <= 0);
+    let asks_first = report.state == DeviceState::Attention && !seen_active && no_progress;
+    let as_before = view.intent.is_some_and(|i| i.before == report.shown());
+    let state_as_before = view.intent.is_some_and(|i| i.before.state == report.printer_state());
+    let refused = matches!(view.watch.answer, Some(SendAnswer::Refused(_)));
+    let not_upload = !view.upload_recorded;
+
+    match relation {
+        // our remote name on the device, no upload recorded (the API was restored from a backup)
+        Relation::Ours if not_upload => return to_window(view, Reason::NoRecordOfUpload),
+        // our identity, ATTENTION before any progress (Prusa preview)
+        Relation::Ours if active && asks_first => {
+            return Verdict::AsksBeforePrint { call: view.watch.preview_for >= view.timing.preview_patience };
+        }
+        // our identity, active (also started at the screen, without an intent)
+        Relation::Ours if active => return Verdict::Started,
+        _ => {}
+    }
+    // (a) written, (b) not: see above. Likewise when this process knows that it did not send.
+    if matches!(view.watch.answer, Some(SendAnswer::NotSent(_))) && !seen_active {
+        return Verdict::NotSent;
+    }
+    if view.intent.is_some() && !seen_active && view.printer_knows == Some(false) && !view.watch.try_alive {
+        return Verdict::NotSent;
+    }
+    // no intent: nothing was sent, and nothing of ours runs
+    if view.intent.is_none() && !seen_active {
+        return Verdict::Wait;
+    }
+    // ours was in the preview, now idle
+    if view.watch.seen_preview && !seen_active && !active && report.state == DeviceState::Idle {
+        return failed_or_window(view, Reason::EndNotSeen);
+    }
+    match relation {
+        // our identity ended, an active state of it was seen
+        Relation::Ours if seen_active => match shown_end(report) {
+            Some(end) => Verdict::Ended { end, live: view.watch.seen_active },
+            None => to_window(view, Reason::EndNotSeen),
+        },
+        // our identity ended, never seen active, state not as in `before`
+        Relation::Ours if shown_end(report).is_some() && !state_as_before => match shown_end(report) {
+            Some(end) if window_over(view) => Verdict::Ended { end, live: false },
+            _ => Verdict::Wait,
+        },
+        // our identity, idle, error or refusal
+        Relation::Ours if report.error.is_some() || refused => failed_or_window(view, Reason::NoSignOfStart),
+        // our identity, idle or lingering end state as in `before`
+        Relation::Ours => to_window(view, Reason::NoSignOfStart),
+        // old identity, file is ours: landed
+        Relation::OldIdentityOurFile => to_window(view, Reason::EndNotSeen),
+        // active with the identity of `before`
+        Relation::AsBefore if active => to_window(view, Reason::NoSignOfStart),
+        // a third identity, active (also one of an older attempt or of an ended job: never adopted)
+        Relation::Third if active => to_window(view, Reason::ForeignPrint),
+        // refusal of our very request, no active state for a while
+        _ if refused && !active && view.watch.quiet >= view.timing.refusal_quiet && may_say_failed(view) => {
+            Verdict::FailedToStart
+        }
+        // everything as before
+        Relation::AsBefore if as_before => to_window(view, Reason::NoSignOfStart),
+        // identities erased, then active with our file: resumed after power loss
+        Relation::Erased { our_file: true } if active => Verdict::StartedAnonymously,
+        // identities erased, and not so in `before`, idle (reboot)
+        Relation::Erased { .. } => to_window(view, Reason::IdentityErased),
+        // anything else; among it id + 1 without a name: a print ran, and nobody knows whose
+        _ => to_window(view, Reason::EndNotSeen),
+    }
+}
+
+fn silent(view: &StartView<'_>, silent_for: Duration) -> Verdict {
+    Verdict::Silent { call: silent_for >= view.timing.unready_limit }
+}
+
+/// Whether a question may still be answered: the device shows what it showed when it was asked.
+pub fn still_shows(question: &Shown, report: &DeviceReport) -> bool {
+    *question == report.shown()
+}

@@ -1,0 +1,88 @@
+//! The bed: occupied after every end of any print, clear only when a person, or an ejection seen live, says so.
+//!
+//! Every occupancy has a new random id, and a clearance names the id it is for. So no clocks are compared, and a late
+//! clearance never clears the next part. While a print runs no clearance counts: its end brings a new id.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use printernizer_crds::common::DeviceIdentity;
+use printernizer_crds::conditions::SetAt;
+use printernizer_crds::printer::{BedStatus, Printer, PrinterStatus};
+use printernizer_crds::{ConditionStatus, ConditionType, Conditions, Reason};
+
+/// The part that lies on the bed, where it is one of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Name of the PrintJob.
+    pub job: Option<String>,
+    /// What people call it.
+    pub display_name: Option<String>,
+}
+
+fn at(printer: &Printer, now: Timestamp) -> SetAt {
+    SetAt { time: Time(now), generation: printer.metadata.generation }
+}
+
+/// Something lies, or may lie, on the bed.
+pub fn occupy(
+    printer: &Printer,
+    new: &mut PrinterStatus,
+    identity: Option<DeviceIdentity>,
+    now: Timestamp,
+    id: &str,
+    reason: Reason,
+    part: Part,
+) {
+    let accounted = identity.or_else(|| new.bed.as_ref().and_then(|b| b.accounted_identity.clone()));
+    let cleared_for = new.bed.as_ref().and_then(|b| b.cleared_for.clone());
+    let what = match (&part.display_name, reason) {
+        (Some(name), Reason::PartOnBed) => format!("\"{name}\" lies on the bed"),
+        (Some(name), Reason::FailedPrintOnBed) => format!("what was printed of \"{name}\" lies on the bed"),
+        (_, Reason::NeverConfirmed) => "nobody has confirmed yet that the bed is clear".to_owned(),
+        (_, Reason::ForeignPrintOnBed) => "a print that was not started here lies, or may lie, on the bed".to_owned(),
+        _ => "it is not known what lies on the bed".to_owned(),
+    };
+    new.bed = Some(BedStatus {
+        occupancy_id: Some(id.to_owned()),
+        print_in_progress: false,
+        accounted_identity: accounted,
+        since: Some(Time(now)),
+        job: part.job,
+        display_name: part.display_name,
+        cleared_for,
+    });
+    let text = format!("{what}; clear it, then set spec.bed.clearedFor to {id}");
+    new.conditions.set(ConditionType::BedCleared, ConditionStatus::False, reason, text, &at(printer, now));
+}
+
+/// A print runs: whatever it leaves behind, the bed is in use until it ends.
+pub fn in_use(printer: &Printer, new: &mut PrinterStatus, identity: DeviceIdentity, now: Timestamp, id: &str) {
+    let cleared_for = new.bed.as_ref().and_then(|b| b.cleared_for.clone());
+    new.bed = Some(BedStatus {
+        occupancy_id: Some(id.to_owned()),
+        print_in_progress: true,
+        accounted_identity: Some(identity),
+        since: Some(Time(now)),
+        job: None,
+        display_name: None,
+        cleared_for,
+    });
+    let text = "a print is running; the bed is to be cleared after it";
+    let reason = Reason::PrintInProgress;
+    new.conditions.set(ConditionType::BedCleared, ConditionStatus::False, reason, text, &at(printer, now));
+}
+
+/// The bed is clear.
+pub fn clear(printer: &Printer, new: &mut PrinterStatus, identity: Option<DeviceIdentity>, now: Timestamp, how: &str) {
+    let bed = new.bed.get_or_insert_with(BedStatus::default);
+    if let Some(id) = bed.occupancy_id.take() {
+        bed.cleared_for = Some(id);
+    }
+    if let Some(identity) = identity {
+        bed.accounted_identity = Some(identity);
+    }
+    bed.print_in_progress = false;
+    bed.since = Some(Time(now));
+    (bed.job, bed.display_name) = (None, None);
+    new.conditions.set(ConditionType::BedCleared, ConditionStatus::True, Reason::Cleared, how, &at(printer, now));
+}

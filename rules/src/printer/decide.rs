@@ -1,0 +1,248 @@
+//! Decides about a Printer: its conditions, its bed, whom it trusts, when a claim is released and what it remembers.
+//!
+//! Rules of the bed come from the start protocol: whatever the device shows that the bed does not account for makes it
+//! occupied, with an id of its own; a claim with a sent start is released only by a verdict.
+
+use printernizer_crds::common::DeviceIdentity;
+use printernizer_crds::print_job::PrintJobStatus;
+use printernizer_crds::printer::{CurrentJob, Distrust, DistrustReason, LastStart, StartVerdict};
+use printernizer_crds::{PRINTER_FINALIZER, PrintJob, Printer, PrinterStatus, Reason};
+
+use super::{Observed, bed, status};
+use crate::device::{DeviceReport, DeviceState, Link};
+use crate::identity::Token;
+use crate::plan::{DeviceCommand, Effect, Plan};
+use crate::print_job::status::is_terminal;
+
+/// Whether a session should be kept for the printer. A deleted one is kept until its finalizer has gone.
+pub fn wants_connection(printer: &Printer) -> bool {
+    printer.metadata.deletion_timestamp.is_none()
+        || printer.metadata.finalizers.iter().flatten().any(|f| f == PRINTER_FINALIZER)
+}
+
+/// Decides what to do about a Printer now.
+pub fn decide(seen: &Observed<'_>) -> Plan {
+    let old = seen.printer.status.clone().unwrap_or_default();
+    let mut new = old.clone();
+    status::connection(seen, &mut new);
+    let report = match seen.link {
+        Link::Live { report, .. } => Some(report),
+        _ => None,
+    };
+    reclaim(seen, &mut new);
+    if let Some(report) = report {
+        status::device(seen, &mut new, report);
+        distrust(seen, &mut new, report);
+    }
+    release_distrust(seen, &mut new);
+    bed_rules(seen, &mut new, report);
+    let cleaning = abandon(seen, &mut new, report);
+    release_claim(seen, &mut new);
+    status::activity(seen, &mut new);
+    status::trust_and_ready(seen, &mut new);
+
+    let mut plan = Plan::nothing();
+    let remembers = new.current_job.is_some() || unresolved(&new);
+    let has_finalizer = seen.printer.metadata.finalizers.iter().flatten().any(|f| f == PRINTER_FINALIZER);
+    if remembers && !has_finalizer && seen.printer.metadata.deletion_timestamp.is_none() {
+        plan = plan.then(Effect::AddPrinterFinalizer);
+    }
+    let let_go = deleted_for_too_long(seen, report);
+    if new != old {
+        plan = plan.then(Effect::WritePrinter(Box::new(new)));
+    }
+    if let Some(command) = cleaning {
+        plan = plan.then(Effect::Device(command)).again(seen.timing.poll_period);
+    }
+    if has_finalizer && (!remembers || let_go) {
+        plan = plan.then(Effect::RemovePrinterFinalizer);
+    } else if seen.printer.metadata.deletion_timestamp.is_some() {
+        plan = plan.again(seen.timing.letting_go / 10);
+    }
+    plan
+}
+
+fn unresolved(status: &PrinterStatus) -> bool {
+    status.last_start.as_ref().is_some_and(|l| l.verdict.is_none())
+}
+
+/// A deleted Printer waits for its start to be resolved; a dead one not for ever.
+fn deleted_for_too_long(seen: &Observed<'_>, report: Option<&DeviceReport>) -> bool {
+    let Some(deleted) = seen.printer.metadata.deletion_timestamp.as_ref() else { return false };
+    report.is_none() && seen.now.duration_since(deleted.0).unsigned_abs() >= seen.timing.letting_go
+}
+
+/// A Printer that was created again takes over what its device still owes: the claim and the memory of the start.
+fn reclaim(seen: &Observed<'_>, new: &mut PrinterStatus) {
+    let Some(job) = seen.orphan.filter(|_| new.current_job.is_none() && !unresolved(new)) else { return };
+    let (Some(name), Some(uid)) = (job.metadata.name.clone(), job.metadata.uid.clone()) else { return };
+    let Some(status) = job.status.as_ref() else { return };
+    new.current_job = Some(CurrentJob { name: name.clone(), uid: uid.clone(), attempt: status.attempt });
+    if let Some(start) = &status.start {
+        new.last_start = Some(LastStart {
+            token: start.token.clone(),
+            job_name: name,
+            job_uid: uid,
+            remote_name: start.remote_name.clone(),
+            deadline: start.deadline.clone(),
+            verdict: None,
+        });
+    }
+}
+
+/// A print of this kind of operator that this cluster knows nothing of.
+fn distrust(seen: &Observed<'_>, new: &mut PrinterStatus, report: &DeviceReport) {
+    let Some(token) = report.identity.name.as_deref().and_then(Token::find) else { return };
+    let remembered = new.last_start.as_ref().is_some_and(|l| Token::parse(&l.token).as_ref() == Some(&token));
+    let accounted = new.bed.as_ref().and_then(|b| b.accounted_identity.as_ref());
+    let accounted = accounted.and_then(|i| i.name.as_deref()).and_then(Token::find).as_ref() == Some(&token);
+    if remembered || accounted || seen.shown_job_exists || new.distrust.is_some() {
+        return;
+    }
+    let (id, shown) = (seen.fresh_id.to_owned(), Some(report.identity.clone()));
+    new.distrust = Some(Distrust { id, reason: DistrustReason::AnotherOperator, shown });
+}
+
+/// Distrust ends when a person has looked, or, after a refusal, when the device's state has changed.
+fn release_distrust(seen: &Observed<'_>, new: &mut PrinterStatus) {
+    let Some(distrust) = &new.distrust else { return };
+    let acknowledged = seen.printer.spec.acknowledged.as_ref() == Some(&distrust.id);
+    let changed = distrust.reason == DistrustReason::StartRefused
+        && seen.printer.status.as_ref().is_some_and(|s| s.distrust.is_some())
+        && match (seen.link, &distrust.shown) {
+            (Link::Live { report, .. }, Some(shown)) => report.identity != *shown && !report.identity.is_erased(),
+            _ => false,
+        };
+    if acknowledged || changed {
+        if distrust.reason == DistrustReason::Quarantined {
+            new.consecutive_failures = 0;
+        }
+        new.distrust = None;
+    }
+}
+
+/// Keeps the bed true: new printers, prints that run, prints that ended, clearances.
+fn bed_rules(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&DeviceReport>) {
+    let (printer, now, id) = (seen.printer, seen.now, seen.fresh_id);
+    let Some(known) = new.bed.clone() else {
+        let identity = report.map(|r| r.identity.clone());
+        return bed::occupy(printer, new, identity, now, id, Reason::NeverConfirmed, bed::Part::default());
+    };
+    let Some(report) = report else { return };
+    let accounted = known.accounted_identity.clone().unwrap_or_default();
+    let differs = report.identity != accounted;
+    let erased = report.identity.is_erased();
+    let ours = unresolved(new) && is_last_start(new, &report.identity);
+    if ours && asks_before_print(seen, report) {
+        // A start aborted in the preview leaves the bed as it was.
+        return;
+    }
+    if report.is_active() {
+        if !known.print_in_progress || (differs && !erased) {
+            bed::in_use(printer, new, report.identity.clone(), now, id);
+        }
+        return;
+    }
+    if known.print_in_progress {
+        // The end of our own print is judged with its job, which then says what lies there.
+        if !unresolved(new) || !ours {
+            let reason = Reason::ForeignPrintOnBed;
+            bed::occupy(printer, new, Some(report.identity.clone()), now, id, reason, bed::Part::default());
+        }
+        return;
+    }
+    if seen.hold_starts && !seen.watched && known.occupancy_id.is_none() {
+        let identity = Some(report.identity.clone());
+        bed::occupy(printer, new, identity, now, id, Reason::NeverConfirmed, bed::Part::default());
+        return;
+    }
+    if known.accounted_identity.is_none() {
+        if let Some(bed) = new.bed.as_mut() {
+            bed.accounted_identity = Some(report.identity.clone());
+        }
+    } else if differs && !erased && !ours {
+        let reason = Reason::ForeignPrintOnBed;
+        bed::occupy(printer, new, Some(report.identity.clone()), now, id, reason, bed::Part::default());
+        return;
+    } else if differs && erased && !seen.watched {
+        // Forgotten while nobody watched: anything may have been printed in between.
+        let reason = Reason::Unconfirmed;
+        bed::occupy(printer, new, Some(report.identity.clone()), now, id, reason, bed::Part::default());
+        return;
+    } else if differs && erased {
+        if let Some(bed) = new.bed.as_mut() {
+            bed.accounted_identity = Some(DeviceIdentity::default());
+        }
+    }
+    if known.occupancy_id.is_some() && known.occupancy_id == printer.spec.bed.cleared_for && !unresolved(new) {
+        bed::clear(printer, new, Some(report.identity.clone()), now, "cleared by a person");
+    }
+}
+
+/// Whether the device asks something before a print of ours has begun.
+fn asks_before_print(seen: &Observed<'_>, report: &DeviceReport) -> bool {
+    let started = seen.last_start_job.and_then(|j| j.status.as_ref()).is_some_and(|s| s.start_time.is_some());
+    report.state == DeviceState::Attention && !started && report.progress.is_none_or(|p| p.percent <= 0)
+}
+
+/// Whether the identity is that of the start the printer remembers.
+fn is_last_start(status: &PrinterStatus, identity: &DeviceIdentity) -> bool {
+    let Some(last) = status.last_start.as_ref() else { return false };
+    let token = Token::parse(&last.token);
+    [&identity.name, &identity.file].into_iter().flatten().any(|n| token.is_some() && Token::find(n) == token)
+}
+
+/// A start whose job is gone: after a full window of live reports the memory of it ends, its file goes, and a clearance
+/// that was given before does not count.
+fn abandon(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&DeviceReport>) -> Option<DeviceCommand> {
+    let last = new.last_start.clone()?;
+    if last.verdict == Some(StartVerdict::Abandoned) && !seen.last_file_deleted && report.is_some() {
+        return Some(DeviceCommand::DeleteFile { remote_name: last.remote_name });
+    }
+    if last.verdict.is_some() || seen.last_start_job.is_some() {
+        return None;
+    }
+    let report = report?;
+    let over = seen.last_start_live >= seen.timing.observation_window && seen.now >= last.deadline.0;
+    if !over || report.is_active() {
+        return None;
+    }
+    if let Some(last) = new.last_start.as_mut() {
+        last.verdict = Some(StartVerdict::Abandoned);
+    }
+    let part = bed::Part { job: Some(last.job_name.clone()), display_name: None };
+    let (id, identity) = (seen.fresh_id, Some(report.identity.clone()));
+    bed::occupy(seen.printer, new, identity, seen.now, id, Reason::Unconfirmed, part);
+    Some(DeviceCommand::DeleteFile { remote_name: last.remote_name })
+}
+
+/// Releases the claim of a job that is over, gone, or does not name this printer.
+fn release_claim(seen: &Observed<'_>, new: &mut PrinterStatus) {
+    let Some(claim) = new.current_job.clone() else { return };
+    if seen.orphan.is_some_and(|o| o.metadata.uid.as_ref() == Some(&claim.uid)) {
+        return;
+    }
+    let sent_unresolved = new.last_start.as_ref().is_some_and(|l| l.verdict.is_none() && l.job_uid == claim.uid);
+    if sent_unresolved {
+        return;
+    }
+    let Some(job) = seen.job.filter(|j| j.metadata.uid.as_ref() == Some(&claim.uid)) else {
+        new.current_job = None;
+        return;
+    };
+    let none = PrintJobStatus::default();
+    let status = job.status.as_ref().unwrap_or(&none);
+    let names_us = status.printer.as_ref().is_some_and(|p| Some(&p.uid) == seen.printer.metadata.uid.as_ref());
+    let stale_attempt = names_us && status.attempt != claim.attempt;
+    let may_still_name_us =
+        status.printer.is_none() && !is_terminal(status) && wanted(job) && claim.attempt >= status.attempt.max(1);
+    let over = is_terminal(status) || stale_attempt || (!names_us && !may_still_name_us);
+    if over {
+        new.current_job = None;
+    }
+}
+
+fn wanted(job: &PrintJob) -> bool {
+    job.metadata.deletion_timestamp.is_none()
+        && job.spec.desired_state == printernizer_crds::print_job::DesiredState::Run
+}

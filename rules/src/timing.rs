@@ -1,0 +1,91 @@
+//! Every window and deadline of the farm, in one place. Scaling them is for simulated devices only.
+
+use std::time::Duration;
+
+/// The farm's windows. `Default` is what production uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Live reports that must have been counted before a start without a sign of life is put before a person (W).
+    pub observation_window: Duration,
+    /// A pause between reports longer than this breaks an observation.
+    pub report_gap: Duration,
+    /// How old a report may be for a decision to start, pause, resume or stop.
+    pub fresh_report: Duration,
+    /// How long after the gate's report a start may still be sent.
+    pub start_deadline: Duration,
+    /// How long a send may take.
+    pub send_timeout: Duration,
+    /// How long a question before the print may stay before a person is called; firmware notes vanish after 30 s.
+    pub preview_patience: Duration,
+    /// How long a refusal must stand without an active state before it proves that nothing runs.
+    pub refusal_quiet: Duration,
+    /// How long a printer that holds a job may be unreachable, or not ready before the intent.
+    pub unready_limit: Duration,
+    /// How long a deletion waits for a dead printer.
+    pub letting_go: Duration,
+    /// Pause between polls of a device.
+    pub poll_period: Duration,
+    /// Polls missed before a printer counts as unreachable, as a time.
+    pub stale_after: Duration,
+    /// Shortest pause between two progress writes of one job.
+    pub progress_period: Duration,
+    /// First pause after a refusal; doubles up to `backoff_cap`.
+    pub backoff_base: Duration,
+    /// Longest pause after refusals.
+    pub backoff_cap: Duration,
+    /// Time-to-live of a finished job that names none.
+    pub finished_ttl: Duration,
+    /// How long a PrintRecord is kept after its end.
+    pub record_ttl: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            observation_window: Duration::from_secs(300),
+            report_gap: Duration::from_secs(30),
+            fresh_report: Duration::from_secs(5),
+            start_deadline: Duration::from_secs(10),
+            send_timeout: Duration::from_secs(3),
+            preview_patience: Duration::from_secs(45),
+            refusal_quiet: Duration::from_secs(30),
+            unready_limit: Duration::from_secs(15 * 60),
+            letting_go: Duration::from_secs(10 * 60),
+            poll_period: Duration::from_secs(2),
+            stale_after: Duration::from_secs(10),
+            progress_period: Duration::from_secs(60),
+            backoff_base: Duration::from_secs(10),
+            backoff_cap: Duration::from_secs(10 * 60),
+            finished_ttl: Duration::from_secs(30 * 24 * 3600),
+            record_ttl: Duration::from_secs(90 * 24 * 3600),
+        }
+    }
+}
+
+impl Timing {
+    /// The same farm with simulated time running `factor` times as fast. The send timeout, the deadline of a start and
+    /// the age of a report stay what they are: they bound real networks and real processes.
+    #[must_use]
+    pub fn simulated(self, factor: u32) -> Self {
+        let f = factor.max(1);
+        Self {
+            observation_window: self.observation_window / f,
+            report_gap: self.report_gap,
+            preview_patience: self.preview_patience / f,
+            refusal_quiet: self.refusal_quiet / f,
+            unready_limit: self.unready_limit / f,
+            letting_go: self.letting_go / f,
+            poll_period: (self.poll_period / f).max(Duration::from_millis(100)),
+            progress_period: self.progress_period / f,
+            backoff_base: self.backoff_base / f,
+            backoff_cap: self.backoff_cap / f,
+            ..self
+        }
+    }
+
+    /// The pause before the next attempt after this many refusals in a row.
+    pub fn backoff(&self, refusals: i32) -> Duration {
+        let doublings = u32::try_from(refusals.saturating_sub(1)).unwrap_or(0).min(16);
+        self.backoff_base.saturating_mul(1 << doublings).min(self.backoff_cap)
+    }
+}
