@@ -15,6 +15,7 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{self, file_path};
@@ -26,6 +27,8 @@ use crate::parse;
 use crate::report::FileInfo;
 
 const CHUNK_BYTES: u64 = 16 * 1024;
+/// How often an uploaded file is looked for until it is listed.
+const LISTED_POLL: Duration = Duration::from_millis(250);
 const GCODE: HeaderValue = HeaderValue::from_static("text/x.gcode");
 
 /// Uploads one file. From [`crate::Client::uploader`].
@@ -112,8 +115,16 @@ impl Uploader {
         }
     }
 
+    /// Python PrusaLink lists a new file up to a second after its 201; a file that stays absent is an error.
     async fn check(&mut self, name: &RemoteName, size_bytes: u64) -> Result<FileInfo, Error> {
-        let found = client::file(&mut self.link, name).await?;
+        let deadline = Instant::now() + self.link.shared.config.timeouts.request;
+        let found = loop {
+            let found = client::file(&mut self.link, name).await?;
+            if found.is_some() || Instant::now() >= deadline {
+                break found;
+            }
+            tokio::time::sleep(LISTED_POLL).await;
+        };
         let found_bytes = found.as_ref().and_then(|file| file.size_bytes);
         match found {
             Some(file) if found_bytes == Some(size_bytes) => Ok(file),

@@ -95,11 +95,13 @@ async fn an_answer_before_the_body_was_read_is_heard() {
     }
 }
 
-#[tokio::test]
+/// With the printer on other threads its answer and its reset fall into any moment of a write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn an_early_refusal_is_heard_every_time() {
     let printer = printer(LARGE, || Reply::Unread("409 Conflict", "409: File already exists".into())).await;
-    for round in 0..50 {
-        let error = upload(&printer, content(LARGE), LARGE).await.unwrap_err();
+    let bytes = content(LARGE);
+    for round in 0..300 {
+        let error = upload(&printer, bytes.clone(), LARGE).await.unwrap_err();
         assert!(matches!(error, Error::FileExists { .. }), "round {round}: {error:?}");
     }
 }
@@ -193,6 +195,29 @@ async fn a_cut_file_on_the_printer_is_found_out() {
     let printer = printer(999, || created(1000)).await;
     let error = upload(&printer, content(1000), 1000).await.unwrap_err();
     assert!(matches!(error, Error::SizeMismatch { expected_bytes: 1000, found_bytes: Some(999), .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_listed_late_is_waited_for_and_a_missing_one_is_not_taken_for_stored() {
+    for (lists, expected) in [(true, Some(10)), (false, None)] {
+        let looked = AtomicU64::new(0);
+        let printer = FakePrinter::start(move |seen| {
+            with_login(seen, |seen| match seen.method.as_str() {
+                "PUT" => created(10),
+                _ if looked.fetch_add(1, Ordering::SeqCst) >= 2 && lists => ok(&stored(10)),
+                _ => Reply::Say("404 Not Found", "{}".into()),
+            })
+        })
+        .await;
+        let client = printer.client_with(Timeouts { request: Duration::from_secs(1), ..Timeouts::default() });
+        let cancel = CancellationToken::new();
+        let outcome = client.uploader().upload(&name(), Cursor::new(content(10)), 10, |_| {}, &cancel).await;
+        match outcome {
+            Ok(file) => assert_eq!(file.size_bytes, expected),
+            Err(Error::SizeMismatch { found_bytes: None, .. }) => assert_eq!(expected, None),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
 }
 
 #[tokio::test]
