@@ -88,6 +88,7 @@ async fn person(
     let printer = farm.printer(&name)?;
     let Json(action) = action?;
     printer.person(&action)?;
+    printer.settled().await;
     Ok(Json(printer.state()))
 }
 
@@ -103,6 +104,7 @@ async fn replace_faults(
     let printer = farm.printer(&name)?;
     let Json(faults) = faults?;
     printer.replace_faults(faults);
+    printer.settled().await;
     Ok(Json(printer.state().faults))
 }
 
@@ -114,11 +116,14 @@ async fn add_fault(
     let printer = farm.printer(&name)?;
     let Json(fault) = fault?;
     printer.fault(fault);
+    printer.settled().await;
     Ok(Json(printer.state().faults))
 }
 
 async fn clear_faults(State(farm): State<Farm>, Path(name): Path<String>) -> Result<StatusCode, Failure> {
-    farm.printer(&name)?.clear_faults();
+    let printer = farm.printer(&name)?;
+    printer.clear_faults();
+    printer.settled().await;
     Ok(StatusCode::NO_CONTENT)
 }
 

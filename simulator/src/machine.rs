@@ -2,6 +2,8 @@
 //!
 //! A new kind of printer is a sibling folder of `buddy` that implements [`Machine`].
 
+use std::pin::Pin;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ActError, Action, Fault, Password, PrinterKind};
@@ -67,6 +69,8 @@ pub(crate) trait Machine: Send + Sync {
     fn person(&self, action: &Action) -> Result<(), ActError>;
     /// Adds a fault to those set.
     fn add_fault(&self, fault: Fault);
+    /// Waits until the network side shows what was last done to the machine.
+    fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
     /// Looks at the clock again, after it jumped.
     fn wake(&self);
     /// Replaces all faults; an empty list clears them.

@@ -205,6 +205,12 @@ impl PrinterHandle {
         self.machine.person(action)
     }
 
+    /// Waits until the port shows what was last done: after a power cut no connection is left and new ones are
+    /// refused, after its end the port accepts again. Acts and faults themselves take effect at once.
+    pub async fn settled(&self) {
+        self.machine.settled().await;
+    }
+
     /// Adds a fault to those set.
     pub fn fault(&self, fault: Fault) {
         self.machine.add_fault(fault);

@@ -1,5 +1,7 @@
 //! The life of a print over real sockets: start, end screens, job object, job id, preview, bed, power.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, its helpers too")]
+
 mod common;
 
 use std::time::Duration;
@@ -171,24 +173,17 @@ async fn a_power_cut_drops_everything_and_the_resumed_print_keeps_its_id() {
         buddy.upload_then_print("a.gcode", 1000).await;
         until_link_state(&printer, "PRINTING").await;
         printer.person(&Action::CutPower).unwrap();
+        printer.settled().await;
         let refused = buddy.request(Method::GET, "/api/v1/status").send().await;
         assert!(refused.unwrap_err().is_connect());
         printer.person(&Action::RestorePower { job }).unwrap();
         until_link_state(&printer, wanted).await;
-        until_reachable(&buddy).await;
+        printer.settled().await;
         assert_eq!(buddy.state().await, wanted);
         assert_eq!(buddy.has_job().await, job != AfterPowerCut::Lose);
         assert!(buddy.probes(1).await);
         assert_eq!(simulator.ledger().physical_starts("").len(), 1, "a resume is no start");
         assert_eq!(simulator.ledger().physical_ends("").len(), usize::from(job == AfterPowerCut::Lose));
-    }
-}
-
-async fn until_reachable(buddy: &common::Buddy) {
-    let deadline = tokio::time::Instant::now() + common::PATIENCE;
-    while buddy.request(Method::GET, "/api/version").send().await.is_err() {
-        assert!(tokio::time::Instant::now() < deadline, "never reachable again");
-        tokio::task::yield_now().await;
     }
 }
 

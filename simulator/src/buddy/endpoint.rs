@@ -51,6 +51,7 @@ impl Endpoint {
                 Link::Up(boots) | Link::Silent(boots) => boots,
                 Link::Refusing => {
                     self.first_listener = None;
+                    printer.endpoint_boots.send_replace(None);
                     if changed.changed().await.is_err() {
                         return;
                     }
@@ -75,6 +76,7 @@ async fn serve_while_up(listener: &TcpListener, printer: &Arc<Printer>, boots: u
     let slots = Arc::new(Semaphore::new(printer.network.connections));
     let mut connections = JoinSet::new();
     let mut changed = printer.changed.subscribe();
+    printer.endpoint_boots.send_replace(Some(boots));
     loop {
         changed.borrow_and_update();
         match printer.link() {
@@ -83,7 +85,7 @@ async fn serve_while_up(listener: &TcpListener, printer: &Arc<Printer>, boots: u
         }
         tokio::select! {
             accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                admit(stream, &slots, printer, &mut connections).await;
+                admit(stream, &slots, printer, boots, &mut connections).await;
             },
             Some(_) = connections.join_next() => {}
             _ = changed.changed() => {}
@@ -91,7 +93,13 @@ async fn serve_while_up(listener: &TcpListener, printer: &Arc<Printer>, boots: u
     }
 }
 
-async fn admit(stream: TcpStream, slots: &Arc<Semaphore>, printer: &Arc<Printer>, connections: &mut JoinSet<()>) {
+async fn admit(
+    stream: TcpStream,
+    slots: &Arc<Semaphore>,
+    printer: &Arc<Printer>,
+    boots: u32,
+    connections: &mut JoinSet<()>,
+) {
     let Ok(Ok(slot)) = timeout(BACKLOG_PATIENCE, Arc::clone(slots).acquire_owned()).await else {
         // Reset, not closed: nobody has read anything.
         let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
@@ -101,7 +109,7 @@ async fn admit(stream: TcpStream, slots: &Arc<Semaphore>, printer: &Arc<Printer>
     let printer = Arc::clone(printer);
     connections.spawn(async move {
         let mut connection = Connection::new(stream, printer.network);
-        routes::serve(&printer, &mut connection).await;
+        routes::serve(&printer, &mut connection, boots).await;
         // The slot is free before the client can see the end of its connection.
         drop(slot);
         connection.close().await;

@@ -15,6 +15,7 @@ mod upload;
 mod usb;
 
 use std::{
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -53,6 +54,8 @@ pub(crate) struct Printer {
     inner: Mutex<Inner>,
     /// Wakes the ticker and the endpoint.
     changed: watch::Sender<u64>,
+    /// The power-up whose connections the endpoint takes; `None` while it refuses them.
+    endpoint_boots: watch::Sender<Option<u32>>,
 }
 
 /// Everything that changes.
@@ -102,6 +105,7 @@ impl Printer {
                 last_transfer_id: 0,
             }),
             changed: watch::Sender::new(0),
+            endpoint_boots: watch::Sender::new(Some(0)),
         }
     }
 
@@ -303,6 +307,21 @@ impl Machine for Printer {
 
     fn wake(&self) {
         Self::wake(self);
+    }
+
+    fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            let mut endpoint = self.endpoint_boots.subscribe();
+            loop {
+                let wanted = match self.link() {
+                    Link::Up(boots) | Link::Silent(boots) => Some(boots),
+                    Link::Refusing => None,
+                };
+                if *endpoint.borrow_and_update() == wanted || endpoint.changed().await.is_err() {
+                    return;
+                }
+            }
+        })
     }
 
     fn add_fault(&self, fault: Fault) {

@@ -23,15 +23,17 @@ use crate::{
 const TARGET_LIMIT: usize = 168;
 pub(super) const FILES: &str = "/api/v1/files";
 
-/// Answers requests on one connection until it ends.
-pub(crate) async fn serve(printer: &Arc<Printer>, connection: &mut Connection) {
+/// Answers requests on one connection until it ends, or the power-up it was made in does.
+pub(crate) async fn serve(printer: &Arc<Printer>, connection: &mut Connection, boots: u32) {
     loop {
         let head = match connection.read_head().await {
             Ok(head) => head,
             Err(end) => return refuse_unreadable(connection, end).await,
         };
-        if matches!(printer.link(), Link::Silent(_)) {
-            return stay_silent(printer).await;
+        match printer.link() {
+            Link::Up(now) if now == boots => {}
+            Link::Silent(now) if now == boots => return stay_silent(printer).await,
+            _ => return,
         }
         let Some(mut reply) = handle(printer, connection, &head).await else { return };
         if matches!(printer.link(), Link::Silent(_)) {
