@@ -1,7 +1,7 @@
 //! Pieces that several kinds share: references, nozzles, slots, identities of prints on devices.
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A Secret in the object's own namespace. It must carry the label `printernizer.io/usage`.
@@ -57,6 +57,62 @@ pub struct Nozzle {
 pub const SLOT_RULE: &str = "self.slot == 'Main' || self.slot == 'External' || self.slot.matches('^AMS[1-4]-[1-4]$')";
 /// What to write instead of a wrong slot.
 pub const SLOT_MESSAGE: &str = "slot must be Main, External, or AMS1-1 to AMS4-4 (unit, then tray)";
+
+/// Most entries of a label selector: more cannot be compared within the API server's budget for rules.
+const MAX_SELECTOR_ENTRIES: u32 = 16;
+/// Longest label key: a DNS name, a slash and a name.
+const MAX_LABEL_KEY: u32 = 253 + 1 + 63;
+/// Longest label value.
+const MAX_LABEL_VALUE: u32 = 63;
+
+/// The schema of a label selector with limits and rules. The API server checks selectors in its own kinds by code; in
+/// other kinds a wrong one would only be noticed when it is used.
+pub fn label_selector_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "matchLabels": {
+                "description": format!("Labels the object must have, with these values. At most {MAX_SELECTOR_ENTRIES}."),
+                "type": "object",
+                "maxProperties": MAX_SELECTOR_ENTRIES,
+                "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_VALUE},
+            },
+            "matchExpressions": {
+                "description": format!("Further conditions on labels; all must hold. At most {MAX_SELECTOR_ENTRIES}."),
+                "type": "array",
+                "maxItems": MAX_SELECTOR_ENTRIES,
+                "items": {
+                    "description": "A condition on one label.",
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": {
+                            "description": "Key of the label.",
+                            "type": "string",
+                            "minLength": 1,
+                            "maxLength": MAX_LABEL_KEY,
+                        },
+                        "operator": {
+                            "description": "In and NotIn compare with values; Exists and DoesNotExist only look for the key.",
+                            "type": "string",
+                            "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                        },
+                        "values": {
+                            "description": format!("Values to compare with, for In and NotIn. At most {MAX_SELECTOR_ENTRIES}."),
+                            "type": "array",
+                            "maxItems": MAX_SELECTOR_ENTRIES,
+                            "items": {"type": "string", "maxLength": MAX_LABEL_VALUE},
+                        },
+                    },
+                    "x-kubernetes-validations": [{
+                        "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
+                        "message": "values goes with operator In and NotIn, and is required there",
+                    }],
+                },
+            },
+        },
+    })
+}
 
 /// What identifies a print on a device, as the device itself shows it. All empty: the device has forgotten.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, KubeSchema)]

@@ -3,6 +3,8 @@
 //! Types only: no client, no decisions. Whatever a person can get wrong is refused by a CEL rule in the definition,
 //! with a message that says what to write instead. Conditions and their reasons are part of the API (`conditions`).
 
+#![allow(clippy::duplicated_attributes, reason = "it takes the columns and rules of one kind for repetitions")]
+
 pub mod common;
 pub mod conditions;
 pub mod manifests;

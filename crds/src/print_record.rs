@@ -6,8 +6,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// PrintRecord remembers that a PrintJob was printed, after the job itself is gone. The operator writes it; people only
-/// read it, or delete it to allow a job of the same name and runID to print again.
+/// What was printed. The operator writes it once; people only read it, or delete it to allow a job of the same name and
+/// runID to print again.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[kube(
     group = "printernizer.io",
@@ -56,6 +56,7 @@ pub struct PrintRecordSpec {
 pub struct PrintRecordStatus {
     /// Outcome of the print; absent while it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "crate::print_job::Outcome")]
     pub outcome: Option<crate::print_job::Outcome>,
     /// When the job ended (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,2 +1,45 @@
-//! The project commands.
-fn main() {}
+//! The project's commands: `cargo xtask generate` and `cargo xtask test`.
+//!
+//! Each command does one thing that a person or the continuous build would otherwise do by hand, shows what it is
+//! doing while it does it, and says through its exit code whether it went well.
+
+mod error;
+mod generate;
+mod install;
+mod process;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write the files that are made from the code: crds/manifests.
+    Generate(generate::Arguments),
+    /// Check and test everything, or one kind of test.
+    Test(test::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Generate(arguments) => generate::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            process::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::PrintJobStatus;
-use crate::common::{ConfigMapKeyReference, Nozzle, SLOT_MESSAGE, SLOT_RULE, SecretReference};
+use crate::common::{ConfigMapKeyReference, Nozzle, SLOT_MESSAGE, SLOT_RULE, SecretReference, label_selector_schema};
 
 /// Once a job holds a printer, what is to be printed must not change under it.
 const CLAIMED: &str = "has(oldSelf.status) && has(oldSelf.status.printer)";
@@ -38,8 +38,9 @@ fn immutable_once_claimed() -> String {
     format!("!({CLAIMED}) || ({})", same.collect::<Vec<_>>().join(" && "))
 }
 
-/// PrintJob is one print of one plate on one printer. It is given to a printer that can print it, uploaded, started
-/// once and followed to its end.
+/// What a person writes of the print: its file, where it may run, how it is held, cancelled and answered for. Once the
+/// job holds a printer, only desiredState, priority, outcome, result, order, ttlSecondsAfterFinished and deletionPolicy
+/// may change.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[kube(
     group = "printernizer.io",
@@ -77,6 +78,8 @@ pub struct PrintJobSpec {
     /// Default: the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
+    #[x_kube(validation = Rule::new(r"!self.matches('[\\x00-\\x1f\\x7f]')")
+        .message("displayName must be a single line without control characters"))]
     pub display_name: Option<String>,
     /// Where the print file comes from; exactly one of http, s3 and configMap.
     pub source: Source,
@@ -94,12 +97,15 @@ pub struct PrintJobSpec {
     pub printer_ref: Option<PrinterReference>,
     /// Labels of the printers that may print the job. Default: any printer that fits the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "label_selector_schema")]
     pub printer_selector: Option<LabelSelector>,
     /// What the job needs in addition to what its file asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requirements: Option<Requirements>,
-    /// How closely a slot's color must match the file's. Default Near for several filaments, else Ignore.
+    /// How closely a slot's color must match the file's: Ignore takes any, Near one that people would call the same,
+    /// Exact the very same. Default Near for several filaments, else Ignore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ColorMatch")]
     pub color_match: Option<ColorMatch>,
     /// Which slot each filament of the file is taken from, where that is not to be found by material and color. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -132,8 +138,9 @@ pub struct PrintJobSpec {
     /// A person's answer to status.question, when the outcome of a print is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<OutcomeAnswer>,
-    /// A person's judgment of the part after the end.
+    /// A person's judgment of the part after the end: Good or Scrap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PartResult")]
     pub result: Option<PartResult>,
     /// How often a print that has failed is printed again.
     #[serde(default)]
@@ -198,6 +205,8 @@ pub struct HttpSource {
 pub struct S3Source {
     /// Name of the bucket.
     #[schemars(length(min = 3, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][a-z0-9.-]*[a-z0-9]$')")
+        .message("bucket must be the bucket's name alone: lower-case letters, digits, dots and dashes"))]
     pub bucket: String,
     /// Key of the object.
     #[schemars(length(min = 1, max = 1024))]
@@ -330,6 +339,7 @@ pub struct Toleration {
     pub value: String,
     /// Effect that is tolerated. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "TolerationEffect")]
     pub effect: Option<TolerationEffect>,
 }
 

@@ -23,6 +23,7 @@ pub struct PrintJobStatus {
     pub conditions: Vec<Condition>,
     /// Where the job stands, for people; programs read the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Phase")]
     pub phase: Option<Phase>,
     /// Reason why the job is not printing, from its conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +57,7 @@ pub struct PrintJobStatus {
     pub question: Option<Question>,
     /// The last spec.desiredState that was carried out on the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DesiredState")]
     pub acted_on: Option<DesiredState>,
     /// Whether the pause the device shows is one this operator asked for.
     #[serde(default, rename = "pausedByUs", skip_serializing_if = "std::ops::Not::not")]
@@ -314,7 +316,7 @@ pub struct AttemptRecord {
     pub end_time: Option<Time>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why.
+    /// Why it ended so.
     pub reason: String,
     /// Grams the file estimates for it, as a decimal string; absent when nothing was printed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::PrinterStatus;
 use crate::common::{Nozzle, SLOT_MESSAGE, SLOT_RULE, SecretKeyReference, SecretReference};
 
-/// Printer is one 3D printer of the farm. The operator keeps one live connection to it and gives it PrintJobs, one at a
-/// time and only onto a bed that is clear.
+/// What a person writes of the printer: how to reach it, what it can do, what is loaded, when it may start.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[kube(
     group = "printernizer.io",
@@ -128,7 +127,9 @@ pub struct PrinterSpec {
     /// Price of an hour on this machine as a decimal string in the farm's currency, for example "2.50"; overrides the
     /// farm's rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), regex(pattern = r"^[0-9]{1,9}(\.[0-9]{1,6})?$"))]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new(r"self.matches('^[0-9]{1,9}(\\.[0-9]{1,6})?$')")
+        .message("machineHourRate must be a decimal number in quotes, for example \"2.50\""))]
     pub machine_hour_rate: Option<String>,
 }
 
@@ -173,9 +174,9 @@ pub struct BambuConnection {
     /// How the printer's certificate is checked.
     #[serde(default)]
     pub tls: BambuTls,
-    /// Form of the file address in the start command, where the one for the model does not fit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[serde(rename = "fileURLScheme")]
+    /// Form of the file address in the start command: ftp or file. Default: the one that fits the model.
+    #[serde(default, rename = "fileURLScheme", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "FileUrlScheme")]
     pub file_url_scheme: Option<FileUrlScheme>,
 }
 
@@ -209,7 +210,9 @@ pub struct BambuTls {
     pub verification: BambuVerification,
     /// SHA-256 of the printer's public key (its DER SubjectPublicKeyInfo), 64 hex digits; with PinnedKey only.
     #[serde(default, rename = "publicKeySHA256", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{64}$')")
+        .message("publicKeySHA256 must be 64 lower-case hex digits, as sha256sum prints them"))]
     pub public_key_sha256: Option<String>,
 }
 
@@ -293,7 +296,9 @@ pub struct SlotSpec {
     pub brand: Option<String>,
     /// Color as #RRGGBB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 7), regex(pattern = r"^#[0-9A-Fa-f]{6}$"))]
+    #[schemars(length(max = 7))]
+    #[x_kube(validation = Rule::new("self.matches('^#[0-9A-Fa-f]{6}$')")
+        .message("color must be a quoted #RRGGBB, for example \"#F5A623\""))]
     pub color: Option<String>,
     /// Filament left on the spool, in grams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -333,7 +338,7 @@ pub enum BedClearing {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Taint {
-    /// Key of the taint.
+    /// Key of the taint; a printer has at most one taint of each key.
     #[schemars(length(min = 1, max = 63))]
     pub key: String,
     /// Value of the taint. Default empty.
@@ -361,16 +366,23 @@ pub struct StartWindow {
     /// IANA time zone of from and to. Default Europe/Berlin.
     #[serde(default = "default_time_zone")]
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$')")
+        .message("timeZone must be a name of the IANA time zone database, for example Europe/Berlin or UTC"))]
     pub time_zone: String,
-    /// Days of the week on which the window opens; none means every day.
+    /// Days of the week on which the window opens, each once; none means every day.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 7))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub days: Vec<Day>,
     /// Opening time as HH:MM.
-    #[schemars(length(max = 5), regex(pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
+    #[schemars(length(max = 5))]
+    #[x_kube(validation = Rule::new("self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')")
+        .message("from must be a quoted time of day from \"00:00\" to \"23:59\""))]
     pub from: String,
     /// Closing time as HH:MM, up to 24:00; earlier than from means on the next day.
-    #[schemars(length(max = 5), regex(pattern = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"))]
+    #[schemars(length(max = 5))]
+    #[x_kube(validation = Rule::new("self.matches('^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$')")
+        .message("to must be a quoted time of day from \"00:00\" to \"24:00\""))]
     pub to: String,
 }
 

@@ -1,0 +1,240 @@
+//! The definitions on a real API server: it takes them as they are committed, judges every row of `tests/rows` as the
+//! row says, explains the fields and shows the columns. What the rules cost is judged by the server taking them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
+use printernizer_e2e::cluster::{Cluster, shared};
+use printernizer_e2e::{Namespace, apply_crds};
+use serde_json::{Value, json};
+use support::{Row, Rows, all};
+use tokio::time::timeout;
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The shared cluster with the committed definitions, and a namespace for one test.
+async fn farm(test: &str) -> (&'static Cluster, Client, Namespace) {
+    let cluster = shared().await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
+    let applied = apply_crds(&client, &manifests).await.unwrap();
+    assert_eq!(
+        applied,
+        ["printers.printernizer.io", "printjobs.printernizer.io", "printrecords.printernizer.io"],
+        "all definitions are served"
+    );
+    let namespace = Namespace::create(&client, test).await.unwrap();
+    (cluster, client, namespace)
+}
+
+fn api(client: &Client, namespace: &Namespace, base: &Value, plural: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("printernizer.io", "v1alpha1", base["kind"].as_str().unwrap());
+    Api::namespaced_with(client.clone(), namespace.name(), &ApiResource::from_gvk_with_plural(&kind, plural))
+}
+
+/// Awaits an answer; `Err` is what the server says against the request.
+async fn answer<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
+    match timeout(CALL_TIMEOUT, call).await.expect("the API server answers") {
+        Ok(taken) => Ok(taken),
+        Err(kube::Error::Api(status)) if status.is_invalid() => Err(status.message),
+        Err(other) => panic!("neither taken nor judged invalid: {other}"),
+    }
+}
+
+/// Writes what a row says and returns what the server says against it.
+async fn judged(api: &Api<DynamicObject>, rows: &Rows, row: &Row, number: usize) -> Option<String> {
+    let name = format!("row-{number}");
+    let create = async |object: Value| {
+        let mut object: DynamicObject = serde_json::from_value(object).unwrap();
+        object.metadata.name = Some(name.clone());
+        answer(api.create(&PostParams::default(), &object)).await
+    };
+    let Some(before) = rows.before(row) else { return create(rows.object(row)).await.err() };
+    create(before.clone()).await.unwrap_or_else(|said| panic!("{}: before the change: {said}", row.name));
+    let parameters = PatchParams::default();
+    if before["status"].is_object() {
+        let status = json!({"status": before["status"]});
+        answer(api.patch_status(&name, &parameters, &Patch::Merge(status))).await.unwrap();
+    }
+    if row.object["status"].is_object() {
+        return answer(api.patch_status(&name, &parameters, &Patch::Merge(&row.object))).await.err();
+    }
+    answer(api.patch(&name, &parameters, &Patch::Merge(&row.object))).await.err()
+}
+
+#[tokio::test]
+async fn the_api_server_judges_every_row_as_it_says() {
+    let (_, client, namespace) = farm("rows").await;
+    let mut wrong = Vec::new();
+    for (crd, rows) in all() {
+        let api = api(&client, &namespace, &rows.base, &crd.spec.names.plural);
+        for (number, row) in rows.rows.iter().enumerate() {
+            let said = judged(&api, &rows, row, number).await;
+            let right = match (&said, &row.message) {
+                (None, None) => true,
+                (Some(said), Some(message)) => said.contains(message.as_str()),
+                _ => false,
+            };
+            if !right {
+                wrong.push(format!("{}: {}: said {said:?}, not {:?}", crd.spec.names.kind, row.name, row.message));
+            }
+        }
+    }
+    namespace.delete().await.unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn a_field_left_empty_is_absent_and_defaults_are_filled_in() {
+    let (_, client, namespace) = farm("empty").await;
+    let (crd, rows) = all().into_iter().find(|(crd, _)| crd.spec.names.kind == "PrintJob").unwrap();
+    let mut object = rows.base.clone();
+    for field in ["printerRef", "displayName", "plate", "colorMatch", "notAfter", "retry"] {
+        object["spec"][field] = Value::Null;
+    }
+    object["spec"]["source"]["http"] = Value::Null;
+    let object: DynamicObject = serde_json::from_value(object).unwrap();
+    let api = api(&client, &namespace, &rows.base, &crd.spec.names.plural);
+    let taken = answer(api.create(&PostParams::default(), &object)).await.unwrap();
+    namespace.delete().await.unwrap();
+    assert_eq!(
+        taken.data["spec"],
+        json!({
+            "deletionPolicy": "LetFinish",
+            "desiredState": "Run",
+            "plate": 1,
+            "priority": 0,
+            "retry": {"limit": 0},
+            "source": {"configMap": {"name": "files", "key": "shelf-hook.gcode"}},
+        })
+    );
+}
+
+#[tokio::test]
+async fn status_is_written_only_through_its_subresource() {
+    let (_, client, namespace) = farm("status").await;
+    let (crd, rows) = all().into_iter().find(|(crd, _)| crd.spec.names.kind == "Printer").unwrap();
+    let api = api(&client, &namespace, &rows.base, &crd.spec.names.plural);
+    let mut object: DynamicObject = serde_json::from_value(rows.base.clone()).unwrap();
+    object.data["status"] = json!({"state": "Idle"});
+    let created = answer(api.create(&PostParams::default(), &object)).await.unwrap();
+    assert_eq!(created.data["status"], Value::Null, "a create does not write status");
+    let patch = json!({"spec": {"location": "shelf 9"}, "status": {"state": "Printing"}});
+    let name = created.name_any();
+    let written = answer(api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch))).await.unwrap();
+    assert_eq!(written.data["status"], json!({"state": "Printing"}));
+    assert_eq!(written.data["spec"]["location"], Value::Null, "a write of status does not write spec");
+    assert_eq!(written.metadata.generation, Some(1));
+    let written = answer(api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))).await.unwrap();
+    namespace.delete().await.unwrap();
+    assert_eq!(written.data["spec"]["location"], "shelf 9");
+    assert_eq!(written.metadata.generation, Some(2));
+}
+
+/// Runs kubectl and returns what it prints.
+fn kubectl(cluster: &Cluster, arguments: &[&str]) -> String {
+    let mut command: Command = cluster.kubectl();
+    let output = command.args(["--request-timeout", "15s"]).args(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "kubectl {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn kubectl_explains_fields_in_whole_sentences() {
+    let (cluster, _, namespace) = farm("explain").await;
+    for (field, sentence) in [
+        ("printer.spec.connection", "How to reach the printer; exactly one of bambu and prusaLink."),
+        ("prn.spec.connection.prusaLink.url", "Address of the printer: http://HOST or http://HOST:PORT."),
+        ("printjob.spec.colorMatch", "How closely a slot's color must match the file's"),
+        ("pj.status.start", "The intent to start, recorded before the start is sent."),
+        ("prec.spec.printedOn", "Name of the Printer it was started on."),
+    ] {
+        let text = kubectl(cluster, &["explain", field]);
+        let flowing = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flowing.contains(sentence), "{field}: {text}");
+    }
+    namespace.delete().await.unwrap();
+}
+
+#[tokio::test]
+async fn kubectl_shows_the_state_of_printers_and_jobs_in_columns() {
+    let (cluster, client, namespace) = farm("columns").await;
+    let status = |plural: &str| match plural {
+        "printers" => json!({
+            "state": "Printing",
+            "currentJob": {"name": "shelf-hook", "uid": "u", "attempt": 1},
+            "device": {"host": "192.168.1.50", "firmwareVersion": "6.4.0"},
+            "conditions": [
+                {"type": "Ready", "status": "True", "reason": "PrinterReady", "message": "", "lastTransitionTime": "2026-11-21T09:30:00Z"},
+                {"type": "BedCleared", "status": "False", "reason": "PrintInProgress", "message": "", "lastTransitionTime": "2026-11-21T09:30:00Z"},
+            ],
+        }),
+        "printjobs" => json!({
+            "phase": "Printing",
+            "printer": {"name": "core-one-1", "uid": "u", "serialNumber": "10589"},
+            "progress": {"percent": 42, "summary": "42%", "remaining": "1h25m"},
+        }),
+        _ => json!({"outcome": "Succeeded"}),
+    };
+    for (crd, rows) in all() {
+        let plural = &crd.spec.names.plural;
+        let api = api(&client, &namespace, &rows.base, plural);
+        let object: DynamicObject = serde_json::from_value(rows.base.clone()).unwrap();
+        let name = answer(api.create(&PostParams::default(), &object)).await.unwrap().name_any();
+        let patch = Patch::Merge(json!({"status": status(plural)}));
+        answer(api.patch_status(&name, &PatchParams::default(), &patch)).await.unwrap();
+    }
+    let words = |resource: &str, format: &[&str]| -> Vec<Vec<String>> {
+        let text = kubectl(cluster, &[&["--namespace", namespace.name(), "get", resource], format].concat());
+        text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    };
+    assert_eq!(words("printers", &[])[0], ["NAME", "STATE", "READY", "JOB", "BED", "MODEL", "AGE"]);
+    assert_eq!(
+        words("prn", &[])[1][..6],
+        ["core-one-1", "Printing", "True", "shelf-hook", "PrintInProgress", "COREONE"]
+    );
+    let wide = words("printers", &["--output", "wide"]);
+    assert_eq!(wide[0][7..], ["LOCATION", "FIRMWARE", "HOST"]);
+    assert_eq!(wide[1][8..], ["6.4.0", "192.168.1.50"]);
+    assert_eq!(words("printjobs", &[])[0], ["NAME", "PHASE", "PRINTER", "PROGRESS", "REMAINING", "PRIORITY", "AGE"]);
+    assert_eq!(words("pj", &[])[1][..6], ["shelf-hook", "Printing", "core-one-1", "42%", "1h25m", "0"]);
+    let selected = words("printjobs", &["--field-selector", "status.phase=Printing,status.printer.name=core-one-1"]);
+    assert_eq!(selected.len(), 2);
+    assert_eq!(words("printers", &["--field-selector", "status.state=Idle"]), Vec::<Vec<String>>::new());
+    assert_eq!(words("prec", &[])[1][..4], ["farm.shelf-hook", "shelf-hook", "core-one-1", "Succeeded"]);
+    let everything = words("printernizer", &["--output", "name"]).concat();
+    namespace.delete().await.unwrap();
+    assert_eq!(everything.len(), 3, "the category holds all kinds: {everything:?}");
+}
+
+#[tokio::test]
+async fn the_examples_can_be_applied_as_they_are() {
+    let (cluster, _, namespace) = farm("examples").await;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let folder = folder.to_str().unwrap();
+    let text = kubectl(
+        cluster,
+        &[
+            "--namespace",
+            namespace.name(),
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "--validate=strict",
+            "--filename",
+            folder,
+        ],
+    );
+    namespace.delete().await.unwrap();
+    for kind in ["printer.printernizer.io/", "printjob.printernizer.io/", "secret/", "configmap/"] {
+        assert!(text.contains(kind), "no {kind} in {text}");
+    }
+}

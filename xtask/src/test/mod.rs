@@ -1,0 +1,225 @@
+//! `cargo xtask test`: the one test command. Format, lints, generated files, then unit, API-server and process tests.
+//!
+//! Every step shows its output as it comes; failures are shown again at the end, above the counts. A step that could
+//! not be run counts as failed. Nothing is ever tried a second time.
+
+mod tally;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::process::{Finished, describe, say, stream, warn};
+use crate::workspace::{Kind, Workspace, cargo, root};
+use crate::{generate, install};
+use tally::Tally;
+
+/// The program that builds the control plane into its cache, where it is missing. Built here, in sight, the first test
+/// that needs it does not wait for minutes.
+const CONTROL_PLANE: &str = "printernizer-cluster";
+
+/// Arguments of `test`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Run only this kind of test, without the checks of format, lints and generated files.
+    kind: Option<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Unit and property tests: one process, no API server.
+    Unit,
+    /// Tests against a real API server (tests/api_*.rs).
+    Api,
+    /// Tests that run the project's programs (tests/process_*.rs).
+    Process,
+}
+
+/// Runs the checks and tests; the exit code says whether all passed.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let includes = |part| arguments.kind.is_none_or(|kind| kind == part);
+    let control_plane = includes(Part::Api) || includes(Part::Process);
+    let mut report = Report::default();
+
+    begin("what the tests need");
+    install::ensure(control_plane)?;
+    let workspace = Workspace::load()?;
+    if arguments.kind.is_none() {
+        report.check("format", cargo().args(["fmt", "--all", "--check"]))?;
+        report.generated_files()?;
+        report.check(
+            "clippy",
+            cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
+        )?;
+    }
+    if control_plane {
+        // One build for everything that follows: the same selection of packages, so the same features everywhere.
+        let built =
+            report.check("build", cargo().args(["build", "--locked", "--workspace", "--lib", "--bins", "--tests"]))?;
+        let program = workspace.program(CONTROL_PLANE);
+        if !built || !report.check("control plane", std::process::Command::new(program).arg("build"))? {
+            return Ok(report.close());
+        }
+    }
+    if includes(Part::Unit) {
+        let targets = ["--lib", "--bins"].map(str::to_owned).into_iter().chain(selection(&workspace, Kind::Unit));
+        report.tests("unit", Some("property"), targets)?;
+        report.tests("documentation", None, ["--doc".to_owned()])?;
+    }
+    for (part, kind, name) in [(Part::Api, Kind::Api, "API server"), (Part::Process, Kind::Process, "process")] {
+        if !includes(part) {
+            continue;
+        }
+        let targets: Vec<String> = selection(&workspace, kind).collect();
+        if targets.is_empty() {
+            say(&format!("there are no {name} tests"));
+        } else {
+            report.tests(name, None, targets)?;
+        }
+    }
+    Ok(report.close())
+}
+
+fn selection(workspace: &Workspace, kind: Kind) -> impl Iterator<Item = String> {
+    workspace.tests_of(kind).flat_map(|name| ["--test".to_owned(), name.to_owned()])
+}
+
+/// What was done so far.
+#[derive(Default)]
+struct Report {
+    /// Counts for each kind, in the order of their first step.
+    kinds: Vec<(String, Tally)>,
+    /// How long each step took.
+    times: Vec<(String, Duration)>,
+    /// What the failed ones said, with the step they belong to.
+    failures: Vec<(String, String)>,
+}
+
+impl Report {
+    fn timed(&mut self, step: &str, command: &mut std::process::Command) -> Result<Finished, Error> {
+        begin(step);
+        say(&format!("   {}", describe(command)));
+        let begun = Instant::now();
+        let finished = stream(command.env("CARGO_TERM_COLOR", "never"))?;
+        let took = begun.elapsed();
+        say(&format!("== {step}: {}, {:.1} s", finished.status, took.as_secs_f64()));
+        self.times.push((step.to_owned(), took));
+        Ok(finished)
+    }
+
+    fn add(&mut self, kind: &str, tally: Tally) {
+        match self.kinds.iter_mut().find(|(name, _)| name == kind) {
+            Some((_, sum)) => *sum += tally,
+            None => self.kinds.push((kind.to_owned(), tally)),
+        }
+    }
+
+    /// Runs a command that is right or wrong as a whole.
+    fn check(&mut self, step: &str, command: &mut std::process::Command) -> Result<bool, Error> {
+        let finished = self.timed(step, command)?;
+        let passed = finished.status.success();
+        self.add("check", Tally::check(passed));
+        if !passed {
+            self.failures.push((step.to_owned(), tally::tail(&finished)));
+        }
+        Ok(passed)
+    }
+
+    fn generated_files(&mut self) -> Result<(), Error> {
+        const STEP: &str = "generated files";
+        begin(STEP);
+        let drift = generate::drift(&root().join("crds/manifests"))?;
+        self.add("check", Tally::check(drift.is_empty()));
+        for change in &drift {
+            warn(&change.diff);
+            self.failures.push((format!("{STEP}: run `cargo xtask generate` and commit"), change.diff.clone()));
+        }
+        Ok(())
+    }
+
+    fn tests(
+        &mut self,
+        kind: &str,
+        properties: Option<&str>,
+        targets: impl IntoIterator<Item = String>,
+    ) -> Result<(), Error> {
+        let mut command = cargo();
+        command.args(["test", "--locked", "--workspace", "--no-fail-fast"]).args(targets);
+        let finished = self.timed(&format!("{kind} tests"), &mut command)?;
+        let mut counted = tally::count(&finished);
+        if let Some(properties) = properties {
+            self.add(kind, counted.others);
+            self.add(properties, counted.properties);
+        } else {
+            counted.others += counted.properties;
+            self.add(kind, counted.others);
+        }
+        self.failures.extend(counted.failures.into_iter().map(|text| (format!("{kind} tests"), text)));
+        Ok(())
+    }
+
+    fn close(self) -> ExitCode {
+        if !self.failures.is_empty() {
+            warn("\n== failures");
+            for (step, text) in &self.failures {
+                warn(&format!("\n-- {step}\n{text}"));
+            }
+        }
+        say("\n== time");
+        for (step, took) in &self.times {
+            say(&format!("{step:<22}{:>8.1} s", took.as_secs_f64()));
+        }
+        say("\n== counts");
+        let mut sum = Tally::default();
+        for (kind, tally) in &self.kinds {
+            say(&format!("{kind:<22}{}", sentence(*tally)));
+            sum += *tally;
+        }
+        say(&format!("\n{} passed, {} failed", sum.passed, sum.failed));
+        if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+fn begin(step: &str) {
+    say(&format!("\n== {step}"));
+}
+
+fn sentence(tally: Tally) -> String {
+    let ignored = if tally.ignored == 0 { String::new() } else { format!(", {} not run", tally.ignored) };
+    format!("{} passed, {} failed{ignored}", tally.passed, tally.failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_one_kind_add_up_over_its_steps() {
+        let mut report = Report::default();
+        report.add("check", Tally::check(true));
+        report.add("unit", Tally { passed: 5, failed: 0, ignored: 0 });
+        report.add("check", Tally::check(false));
+        assert_eq!(report.kinds[0], ("check".to_owned(), Tally { passed: 1, failed: 1, ignored: 0 }));
+    }
+
+    #[test]
+    fn one_failed_test_fails_the_command() {
+        let mut report = Report::default();
+        report.add("unit", Tally { passed: 900, failed: 1, ignored: 0 });
+        assert_eq!(report.close(), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn a_check_that_fails_is_counted_and_its_words_are_kept() {
+        let mut report = Report::default();
+        let mut command = std::process::Command::new("sh");
+        assert!(!report.check("format", command.args(["-c", "echo 'Diff in a.rs' >&2; exit 1"])).unwrap());
+        assert_eq!(report.kinds, [("check".to_owned(), Tally::check(false))]);
+        assert_eq!(report.failures, [("format".to_owned(), "Diff in a.rs".to_owned())]);
+    }
+
+    #[test]
+    fn tests_that_were_not_run_are_told() {
+        assert_eq!(sentence(Tally { passed: 2, failed: 0, ignored: 1 }), "2 passed, 0 failed, 1 not run");
+    }
+}

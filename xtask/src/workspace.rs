@@ -1,0 +1,129 @@
+//! Where the workspace is and which test targets it has, as cargo itself tells it.
+//!
+//! The kind of a test follows from its name alone: `tests/api_*.rs` needs an API server, `tests/process_*.rs` starts
+//! the project's programs, all else are unit tests.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// The folder of the workspace.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// A cargo command in the workspace: the same cargo that runs this program.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// What kind of test a target holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Everything in one process.
+    Unit,
+    /// Against a real API server.
+    Api,
+    /// Against running programs of the project.
+    Process,
+}
+
+impl Kind {
+    /// The kind of an integration test, from the name of its file.
+    pub fn of(target: &str) -> Self {
+        if target.starts_with("api_") {
+            Self::Api
+        } else if target.starts_with("process_") {
+            Self::Process
+        } else {
+            Self::Unit
+        }
+    }
+}
+
+/// What cargo knows of the workspace.
+pub struct Workspace {
+    /// Folder of the built files.
+    target_folder: PathBuf,
+    /// Names of all integration tests.
+    integration_tests: Vec<String>,
+}
+
+impl Workspace {
+    /// Asks cargo.
+    pub fn load() -> Result<Self, Error> {
+        let mut command = cargo();
+        command.args(["metadata", "--locked", "--no-deps", "--format-version", "1"]);
+        let program = crate::process::describe(&command);
+        let output = command.output().map_err(|cause| Error::Start {
+            program: program.clone(),
+            advice: "install Rust with rustup".to_owned(),
+            cause,
+        })?;
+        if !output.status.success() {
+            return Err(Error::Metadata { program, told: String::from_utf8_lossy(&output.stderr).into_owned() });
+        }
+        let metadata = serde_json::from_slice(&output.stdout)
+            .map_err(|cause| Error::Metadata { program, told: cause.to_string() })?;
+        Ok(Self::read(&metadata))
+    }
+
+    fn read(metadata: &Value) -> Self {
+        let packages = metadata["packages"].as_array().into_iter().flatten();
+        let targets = packages.filter_map(|p| p["targets"].as_array()).flatten();
+        let mut integration_tests: Vec<String> = targets
+            .filter(|t| t["kind"].as_array().is_some_and(|k| k.iter().any(|k| k == "test")))
+            .filter_map(|t| t["name"].as_str().map(str::to_owned))
+            .collect();
+        integration_tests.sort();
+        integration_tests.dedup();
+        Self { target_folder: metadata["target_directory"].as_str().unwrap_or("target").into(), integration_tests }
+    }
+
+    /// Where a program of the workspace is once it is built.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.target_folder.join("debug").join(name)
+    }
+
+    /// The integration tests of one kind.
+    pub fn tests_of(&self, kind: Kind) -> impl Iterator<Item = &str> {
+        self.integration_tests.iter().map(String::as_str).filter(move |name| Kind::of(name) == kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_a_test_follows_from_its_files_name() {
+        assert_eq!(Kind::of("api_crds"), Kind::Api);
+        assert_eq!(Kind::of("process_crash"), Kind::Process);
+        assert_eq!(Kind::of("table"), Kind::Unit);
+        assert_eq!(Kind::of("rapid_api_"), Kind::Unit);
+    }
+
+    #[test]
+    fn targets_are_read_from_what_cargo_tells() {
+        let metadata = serde_json::json!({
+            "target_directory": "/t",
+            "packages": [
+                {"targets": [{"kind": ["lib"], "name": "a"}, {"kind": ["test"], "name": "process_x"}]},
+                {"targets": [{"kind": ["bin"], "name": "b"}, {"kind": ["test"], "name": "api_y"},
+                             {"kind": ["test"], "name": "plain"}]}
+            ]
+        });
+        let workspace = Workspace::read(&metadata);
+        assert_eq!(workspace.target_folder, Path::new("/t"));
+        assert_eq!(workspace.program("b"), Path::new("/t/debug/b"));
+        assert_eq!(workspace.tests_of(Kind::Api).collect::<Vec<_>>(), ["api_y"]);
+        assert_eq!(workspace.tests_of(Kind::Process).collect::<Vec<_>>(), ["process_x"]);
+        assert_eq!(workspace.tests_of(Kind::Unit).collect::<Vec<_>>(), ["plain"]);
+    }
+}
