@@ -5,6 +5,7 @@
 use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::{ActError, Action, Fault, Password, PrinterKind};
 
@@ -71,6 +72,8 @@ pub(crate) trait Machine: Send + Sync {
     fn add_fault(&self, fault: Fault);
     /// Waits until the network side shows what was last done to the machine.
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// Changes with each request, act, fault and step of the machine.
+    fn changes(&self) -> watch::Receiver<u64>;
     /// Looks at the clock again, after it jumped.
     fn wake(&self);
     /// Replaces all faults; an empty list clears them.

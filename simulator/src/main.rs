@@ -11,6 +11,7 @@ use std::{
 };
 
 use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use printernizer_simulator::{Config, PrinterConfig, PrinterKind, Simulator};
 use tokio::{io::AsyncReadExt, signal::unix::SignalKind};
 
@@ -75,6 +76,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
+    // Each printer takes two sockets and up to three connections: the usual soft limit ends at two hundred printers.
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
     let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
     let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt())?;
     let exit_with_stdin = arguments.exit_with_stdin;

@@ -211,6 +211,21 @@ impl PrinterHandle {
         self.machine.settled().await;
     }
 
+    /// Waits until the machine is as wanted; false if it was not within `timeout` of real time. Progress alone wakes
+    /// nobody: wait for what the machine shows, not for a percentage.
+    pub async fn wait_for(&self, timeout: Duration, mut wanted: impl FnMut(&PrinterState) -> bool) -> bool {
+        let mut changes = self.machine.changes();
+        tokio::time::timeout(timeout, async {
+            while !wanted(&self.state()) {
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        })
+        .await
+        .is_ok()
+    }
+
     /// Adds a fault to those set.
     pub fn fault(&self, fault: Fault) {
         self.machine.add_fault(fault);

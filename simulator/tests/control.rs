@@ -7,7 +7,7 @@ mod common;
 use std::{process::Stdio, time::Duration};
 
 use common::{Buddy, PATIENCE, gcode, one_printer};
-use printernizer_simulator::{Config, Error, PrinterInfo, Simulator};
+use printernizer_simulator::{Config, Entry, Error, PrinterInfo, Simulator};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::{
@@ -156,6 +156,8 @@ async fn the_program_says_when_it_is_ready_writes_the_ledger_and_ends_with_its_i
     buddy.upload_then_print("a.gcode", 1000).await;
     let lines = std::fs::read_to_string(&file).unwrap();
     let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let entries: Vec<Entry> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(serde_json::to_value(entries).unwrap(), Value::from(events.clone()));
     let names: Vec<_> = events.iter().map(|entry| entry["event"].as_str().unwrap()).collect();
     assert_eq!(names, ["upload", "startCommand", "jobAccepted", "physicalStart"]);
     assert_eq!(events[3]["printer"], "prusa-2");

@@ -265,3 +265,27 @@ async fn identity_and_telemetry_are_shown_as_the_firmware_writes_them() {
     assert!(status.contains(r#""progress":0.00"#) && status.contains(r#""state":"PRINTING""#), "{status}");
     assert!(!status.contains("axis_x") && status.contains("axis_z"), "{status}");
 }
+
+#[tokio::test]
+async fn what_is_not_http_or_too_long_is_refused() {
+    let (_simulator, _printer, buddy) = one_printer(1.0).await;
+    let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(5000));
+    for (bytes, answer) in [("\u{1}\u{2} garbage\r\n\r\n", "HTTP/1.1 400 "), (long.as_str(), "HTTP/1.1 431 ")] {
+        let mut stream = connect(&buddy).await;
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        assert!(read_to_end(&mut stream).await.starts_with(answer), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_nobody_asked_for_is_never_taken_for_a_request() {
+    let (simulator, _printer, buddy) = one_printer(1.0).await;
+    assert_eq!(buddy.upload("a.gcode", gcode(1000)).await.status(), 201);
+    let smuggled = with_key(&buddy, "POST", "/api/v1/files/usb/a.gcode", "");
+    let head = with_key(&buddy, "GET", "/api/v1/status", &format!("Content-Length: {}\r\n", smuggled.len()));
+    let mut stream = connect(&buddy).await;
+    stream.write_all(format!("{head}{smuggled}").as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut stream).await;
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    assert!(simulator.ledger().start_commands("").is_empty());
+}

@@ -55,6 +55,9 @@ impl Connection {
     pub(crate) async fn read_head(&mut self) -> Result<Head, ReadEnd> {
         loop {
             if let Some((head, length)) = parse(&self.unread)? {
+                if length > HEAD_LIMIT {
+                    return Err(ReadEnd::TooLarge);
+                }
                 let _ = self.unread.split_to(length);
                 return Ok(head);
             }

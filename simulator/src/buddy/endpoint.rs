@@ -84,8 +84,10 @@ async fn serve_while_up(listener: &TcpListener, printer: &Arc<Printer>, boots: u
             _ => return,
         }
         tokio::select! {
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                admit(stream, &slots, printer, boots, &mut connections).await;
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => admit(stream, &slots, printer, boots, &mut connections).await,
+                // The process has no sockets left. The connection stays in the backlog: breathe, then try again.
+                Err(_) => tokio::time::sleep(BACKLOG_PATIENCE).await,
             },
             Some(_) = connections.join_next() => {}
             _ = changed.changed() => {}

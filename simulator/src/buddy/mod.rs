@@ -309,6 +309,10 @@ impl Machine for Printer {
         Self::wake(self);
     }
 
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
             let mut endpoint = self.endpoint_boots.subscribe();

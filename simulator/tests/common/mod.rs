@@ -129,11 +129,7 @@ impl Buddy {
 
 /// Waits until the machine itself, not the network, is as wanted.
 pub async fn until(printer: &PrinterHandle, what: &str, condition: impl Fn(&PrinterState) -> bool) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !condition(&printer.state()) {
-        assert!(tokio::time::Instant::now() < deadline, "never {what}: {:?}", printer.state());
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    assert!(printer.wait_for(PATIENCE, condition).await, "never {what}: {:?}", printer.state());
 }
 
 /// Waits for a state string.
