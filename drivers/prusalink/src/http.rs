@@ -100,7 +100,8 @@ impl Body for RequestBody {
 /// An open connection without a request in flight.
 pub(crate) struct Connection {
     sender: http1::SendRequest<RequestBody>,
-    driver: Pin<Box<http1::Connection<TokioIo<Wire>, RequestBody>>>,
+    /// `None` when it has ended. It is dropped then, because it holds the queue in which a request may still wait.
+    driver: Option<Pin<Box<http1::Connection<TokioIo<Wire>, RequestBody>>>>,
     wire: Arc<WireState>,
     used_at: Instant,
 }
@@ -113,7 +114,7 @@ impl Connection {
             .handshake(TokioIo::new(wire))
             .await
             .map_err(io::Error::other)?;
-        Ok(Self { sender, driver: Box::pin(driver), wire: state, used_at: Instant::now() })
+        Ok(Self { sender, driver: Some(Box::pin(driver)), wire: state, used_at: Instant::now() })
     }
 
     /// When the last answer on this connection was complete.
@@ -140,8 +141,8 @@ impl Connection {
         let outcome = drive(&mut self, request, give_up, gate).await;
         let written_bytes = self.wire.written_bytes() - written_before;
         match outcome {
-            Ok((answer, driver_done)) => {
-                let reusable = !driver_done && !answer.closes && self.settle().await;
+            Ok(answer) => {
+                let reusable = !answer.closes && self.settle().await;
                 // A body may be answered before it was read; then its rest must not trickle on.
                 if reusable || !has_body {
                     self.wire.end();
@@ -158,7 +159,7 @@ impl Connection {
         let ready = async {
             tokio::select! {
                 biased;
-                _ = self.driver.as_mut() => false,
+                () = ended(&mut self.driver) => false,
                 ready = self.sender.ready() => ready.is_ok(),
             }
         };
@@ -171,7 +172,7 @@ async fn drive(
     request: Request<RequestBody>,
     give_up: impl Future<Output = FailureKind>,
     mut gate: Option<impl FnOnce() -> bool>,
-) -> Result<(Answer, bool), FailureKind> {
+) -> Result<Answer, FailureKind> {
     let Connection { sender, driver, wire, .. } = connection;
     let sent = sender.send_request(request);
     let answer = async move {
@@ -184,7 +185,6 @@ async fn drive(
         Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes(), closes })
     };
     tokio::pin!(answer, give_up);
-    let mut driver_done = false;
     let mut refused = false;
     loop {
         tokio::select! {
@@ -192,11 +192,11 @@ async fn drive(
             outcome = &mut answer => {
                 return match outcome {
                     Err(_) if refused => Err(FailureKind::GateRefused),
-                    outcome => outcome.map(|answer| (answer, driver_done)),
+                    outcome => outcome,
                 };
             }
-            // Its error also reaches `answer`, which knows what was missing.
-            _ = driver.as_mut(), if !driver_done => driver_done = true,
+            // Its error reaches `answer`, which knows what was missing.
+            () = ended(driver), if driver.is_some() => {}
             () = wire.gate_asked(), if gate.is_some() => {
                 if let Some(gate) = gate.take() {
                     let allowed = gate();
@@ -206,6 +206,14 @@ async fn drive(
             }
             kind = &mut give_up => return Err(kind),
         }
+    }
+}
+
+/// Drives the connection until it ends, and drops it then. Resolves at once when it has ended before.
+async fn ended(driver: &mut Option<Pin<Box<http1::Connection<TokioIo<Wire>, RequestBody>>>>) {
+    if let Some(running) = driver {
+        let _ = running.as_mut().await;
+        *driver = None;
     }
 }
 

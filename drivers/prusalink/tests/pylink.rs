@@ -100,12 +100,13 @@ impl Server {
         let mut client = server.client("secret");
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
-            match client.status().await {
+            let outcome = client.status().await;
+            match &outcome {
                 Ok(report) if report.state == State::Idle && client.info().await.unwrap().serial.is_some() => break,
                 Ok(_) | Err(Error::Unreachable { .. } | Error::Refused { status: 503, .. }) => {}
                 Err(error) => panic!("{error:?}\n{}", server.log()),
             }
-            assert!(Instant::now() < deadline, "the server did not find its machine:\n{}", server.log());
+            assert!(Instant::now() < deadline, "the server did not find its machine: {outcome:?}\n{}", server.log());
             sleep(Duration::from_millis(200)).await;
         }
         Some(server)

@@ -89,6 +89,18 @@ async fn a_get_survives_that_the_printer_closed_the_idle_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_that_ended_while_idle_is_noticed_at_once() {
+    let printer = FakePrinter::start(|seen| with_login(seen, |_| Reply::SayThenClose("200 OK", IDLE.into()))).await;
+    let mut client = printer.client();
+    client.status().await.unwrap();
+    printer.ended(1).await;
+    let began = Instant::now();
+    client.status().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!((printer.connections(), printer.stray_bytes()), (2, 0));
+}
+
+#[tokio::test]
 async fn a_get_on_a_new_connection_is_not_repeated() {
     let printer = FakePrinter::start(|_| Reply::Vanish).await;
     assert!(matches!(printer.client().status().await, Err(Error::ConnectionLost { .. })));

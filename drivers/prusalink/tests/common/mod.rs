@@ -43,7 +43,7 @@ pub(crate) enum Reply {
     Say(&'static str, String),
     /// Reads the body, answers with these header lines as well, closes.
     SayAndClose(&'static str, &'static str, String),
-    /// Answers as if to keep the connection, and closes it.
+    /// Answers as if to keep the connection, and closes it a little later, when nothing looks at it.
     SayThenClose(&'static str, String),
     /// Answers without reading the body, and closes with it unread.
     Unread(&'static str, String),
@@ -241,6 +241,7 @@ async fn serve(
             }
             Reply::SayThenClose(status, body) => {
                 stream.write_all(answer("HTTP/1.1", status, "", &body).as_bytes()).await?;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 return Ok(());
             }
             Reply::SayAndClose(status, more, body) => {

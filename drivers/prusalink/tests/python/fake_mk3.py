@@ -83,6 +83,7 @@ def talk(master):
         received += os.read(master, 1024)
         while b"\n" in received:
             raw, received = received.split(b"\n", 1)
+            print(f"{time.monotonic():.3f} {raw}", file=sys.stderr, flush=True)
             lines, seconds = answer(raw.decode("ascii", "replace").strip())
             time.sleep(seconds)
             os.write(master, "".join(f"{line}\n" for line in [*lines, "ok"]).encode("ascii"))
