@@ -79,3 +79,77 @@ fn classify(error: kube::Error) -> LeaseError {
         _ => LeaseError::Unclear(Box::new(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Json;
+    use axum::extract::State;
+    use axum::http::{Method, StatusCode};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A store that talks to a server which answers everything with `status`, and counts.
+    async fn store(status: StatusCode) -> (KubeLeaseStore, Arc<AtomicUsize>) {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let answer = move |State(calls): State<Arc<AtomicUsize>>, method: Method, body: String| async move {
+            calls.fetch_add(1, Ordering::SeqCst);
+            if status.is_success() && method != Method::GET {
+                return (status, Json(serde_json::from_str(&body).unwrap()));
+            }
+            let reason = if status == StatusCode::CONFLICT { "Conflict" } else { "" };
+            let failure = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "no", "reason": reason, "code": status.as_u16() });
+            (status, Json(if status.is_success() { json!({ "metadata": { "name": "operator" } }) } else { failure }))
+        };
+        let router = axum::Router::new().fallback(answer).with_state(Arc::clone(&calls));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let config = kube::Config::new(format!("http://{address}").parse().unwrap());
+        (KubeLeaseStore::new(config, "farm", "operator").unwrap(), calls)
+    }
+
+    fn lease() -> Lease {
+        let metadata = ObjectMeta {
+            name: Some("operator".to_owned()),
+            resource_version: Some("7".to_owned()),
+            ..ObjectMeta::default()
+        };
+        Lease { metadata, spec: None }
+    }
+
+    #[tokio::test]
+    async fn a_busy_server_is_asked_once_and_not_again_inside_the_call() {
+        for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT] {
+            let (store, calls) = store(status).await;
+            assert!(matches!(store.get().await, Err(LeaseError::Unclear(_))), "{status}");
+            assert!(matches!(store.replace(&lease()).await, Err(LeaseError::Unclear(_))), "{status}");
+            assert_eq!(calls.load(Ordering::SeqCst), 2, "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn conflicts_and_absence_are_told_apart_from_trouble() {
+        let (conflict, _) = store(StatusCode::CONFLICT).await;
+        assert!(matches!(conflict.replace(&lease()).await, Err(LeaseError::Conflict)));
+        assert!(matches!(conflict.create(&lease()).await, Err(LeaseError::Conflict)));
+        let (absent, _) = store(StatusCode::NOT_FOUND).await;
+        assert!(matches!(absent.get().await, Err(LeaseError::Absent)));
+        assert!(matches!(absent.replace(&lease()).await, Err(LeaseError::Absent)));
+        assert!(matches!(absent.create(&lease()).await, Err(LeaseError::Unclear(_))), "a missing namespace");
+        let (forbidden, _) = store(StatusCode::FORBIDDEN).await;
+        assert!(matches!(forbidden.get().await, Err(LeaseError::Unclear(_))));
+    }
+
+    #[tokio::test]
+    async fn a_write_carries_the_version_it_was_decided_on() {
+        let (store, _) = store(StatusCode::OK).await;
+        let written = store.replace(&lease()).await.unwrap();
+        assert_eq!(written.metadata.resource_version.as_deref(), Some("7"));
+    }
+}

@@ -183,8 +183,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let served = serve(listener, Metrics::new().unwrap(), health.clone(), async { drop(stopped.await) });
-        let server = tokio::spawn(served);
+        let running = serve(listener, Metrics::new().unwrap(), health.clone(), async { drop(stopped.await) });
+        let server = tokio::spawn(running);
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -199,7 +199,7 @@ mod tests {
     #[tokio::test]
     async fn a_stale_task_is_named_and_a_beat_heals_it() {
         let health = Health::new();
-        let sessions = health.heartbeat("sessions", Duration::from_secs(3600));
+        let sessions = health.heartbeat("sessions", Duration::from_hours(1));
         let watch = health.heartbeat("watch-printers", Duration::ZERO);
         let (status, text) = page(&health, "/healthz").await;
         assert_eq!(status, 503);

@@ -364,7 +364,7 @@ mod tests {
         metrics.started(DeviceKind::PrusaLink, StartResult::Refused);
         metrics.set_printers(|state| i64::from(state == PrinterState::Printing) * 7);
         metrics.print_ended(
-            Duration::from_secs(60),
+            Duration::from_mins(1),
             [
                 (Material::of("pla "), 12.5),
                 (Material::of("Wood"), 3.0),

@@ -1,0 +1,416 @@
+//! Fetching from real servers on loopback, into a real directory.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, stream};
+use printernizer_crds::conditions::Reason;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use super::allow::Networks;
+use super::*;
+
+const GCODE: &[u8] = b"G28 ; home\n";
+
+struct Maps(HashMap<(String, String), Vec<u8>>);
+
+impl ConfigMapReader for Maps {
+    fn read<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<u8>, ConfigMapError>> {
+        assert_eq!(namespace, "farm");
+        let found = self.0.get(&(name.to_owned(), key.to_owned())).cloned();
+        async move { found.ok_or(ConfigMapError::Absent) }.boxed()
+    }
+}
+
+fn config(directory: &Path) -> FilesConfig {
+    let maps = [("parts", "bracket", GCODE), ("parts", "empty", b""), ("parts", "large", &[b'G'; 200])];
+    let maps = maps.map(|(name, key, bytes)| ((name.to_owned(), key.to_owned()), bytes.to_vec()));
+    FilesConfig {
+        directory: directory.to_owned(),
+        cache_bytes: 1_000,
+        limits: Limits { max_file_bytes: 100, stall_timeout: Duration::from_millis(300), ..Limits::default() },
+        networks: Networks::for_sources(Vec::new(), true),
+        config_maps: Arc::new(Maps(maps.into())),
+    }
+}
+
+fn files(directory: &TempDir) -> Files {
+    Files::new(config(directory.path())).unwrap()
+}
+
+fn http(url: impl Into<String>) -> SourceRequest {
+    let source = HttpSource { url: url.into(), credentials: None, ca_bundle: None };
+    SourceRequest { namespace: "farm".to_owned(), source: Source::Http(source) }
+}
+
+fn map(name: &str, key: &str) -> SourceRequest {
+    let source = Source::ConfigMap { name: name.to_owned(), key: key.to_owned() };
+    SourceRequest { namespace: "farm".to_owned(), source }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    cache::hexadecimal(&Sha256::digest(bytes))
+}
+
+fn names_in(directory: &TempDir) -> Vec<String> {
+    let names = std::fs::read_dir(directory.path()).unwrap();
+    names.map(|item| item.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+async fn serve(router: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// Answers each connection with exactly these bytes and closes it.
+async fn serve_bytes(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _read = stream.read(&mut request).await;
+            let _written = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_checked_and_then_found_in_the_cache() {
+    let hits = Arc::new(AtomicUsize::new(0));
+    let count = |State(hits): State<Arc<AtomicUsize>>| async move {
+        hits.fetch_add(1, Ordering::SeqCst);
+        GCODE
+    };
+    let address = serve(Router::new().route("/a.gcode", get(count)).with_state(Arc::clone(&hits))).await;
+    let directory = TempDir::new().unwrap();
+    let files = files(&directory);
+    let request = http(format!("http://{address}/a.gcode"));
+    let first = files.fetch(&request, None).await.unwrap();
+    assert_eq!((first.size_bytes, first.sha256.as_str()), (11, sha256(GCODE).as_str()));
+    assert_eq!(std::fs::read(&first.path).unwrap(), GCODE);
+    let again = files.fetch(&request, Some(&sha256(GCODE).to_uppercase())).await.unwrap();
+    assert_eq!((again.path, hits.load(Ordering::SeqCst)), (first.path, 1));
+    files.fetch(&request, None).await.unwrap();
+    assert_eq!(hits.load(Ordering::SeqCst), 2, "without a digest the source is asked");
+    let foreign = SourceRequest { namespace: "other".to_owned(), ..http(format!("http://{address}/gone")) };
+    let refused = files.fetch(&foreign, Some(&sha256(GCODE))).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::FileNotFound, "a digest alone opens no other namespace's file");
+}
+
+#[tokio::test]
+async fn who_wants_the_same_file_at_the_same_time_shares_one_fetch() {
+    let state = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let wait = |State((hits, go)): State<(Arc<AtomicUsize>, Arc<Notify>)>| async move {
+        hits.fetch_add(1, Ordering::SeqCst);
+        go.notified().await;
+        GCODE
+    };
+    let address = serve(Router::new().route("/a", get(wait)).with_state(state.clone())).await;
+    let directory = TempDir::new().unwrap();
+    let mut config = config(directory.path());
+    config.limits.stall_timeout = Duration::from_secs(20);
+    let files = Files::new(config).unwrap();
+    let request = http(format!("http://{address}/a"));
+    let fetches = (0..5).map(|_| files.fetch(&request, None));
+    let release = async {
+        while state.0.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        state.1.notify_one();
+    };
+    let (results, ()) = tokio::join!(futures::future::join_all(fetches), release);
+    for result in results {
+        assert_eq!(std::fs::read(result.unwrap().path).unwrap(), GCODE);
+    }
+    assert_eq!(state.0.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn each_bad_answer_has_its_reason_and_leaves_nothing_behind() {
+    let chunks = || stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b'G'; 60])).take(3);
+    let chunked = move || async move { Body::from_stream(chunks()) };
+    let router = Router::new()
+        .route("/empty", get(|| async { "" }))
+        .route("/nothing", get(|| async { StatusCode::NO_CONTENT }))
+        .route("/denied", get(|| async { StatusCode::FORBIDDEN }))
+        .route("/broken", get(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
+        .route("/partial", get(|| async { (StatusCode::PARTIAL_CONTENT, "G28") }))
+        .route("/large", get(|| async { vec![b'G'; 101] }))
+        .route("/large-unannounced", get(chunked))
+        .route("/gzip", get(|| async { ([(header::CONTENT_ENCODING, "gzip")], "x") }))
+        .route("/loop", get(|| async { Redirect::temporary("/loop") }))
+        .route("/nowhere", get(|| async { StatusCode::FOUND }))
+        .route("/to-metadata", get(|| async { Redirect::temporary("http://169.254.169.254/latest/meta-data") }))
+        .route("/to-private", get(|| async { Redirect::temporary("http://10.0.0.1/a.gcode") }))
+        .route("/to-mapped", get(|| async { Redirect::temporary("http://[::ffff:169.254.169.254]/a") }))
+        .route("/to-file", get(|| async { Redirect::temporary("file:///etc/passwd") }))
+        .route("/to-password", get(|| async { Redirect::temporary("http://user:hidden@127.0.0.1/") }))
+        .route("/silent", get(|| async { std::future::pending::<()>().await }));
+    let address = serve(router).await;
+    let directory = TempDir::new().unwrap();
+    let files = files(&directory);
+    for (path, reason) in [
+        ("missing", Reason::FileNotFound),
+        ("empty", Reason::FileEmpty),
+        ("nothing", Reason::FileEmpty),
+        ("denied", Reason::SourceForbidden),
+        ("broken", Reason::SourceUnreachable),
+        ("partial", Reason::SourceUnreachable),
+        ("large", Reason::FileTooLarge),
+        ("large-unannounced", Reason::FileTooLarge),
+        ("gzip", Reason::NotSupported),
+        ("loop", Reason::SourceForbidden),
+        ("nowhere", Reason::SourceForbidden),
+        ("to-metadata", Reason::SourceForbidden),
+        ("to-private", Reason::SourceForbidden),
+        ("to-mapped", Reason::SourceForbidden),
+        ("to-file", Reason::NotSupported),
+        ("to-password", Reason::NotSupported),
+        ("silent", Reason::SourceUnreachable),
+    ] {
+        let error = files.fetch(&http(format!("http://{address}/{path}?signature=hidden")), None).await.unwrap_err();
+        assert_eq!(error.reason(), reason, "{path}: {error}");
+        let mut text = format!("{error:?}");
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        assert!(!text.contains("hidden"), "{path}: {text}");
+        assert_eq!(names_in(&directory), Vec::<String>::new(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_no_file() {
+    let directory = TempDir::new().unwrap();
+    let files = files(&directory);
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nG28 ; only the beginning",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nG28 ;\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Len",
+        "not http at all",
+    ] {
+        let address = serve_bytes(answer).await;
+        let error = files.fetch(&http(format!("http://{address}/a")), None).await.unwrap_err();
+        assert_eq!((error.reason(), error.retry()), (Reason::SourceUnreachable, Retry::Backoff), "{error:?}");
+        assert_eq!(names_in(&directory), Vec::<String>::new(), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_file_than_the_one_meant_is_refused_and_not_kept() {
+    let address = serve(Router::new().route("/a", get(|| async { GCODE }))).await;
+    let directory = TempDir::new().unwrap();
+    let files = files(&directory);
+    let request = http(format!("http://{address}/a"));
+    let error = files.fetch(&request, Some(&sha256(b"another"))).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::DigestMismatch);
+    assert!(error.to_string().contains(&sha256(GCODE)) && error.to_string().contains(&sha256(b"another")), "{error}");
+    assert_eq!(names_in(&directory), Vec::<String>::new());
+    let error = files.fetch(&request, Some("abc")).await.unwrap_err();
+    assert_eq!((error.reason(), error.retry()), (Reason::DigestMismatch, Retry::AfterChange));
+}
+
+#[tokio::test]
+async fn a_name_is_judged_by_the_address_it_leads_to() {
+    let address = serve(Router::new().route("/a", get(|| async { GCODE }))).await;
+    let directory = TempDir::new().unwrap();
+    let request = http(format!("http://localhost:{}/a", address.port()));
+    assert!(files(&directory).fetch(&request, None).await.is_ok());
+    let networks = Networks::for_sources(Vec::new(), false);
+    let strict = Files::new(FilesConfig { networks, ..config(directory.path()) }).unwrap();
+    let error = strict.fetch(&request, None).await.unwrap_err();
+    assert!(matches!(&error, FetchError::Address { host, .. } if host == "localhost"), "{error:?}");
+}
+
+#[tokio::test]
+async fn credentials_do_not_follow_a_redirect_to_another_host() {
+    type Seen = Arc<Mutex<Vec<Option<String>>>>;
+    fn note(seen: &Seen, headers: &HeaderMap) {
+        let value = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());
+        seen.lock().unwrap().push(value);
+    }
+    let seen = Seen::default();
+    let file = |State(seen): State<Seen>, headers: HeaderMap| async move {
+        note(&seen, &headers);
+        GCODE
+    };
+    let other = serve(Router::new().route("/a", get(file)).with_state(Arc::clone(&seen))).await;
+    let target = format!("http://localhost:{}/a", other.port());
+    let forward = move |State(seen): State<Seen>, headers: HeaderMap| async move {
+        note(&seen, &headers);
+        Response::from(Redirect::temporary(&target).into_response())
+    };
+    let first = serve(Router::new().route("/a", get(forward)).with_state(Arc::clone(&seen))).await;
+    let directory = TempDir::new().unwrap();
+    let files = files(&directory);
+    let request = |hosts: &[&str]| {
+        let authorization = Authorization::Basic { user: "farm".into(), password: "secret".into() };
+        let allowed_hosts = hosts.iter().map(ToString::to_string).collect();
+        let credentials = Some(Credentials { authorization, allowed_hosts });
+        let source = HttpSource { url: format!("http://{first}/a"), credentials, ca_bundle: None };
+        SourceRequest { namespace: "farm".to_owned(), source: Source::Http(source) }
+    };
+    files.fetch(&request(&["127.0.0.1"]), None).await.unwrap();
+    let basic = Some("Basic ZmFybTpzZWNyZXQ=".to_owned());
+    assert_eq!(*seen.lock().unwrap(), [basic.clone(), None]);
+    files.fetch(&request(&["127.0.0.1", "localhost"]), None).await.unwrap();
+    assert_eq!(seen.lock().unwrap()[2..], [basic.clone(), basic]);
+    let error = files.fetch(&request(&["files.example"]), None).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::SourceForbidden);
+    assert_eq!(seen.lock().unwrap().len(), 4, "nobody was asked");
+}
+
+#[tokio::test]
+async fn a_fetch_nobody_waits_for_leaves_nothing_and_can_be_repeated() {
+    let state = Arc::new(AtomicUsize::new(0));
+    let stuck_once = |State(hits): State<Arc<AtomicUsize>>| async move {
+        if hits.fetch_add(1, Ordering::SeqCst) > 0 {
+            return Body::from(GCODE);
+        }
+        let first = stream::once(async { Ok::<_, std::io::Error>(&GCODE[..4]) });
+        Body::from_stream(first.chain(stream::pending()))
+    };
+    let address = serve(Router::new().route("/a", get(stuck_once)).with_state(state)).await;
+    let directory = TempDir::new().unwrap();
+    let mut config = config(directory.path());
+    config.limits.stall_timeout = Duration::from_mins(1);
+    let files = Files::new(config).unwrap();
+    let request = http(format!("http://{address}/a"));
+    let begun = async {
+        let written = |name: &String| std::fs::metadata(directory.path().join(name)).is_ok_and(|file| file.len() == 4);
+        while !names_in(&directory).iter().any(written) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = files.fetch(&request, None) => panic!("the server never ends its answer"),
+        () = begun => {}
+    }
+    assert_eq!(names_in(&directory), Vec::<String>::new());
+    assert_eq!(files.fetch(&request, None).await.unwrap().sha256, sha256(GCODE));
+}
+
+#[tokio::test]
+async fn a_config_map_is_a_source_like_any_other() {
+    let directory = TempDir::new().unwrap();
+    let files = files(&directory);
+    let file = files.fetch(&map("parts", "bracket"), Some(&sha256(GCODE))).await.unwrap();
+    assert_eq!(std::fs::read(file.path).unwrap(), GCODE);
+    for (key, reason) in [("gone", Reason::FileNotFound), ("empty", Reason::FileEmpty), ("large", Reason::FileTooLarge)]
+    {
+        assert_eq!(files.fetch(&map("parts", key), None).await.unwrap_err().reason(), reason, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn the_file_unused_for_longest_makes_room_and_files_in_use_never_do() {
+    let letter = |axum::extract::Path(letter): axum::extract::Path<String>| async move { letter.repeat(50) };
+    let address = serve(Router::new().route("/{letter}", get(letter))).await;
+    let directory = TempDir::new().unwrap();
+    let files = Files::new(FilesConfig { cache_bytes: 150, ..config(directory.path()) }).unwrap();
+    let fetch = async |letter: &str| files.fetch(&http(format!("http://{address}/{letter}")), None).await;
+    let kept = fetch("a").await.unwrap();
+    for letter in ["b", "c"] {
+        fetch(letter).await.unwrap();
+    }
+    files.fetch(&http("http://127.0.0.1:9/"), Some(&sha256("b".repeat(50).as_bytes()))).await.unwrap();
+    fetch("d").await.unwrap();
+    let mut left: Vec<String> = names_in(&directory);
+    left.sort();
+    let mut expected = ["a", "b", "d"].map(|letter| format!("farm.{}", sha256(letter.repeat(50).as_bytes())));
+    expected.sort();
+    assert_eq!(left, expected, "c was unused for longest, a is in use");
+    let held = [fetch("b").await.unwrap(), fetch("d").await.unwrap()];
+    let error = fetch("e").await.unwrap_err();
+    assert_eq!((error.reason(), error.retry()), (Reason::FetchingFile, Retry::Backoff), "{error}");
+    drop(held);
+    fetch("e").await.unwrap();
+    assert!(kept.path.exists());
+}
+
+#[tokio::test]
+async fn a_new_process_uses_good_files_and_neither_damaged_nor_half_written_ones() {
+    let directory = TempDir::new().unwrap();
+    let first = files(&directory).fetch(&map("parts", "bracket"), None).await.unwrap();
+    std::fs::write(directory.path().join(".partial-left"), "G").unwrap();
+    std::fs::write(directory.path().join("README"), "not ours").unwrap();
+    // A source that is gone shows that the cache answered.
+    let elsewhere = map("gone", "gone");
+    let found = files(&directory).fetch(&elsewhere, Some(&sha256(GCODE))).await.unwrap();
+    assert_eq!(found.path, first.path);
+    let mut names = names_in(&directory);
+    names.sort();
+    assert_eq!(names, ["README".to_owned(), format!("farm.{}", sha256(GCODE))]);
+    std::fs::write(&first.path, "G28 ; hame\n").unwrap();
+    let error = files(&directory).fetch(&elsewhere, Some(&sha256(GCODE))).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::FileNotFound);
+    assert!(!first.path.exists());
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_only_where_it_is_named() {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let bundle = authority.self_signed(&authority_key).unwrap().pem().into_bytes();
+    let issuer = Issuer::new(authority, authority_key);
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let private_key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let tls = tls.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], private_key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = [0; 4096];
+            let _read = stream.read(&mut request).await;
+            let _written = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nG28").await;
+            let _closed = stream.shutdown().await;
+        }
+    });
+    let directory = TempDir::new().unwrap();
+    let files = files(&directory);
+    let request = |host: &str, ca_bundle: Option<Vec<u8>>| {
+        let source = HttpSource { url: format!("https://{host}:{port}/a"), credentials: None, ca_bundle };
+        SourceRequest { namespace: "farm".to_owned(), source: Source::Http(source) }
+    };
+    let file = files.fetch(&request("localhost", Some(bundle.clone())), None).await.unwrap();
+    assert_eq!(std::fs::read(file.path).unwrap(), b"G28");
+    for untrusted in [request("localhost", None), request("127.0.0.1", Some(bundle))] {
+        let error = files.fetch(&untrusted, None).await.unwrap_err();
+        assert!(matches!(error, FetchError::Unreachable { .. }), "{error:?}");
+    }
+    for unusable in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        let error = files.fetch(&request("localhost", Some(unusable.into())), None).await.unwrap_err();
+        assert!(matches!(error, FetchError::CaBundle { .. }), "{error:?}");
+    }
+}
