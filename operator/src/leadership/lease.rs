@@ -60,9 +60,7 @@ impl LeaseStore for KubeLeaseStore {
     async fn create(&self, lease: &Lease) -> Result<Lease, LeaseError> {
         self.api.create(&PostParams::default(), lease).await.map_err(|error| match error {
             // A 404 here is a missing namespace: trouble, not an answer to act on at once.
-            kube::Error::Api(status) if status.is_not_found() => {
-                LeaseError::Unclear(Box::new(kube::Error::Api(status)))
-            }
+            kube::Error::Api(status) if status.code == 404 => LeaseError::Unclear(Box::new(kube::Error::Api(status))),
             other => classify(other),
         })
     }
@@ -74,8 +72,8 @@ impl LeaseStore for KubeLeaseStore {
 
 fn classify(error: kube::Error) -> LeaseError {
     match &error {
-        kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => LeaseError::Conflict,
-        kube::Error::Api(status) if status.is_not_found() => LeaseError::Absent,
+        kube::Error::Api(status) if status.code == 409 => LeaseError::Conflict,
+        kube::Error::Api(status) if status.code == 404 => LeaseError::Absent,
         _ => LeaseError::Unclear(Box::new(error)),
     }
 }
