@@ -129,6 +129,29 @@ async fn a_wrong_argument_fails_the_start_with_the_servers_own_words() {
 }
 
 #[tokio::test]
+async fn a_directory_with_content_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let precious = directory.path().join("precious");
+    std::fs::write(&precious, "").unwrap();
+    let options = Options { directory: Some(directory.path().to_owned()), ..Options::default() };
+    let error = Cluster::start(options).await.unwrap_err().to_string();
+    assert!(error.contains("not empty"), "{error}");
+    assert!(precious.exists());
+}
+
+#[tokio::test]
+async fn kept_data_stays_and_the_processes_go() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("kept");
+    let options = Options { directory: Some(directory.clone()), keep_data: true, ..Options::default() };
+    let cluster = Cluster::start(options).await.unwrap();
+    let children = cluster.children();
+    cluster.stop().await.unwrap();
+    assert!(!children.values().any(|pid| is_running(*pid)), "{children:?}");
+    assert!(directory.join("kube-apiserver.log").is_file());
+}
+
+#[tokio::test]
 async fn kubectl_and_the_server_have_the_same_version() {
     let cluster = cluster::shared().await.unwrap();
     let output = cluster.kubectl().args(["version", "--output=json"]).output().unwrap();

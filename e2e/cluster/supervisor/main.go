@@ -41,6 +41,7 @@ type Options struct {
 
 // Ready is the line printed on standard output once the API server answers /readyz.
 type Ready struct {
+	Kubectl    string         `json:"kubectl"`
 	Kubeconfig string         `json:"kubeconfig"`
 	Server     string         `json:"server"`
 	Pid        int            `json:"pid"`

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -68,7 +69,18 @@ func (plane *controlPlane) start(ctx context.Context) (Ready, error) {
 			return Ready{}, err
 		}
 	}
-	ready := Ready{Kubeconfig: kubeconfig, Server: server, Pid: os.Getpid(), Directory: plane.directory, Children: map[string]int{}}
+	kubectl, err := plane.writeKubectl(kubeconfig)
+	if err != nil {
+		return Ready{}, err
+	}
+	ready := Ready{
+		Kubectl:    kubectl,
+		Kubeconfig: kubeconfig,
+		Server:     server,
+		Pid:        os.Getpid(),
+		Directory:  plane.directory,
+		Children:   map[string]int{},
+	}
 	for _, child := range plane.children {
 		ready.Children[child.name] = child.command.Process.Pid
 	}
@@ -152,6 +164,23 @@ func (plane *controlPlane) startScheduler(credentials *credentials, server strin
 		return err
 	}
 	return plane.launch("kube-scheduler", "--kubeconfig="+kubeconfig, "--secure-port=0", "--leader-elect=false")
+}
+
+// writeKubectl writes a script a person can call by one path. It keeps what kubectl learns of the API in our
+// directory, because a later control plane may have the same port and another API.
+func (plane *controlPlane) writeKubectl(kubeconfig string) (string, error) {
+	path := plane.path("kubectl")
+	content := fmt.Sprintf("#!/bin/sh\nexport KUBECONFIG=%s KUBECACHEDIR=%s\nexec %s kubectl \"$@\"\n",
+		quoted(kubeconfig), quoted(plane.path("kubectl-cache")), quoted(plane.options.Program))
+	if err := os.WriteFile(path, []byte(content), 0o700); err != nil {
+		return "", fmt.Errorf("cannot write the script for kubectl: %w", err)
+	}
+	return path, nil
+}
+
+// quoted is a word a shell takes literally.
+func quoted(word string) string {
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // await asks until the check is content, a child dies, or ctx ends; the error names what was last seen.

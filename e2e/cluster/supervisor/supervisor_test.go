@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case "up":
 			os.Exit(Main(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+		case "kubectl":
+			fmt.Println(strings.Join(os.Args[2:], "|"), os.Getenv("KUBECONFIG"))
+			os.Exit(0)
 		case "etcd", "kube-scheduler":
 			os.Exit(idle())
 		case "kube-apiserver", "kube-controller-manager":
@@ -97,9 +100,9 @@ type supervised struct {
 
 func up(t *testing.T, behaviour string, arguments ...string) *supervised {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "plane")
+	dir := filepath.Join(t.TempDir(), "the plane's")
+	t.Setenv("FAKE_CONTROL_PLANE", behaviour)
 	command := exec.Command(os.Args[0], append([]string{"up", "--dir", dir}, arguments...)...)
-	command.Env = append(os.Environ(), "FAKE_CONTROL_PLANE="+behaviour)
 	input, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -181,6 +184,10 @@ func TestTheEndOfStandardInputTakesEverythingDown(t *testing.T) {
 	}
 	if len(ready.Children) != 4 {
 		t.Errorf("four programs were asked for, not %v", ready.Children)
+	}
+	said, err := exec.Command(ready.Kubectl, "get", "a b", "it's").Output()
+	if expected := "get|a b|it's " + ready.Kubeconfig + "\n"; string(said) != expected {
+		t.Errorf("the kubectl script said %q, not %q: %v", said, expected, err)
 	}
 	if _, err := os.Stat(ready.Kubeconfig); err != nil {
 		t.Error(err)

@@ -65,9 +65,6 @@ async fn run(task: Task) -> Result<(), Box<dyn std::error::Error>> {
             writeln!(std::io::stdout(), "{}", path.display())?;
         }
         Task::Up { json, bare, port, keep_data, apiserver_arguments } => {
-            // Before the start: a signal during it must not be lost.
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            let mut terminate = signal(SignalKind::terminate())?;
             let options = Options {
                 controller_manager: !bare,
                 scheduler: !bare,
@@ -77,6 +74,9 @@ async fn run(task: Task) -> Result<(), Box<dyn std::error::Error>> {
                 ..Options::default()
             };
             let cluster = Cluster::start(options).await?;
+            // Only now: until here a signal may end us at once, because whatever has started ends with us.
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut terminate = signal(SignalKind::terminate())?;
             if json {
                 let line = serde_json::json!({
                     "kubeconfig": cluster.kubeconfig(),
@@ -86,12 +86,10 @@ async fn run(task: Task) -> Result<(), Box<dyn std::error::Error>> {
                 });
                 writeln!(std::io::stdout(), "{line}")?;
             } else {
-                let path = cluster.kubeconfig().display();
-                writeln!(
-                    std::io::stdout(),
-                    "Kubernetes at {}; Ctrl-C ends it.\nexport KUBECONFIG={path}",
-                    cluster.server()
-                )?;
+                let (path, kubectl) = (cluster.kubeconfig().display(), cluster.kubectl_line());
+                let server = cluster.server();
+                writeln!(std::io::stdout(), "Kubernetes at {server}; Ctrl-C ends it.\n\n  {kubectl} get namespaces")?;
+                writeln!(std::io::stdout(), "  export KUBECONFIG={path}")?;
             }
             std::io::stdout().flush()?;
             tokio::select! {

@@ -22,6 +22,10 @@ const BUILD_TIMEOUT: Duration = Duration::from_hours(1);
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 /// How often another process's lock is looked at.
 const LOCK_INTERVAL: Duration = Duration::from_millis(500);
+/// What a build that is not finished is called.
+const UNFINISHED: &str = ".building-";
+/// Programs of other versions are removed when they are older than this.
+const MAXIMUM_AGE: Duration = Duration::from_hours(30 * 24);
 /// How many lines of a failed build are shown.
 const SHOWN_LINES: usize = 30;
 /// No cgo: the program needs no C compiler and runs on any libc. No debug information: half the size.
@@ -44,12 +48,30 @@ pub fn ensure_binary(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
     if path.is_file() {
         return Ok(path); // built by the process we waited for
     }
+    sweep(directory);
     let unfinished =
-        tempfile::Builder::new().prefix(".building-").tempdir_in(directory).map_err(failed("write to", directory))?;
+        tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(directory).map_err(failed("write to", directory))?;
     let output = unfinished.path().join("printernizer-cluster");
     build(module, &version, &output, progress)?;
     std::fs::rename(&output, &path).map_err(failed("write", &path))?;
     Ok(path)
+}
+
+/// Removes what killed builds left, and programs so old that their sources have most likely changed; each has over
+/// 100 MB. Only for the holder of the lock. What cannot be removed stays: that is no reason not to build.
+fn sweep(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_old = || {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            modified.is_ok_and(|when| when.elapsed().is_ok_and(|age| age > MAXIMUM_AGE))
+        };
+        if name.to_string_lossy().starts_with(UNFINISHED) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        } else if name.to_string_lossy().starts_with("printernizer-cluster-") && is_old() {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// The path of the program if the cache has it.
@@ -257,6 +279,24 @@ mod tests {
         assert_ne!(digest(module.path(), "-w").unwrap(), before);
         write("inner/main.go", "package main // changed");
         assert_ne!(digest(module.path(), "-s").unwrap(), before);
+    }
+
+    #[test]
+    fn leftovers_and_old_programs_are_swept_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::create_dir(path(".building-x")).unwrap();
+        std::fs::write(path(".building-x/program"), "").unwrap();
+        for name in ["printernizer-cluster-new", "printernizer-cluster-old", "build.lock"] {
+            let file = File::create(path(name)).unwrap();
+            let age = if name.ends_with("new") { Duration::ZERO } else { MAXIMUM_AGE + Duration::from_hours(1) };
+            file.set_modified(std::time::SystemTime::now() - age).unwrap();
+        }
+        sweep(directory.path());
+        let mut left: Vec<_> =
+            std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["build.lock", "printernizer-cluster-new"]);
     }
 
     #[test]

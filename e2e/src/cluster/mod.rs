@@ -18,7 +18,6 @@ use tokio::time::timeout;
 
 pub use binary::ensure_binary;
 pub use error::Error;
-pub use process::Ready;
 use process::Supervisor;
 
 /// The context of `KUBECONFIG` that [`shared`] uses instead of starting a control plane.
@@ -59,6 +58,8 @@ pub struct Cluster {
 
 #[derive(Debug)]
 enum Kubectl {
+    /// The script a control plane of our own writes, which knows its cluster.
+    Script(PathBuf),
     /// The sub-command `kubectl` of this program.
     Ours(PathBuf),
     /// The `kubectl` of the machine.
@@ -78,7 +79,7 @@ impl Cluster {
                 kubeconfig: ready.kubeconfig.clone(),
                 context: None,
                 server: ready.server.clone(),
-                kubectl: Kubectl::Ours(program),
+                kubectl: Kubectl::Script(ready.kubectl.clone()),
                 own: Some(supervisor),
             })
         })
@@ -156,10 +157,10 @@ impl Cluster {
         kube::Client::try_from(config).map_err(|source| Error::Client(Box::new(source)))
     }
 
-    /// kubectl for this cluster, ready for further arguments. It keeps what it learns of the API beside the logs,
-    /// because a later control plane may have the same port and another API.
+    /// kubectl for this cluster, ready for further arguments.
     pub fn kubectl(&self) -> Command {
         let mut command = match &self.kubectl {
+            Kubectl::Script(script) => return Command::new(script),
             Kubectl::Ours(program) => {
                 let mut command = Command::new(program);
                 command.arg("kubectl");
@@ -168,13 +169,19 @@ impl Cluster {
             Kubectl::Installed => Command::new("kubectl"),
         };
         command.env("KUBECONFIG", &self.kubeconfig);
-        if let Some(directory) = self.directory() {
-            command.env("KUBECACHEDIR", directory.join("kubectl-cache"));
-        }
         if let Some(context) = &self.context {
             command.args(["--context", context]);
         }
         command
+    }
+
+    /// What a person types before `get pods` to talk to this cluster, for an instruction on the screen.
+    pub fn kubectl_line(&self) -> String {
+        match (&self.kubectl, &self.context) {
+            (Kubectl::Script(script), _) => script.display().to_string(),
+            (_, Some(context)) => format!("kubectl --context {context}"),
+            (_, None) => "kubectl".to_owned(),
+        }
     }
 
     /// Takes a control plane of our own down, waits until it is gone, and tells if it had not ended well or had

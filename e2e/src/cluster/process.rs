@@ -29,17 +29,17 @@ const MAXIMUM_PROBLEM_BYTES: u64 = 64 * 1024;
 
 /// What the program tells about a control plane that is ready.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Ready {
+pub(super) struct Ready {
+    /// A shell script that calls kubectl for this cluster.
+    pub(super) kubectl: PathBuf,
     /// The kubeconfig of an administrator.
-    pub kubeconfig: PathBuf,
+    pub(super) kubeconfig: PathBuf,
     /// The URL of the API server.
-    pub server: String,
-    /// The process id of the supervisor.
-    pub pid: u32,
+    pub(super) server: String,
     /// Where logs, certificates and data are.
-    pub directory: PathBuf,
+    pub(super) directory: PathBuf,
     /// Process ids by program.
-    pub children: BTreeMap<String, u32>,
+    pub(super) children: BTreeMap<String, u32>,
 }
 
 /// The running program.
@@ -51,6 +51,9 @@ pub(super) struct Supervisor {
     /// Receives everything the program wrote to standard error, once it has ended. The mutex only makes it `Sync`.
     problems: Mutex<Receiver<String>>,
     ready: Ready,
+    /// Whether what is left of the directory is ours to remove: not before the program has accepted a directory
+    /// that somebody else named, because it refuses one that has content.
+    remove_directory: bool,
     keep_data: bool,
 }
 
@@ -83,16 +86,23 @@ impl Supervisor {
         });
         let line = first_line.recv_timeout(START_TIMEOUT + START_GRACE).unwrap_or_default();
         let placeholder = Ready {
+            kubectl: PathBuf::new(),
             kubeconfig: PathBuf::new(),
             server: String::new(),
-            pid: child.id(),
             directory,
             children: BTreeMap::new(),
         };
-        let mut supervisor =
-            Self { child, stdin, problems: Mutex::new(problems), ready: placeholder, keep_data: options.keep_data };
+        let mut supervisor = Self {
+            child,
+            stdin,
+            problems: Mutex::new(problems),
+            ready: placeholder,
+            remove_directory: options.directory.is_none() && !options.keep_data,
+            keep_data: options.keep_data,
+        };
         if let Ok(ready) = serde_json::from_str(&line) {
             supervisor.ready = ready;
+            supervisor.remove_directory = !options.keep_data;
             return Ok(supervisor);
         }
         let (status, said) = supervisor.end();
@@ -126,7 +136,7 @@ impl Supervisor {
             Err(RecvTimeoutError::Disconnected) => String::new(),
         };
         let status = self.child.wait().ok();
-        if !self.keep_data {
+        if self.remove_directory {
             // Normally gone by now: the program removes it, unless it was killed.
             let _ = std::fs::remove_dir_all(&self.ready.directory);
         }
