@@ -12,12 +12,13 @@ use std::time::Duration;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use printernizer_e2e::cluster::{Cluster, shared};
-use printernizer_e2e::{Namespace, apply_crds};
+use printernizer_e2e::{Namespace, apply_crds, wait_until};
 use serde_json::{Value, json};
 use support::{Row, Rows, all};
 use tokio::time::timeout;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+const PUBLISHED_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The shared cluster with the committed definitions, and a namespace for one test.
 async fn farm(test: &str) -> (&'static Cluster, Client, Namespace) {
@@ -138,18 +139,41 @@ async fn status_is_written_only_through_its_subresource() {
     assert_eq!(written.metadata.generation, Some(2));
 }
 
-/// Runs kubectl and returns what it prints.
-fn kubectl(cluster: &Cluster, arguments: &[&str]) -> String {
+/// Runs kubectl and returns what it prints, or what it says is wrong.
+fn try_kubectl(cluster: &Cluster, arguments: &[&str]) -> Result<String, String> {
     let mut command: Command = cluster.kubectl();
     let output = command.args(["--request-timeout", "15s"]).args(arguments).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "kubectl {arguments:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+fn kubectl(cluster: &Cluster, arguments: &[&str]) -> String {
+    try_kubectl(cluster, arguments).unwrap_or_else(|said| panic!("kubectl {arguments:?}: {said}"))
+}
+
+/// Waits until kubectl can know all kinds: the API server serves a new kind before it publishes its name and schema.
+async fn published(cluster: &Cluster) {
+    wait_until("the kinds to be published", PUBLISHED_TIMEOUT, async || {
+        let names = try_kubectl(cluster, &["api-resources", "--categories", "printernizer", "--output", "name"])?;
+        if names.lines().count() < all().len() {
+            return Err(names);
+        }
+        for (crd, _) in all() {
+            try_kubectl(cluster, &["explain", &format!("{}.spec", crd.spec.names.plural)])?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
 async fn kubectl_explains_fields_in_whole_sentences() {
     let (cluster, _, namespace) = farm("explain").await;
+    published(cluster).await;
     for (field, sentence) in [
         ("printer.spec.connection", "How to reach the printer; exactly one of bambu and prusaLink."),
         ("prn.spec.connection.prusaLink.url", "Address of the printer: http://HOST or http://HOST:PORT."),
@@ -167,6 +191,7 @@ async fn kubectl_explains_fields_in_whole_sentences() {
 #[tokio::test]
 async fn kubectl_shows_the_state_of_printers_and_jobs_in_columns() {
     let (cluster, client, namespace) = farm("columns").await;
+    published(cluster).await;
     let status = |plural: &str| match plural {
         "printers" => json!({
             "state": "Printing",
@@ -187,7 +212,10 @@ async fn kubectl_shows_the_state_of_printers_and_jobs_in_columns() {
     for (crd, rows) in all() {
         let plural = &crd.spec.names.plural;
         let api = api(&client, &namespace, &rows.base, plural);
-        let object: DynamicObject = serde_json::from_value(rows.base.clone()).unwrap();
+        let mut object: DynamicObject = serde_json::from_value(rows.base.clone()).unwrap();
+        if plural == "printers" {
+            object.data["spec"]["location"] = json!("cellar");
+        }
         let name = answer(api.create(&PostParams::default(), &object)).await.unwrap().name_any();
         let patch = Patch::Merge(json!({"status": status(plural)}));
         answer(api.patch_status(&name, &PatchParams::default(), &patch)).await.unwrap();
@@ -202,8 +230,8 @@ async fn kubectl_shows_the_state_of_printers_and_jobs_in_columns() {
         ["core-one-1", "Printing", "True", "shelf-hook", "PrintInProgress", "COREONE"]
     );
     let wide = words("printers", &["--output", "wide"]);
-    assert_eq!(wide[0][7..], ["LOCATION", "FIRMWARE", "HOST"]);
-    assert_eq!(wide[1][8..], ["6.4.0", "192.168.1.50"]);
+    assert_eq!(wide[0][6..], ["LOCATION", "FIRMWARE", "HOST", "AGE"]);
+    assert_eq!(wide[1][6..9], ["cellar", "6.4.0", "192.168.1.50"]);
     assert_eq!(words("printjobs", &[])[0], ["NAME", "PHASE", "PRINTER", "PROGRESS", "REMAINING", "PRIORITY", "AGE"]);
     assert_eq!(words("pj", &[])[1][..6], ["shelf-hook", "Printing", "core-one-1", "42%", "1h25m", "0"]);
     let selected = words("printjobs", &["--field-selector", "status.phase=Printing,status.printer.name=core-one-1"]);
