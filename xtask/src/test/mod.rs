@@ -3,8 +3,10 @@
 //! Every step shows its output as it comes; failures are shown again at the end, above the counts. A step that could
 //! not be run counts as failed. Nothing is ever tried a second time.
 
+mod properties;
 mod tally;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -53,6 +55,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         )?;
     }
     if control_plane {
+        if let Some(path) = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
+            say(&format!("KUBECONFIG is set: the tests use, and change, the cluster of {}", path.display()));
+        }
         // One build for everything that follows: the same selection of packages, so the same features everywhere.
         let built =
             report.check("build", cargo().args(["build", "--locked", "--workspace", "--lib", "--bins", "--tests"]))?;
@@ -146,7 +151,8 @@ impl Report {
         let mut command = cargo();
         command.args(["test", "--locked", "--workspace", "--no-fail-fast"]).args(targets);
         let finished = self.timed(&format!("{kind} tests"), &mut command)?;
-        let mut counted = tally::count(&finished);
+        let names = if properties.is_some() { properties::names(&root())? } else { BTreeSet::new() };
+        let mut counted = tally::count(&finished, &names);
         if let Some(properties) = properties {
             self.add(kind, counted.others);
             self.add(properties, counted.properties);

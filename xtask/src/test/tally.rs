@@ -3,6 +3,8 @@
 //! The counts are those of the `test result:` lines. A test program that ends without such a line has died, and
 //! counts as one failure: silence is never taken for success.
 
+use std::collections::BTreeSet;
+
 use crate::process::{Finished, Stream};
 
 /// Numbers of tests.
@@ -34,7 +36,7 @@ impl std::ops::AddAssign for Tally {
 /// What a run of `cargo test` came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Tests in modules named `properties`.
+    /// Property tests.
     pub properties: Tally,
     /// All other tests.
     pub others: Tally,
@@ -42,8 +44,8 @@ pub struct Counted {
     pub failures: Vec<String>,
 }
 
-/// Counts the tests of one finished `cargo test`.
-pub fn count(finished: &Finished) -> Counted {
+/// Counts the tests of one finished `cargo test`; `properties` are the names of those that are property tests.
+pub fn count(finished: &Finished, properties: &BTreeSet<String>) -> Counted {
     let of = |from: Stream| finished.lines.iter().filter(move |l| l.0 == from).map(|l| l.1.as_str());
     let mut counted = Counted::default();
     let (mut all, mut programs_with_result) = (Tally::default(), 0);
@@ -58,7 +60,7 @@ pub fn count(finished: &Finished) -> Counted {
             reporting = Some(Vec::new());
         } else if let Some(report) = &mut reporting {
             report.push(line);
-        } else if let Some(tally) = property(line) {
+        } else if let Some(tally) = property(line, properties) {
             counted.properties += tally;
         }
     }
@@ -105,10 +107,10 @@ fn result(line: &str) -> Option<Tally> {
     Some(tally)
 }
 
-/// Reads `test path::of::properties::name ... ok`.
-fn property(line: &str) -> Option<Tally> {
+/// Reads `test path::of::name ... ok`, if the name is one of a property test.
+fn property(line: &str, properties: &BTreeSet<String>) -> Option<Tally> {
     let (name, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
-    if !name.split("::").any(|part| part == "properties") {
+    if !properties.contains(name.rsplit("::").next()?) {
         return None;
     }
     let mut tally = Tally::default();
@@ -128,6 +130,10 @@ mod tests {
 
     use super::*;
 
+    fn properties() -> BTreeSet<String> {
+        BTreeSet::from(["never_twice".to_owned()])
+    }
+
     fn finished(code: i32, output: &str, errors: &str) -> Finished {
         let of = |from, text: &str| text.lines().map(move |l| (from, l.to_owned())).collect::<Vec<_>>();
         let lines = [of(Stream::Output, output), of(Stream::Error, errors)].concat();
@@ -137,7 +143,7 @@ mod tests {
     const GOOD: &str = "\
 running 3 tests
 test printer::table::a ... ok
-test printer::properties::b ... ok
+test printer::tests::never_twice ... ok
 test printer::table::c ... ignored, needs a printer
 
 test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s
@@ -145,7 +151,7 @@ test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
 
     #[test]
     fn tests_are_counted_by_kind() {
-        let counted = count(&finished(0, GOOD, "     Running unittests src/lib.rs (target/x)"));
+        let counted = count(&finished(0, GOOD, "     Running unittests src/lib.rs (target/x)"), &properties());
         assert_eq!(counted.others, Tally { passed: 1, failed: 0, ignored: 1 });
         assert_eq!(counted.properties, Tally { passed: 1, failed: 0, ignored: 0 });
         assert!(counted.failures.is_empty());
@@ -154,7 +160,7 @@ test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
     #[test]
     fn several_programs_add_up() {
         let errors = "     Running unittests src/lib.rs (target/x)\n     Running tests/api_a.rs (target/y)\n";
-        let counted = count(&finished(0, &GOOD.repeat(2), errors));
+        let counted = count(&finished(0, &GOOD.repeat(2), errors), &properties());
         assert_eq!(counted.others, Tally { passed: 2, failed: 0, ignored: 2 });
         assert_eq!(counted.properties.passed, 2);
     }
@@ -162,27 +168,27 @@ test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
     const BAD: &str = "\
 running 2 tests
 test a ... FAILED
-test properties::b ... FAILED
+test tests::never_twice ... FAILED
 
 failures:
 
 ---- a stdout ----
 left is not right
 
----- properties::b stdout ----
+---- tests::never_twice stdout ----
 minimal failing input: 0
 
 
 failures:
     a
-    properties::b
+    tests::never_twice
 
 test result: FAILED. 0 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
 ";
 
     #[test]
     fn what_failed_tests_said_is_kept() {
-        let counted = count(&finished(101, BAD, "     Running unittests src/lib.rs (target/x)"));
+        let counted = count(&finished(101, BAD, "     Running unittests src/lib.rs (target/x)"), &properties());
         assert_eq!(counted.others.failed, 1);
         assert_eq!(counted.properties.failed, 1);
         assert_eq!(counted.failures.len(), 1);
@@ -193,21 +199,22 @@ test result: FAILED. 0 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; 
     #[test]
     fn a_test_program_that_dies_is_a_failure() {
         let errors = "     Running unittests src/lib.rs (target/x)\nsignal: 6, SIGABRT\n";
-        let counted = count(&finished(101, "running 3 tests\ntest a ... ok\n", errors));
+        let counted = count(&finished(101, "running 3 tests\ntest a ... ok\n", errors), &properties());
         assert_eq!(counted.others, Tally { passed: 0, failed: 1, ignored: 0 });
         assert!(counted.failures[0].contains("src/lib.rs"), "{:?}", counted.failures);
     }
 
     #[test]
     fn a_bad_exit_without_a_failed_test_is_a_failure() {
-        let counted = count(&finished(101, "", "error[E0308]: mismatched types\n"));
+        let counted = count(&finished(101, "", "error[E0308]: mismatched types\n"), &properties());
         assert_eq!(counted.others.failed, 1);
         assert!(counted.failures[0].contains("mismatched types"), "{:?}", counted.failures);
     }
 
     #[test]
     fn a_test_that_only_sounds_like_a_property_is_none() {
-        assert_eq!(property("test table::properties_of_a_bed ... ok"), None);
-        assert_eq!(property("test properties::never_twice ... ok"), Some(Tally { passed: 1, failed: 0, ignored: 0 }));
+        assert_eq!(property("test table::never_twice_in_a_row ... ok", &properties()), None);
+        assert_eq!(property("test never_twice::others ... ok", &properties()), None);
+        assert_eq!(property("test a::never_twice ... ok", &properties()).map(|tally| tally.passed), Some(1));
     }
 }
