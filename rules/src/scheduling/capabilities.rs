@@ -1,0 +1,239 @@
+//! What a printer offers: model, nozzle, plate, build volume and filament, from its spec and from what the device says.
+//!
+//! The device's word wins over the spec's. What neither says stays unknown, and what is unknown does not match.
+//! Build volumes are those the makers publish for the models; only sure ones are listed.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use printernizer_crds::Printer;
+use printernizer_crds::printer::{BuildVolume, SlotSource, SlotStatus};
+use printernizer_printfile::models;
+
+use super::color::Color;
+use super::slots::{normalized_material, same_material, slots};
+use crate::device::{DeviceReport, DeviceSlot};
+
+/// What a printer offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Canonical name of its model.
+    pub model: Cow<'static, str>,
+    /// Its model as people write it, for messages.
+    pub model_shown: String,
+    /// Diameter of its nozzle in micrometers.
+    pub nozzle_diameter_micrometers: Option<i32>,
+    /// Whether its nozzle is hardened.
+    pub nozzle_hardened: Option<bool>,
+    /// Whether its nozzle is a high-flow one.
+    pub nozzle_high_flow: Option<bool>,
+    /// Build volume.
+    pub build_volume: Option<BuildVolume>,
+    /// Build plate that lies on the bed, as it was declared.
+    pub plate: Option<String>,
+    /// Filament, sorted by slot.
+    pub slots: Vec<Slot>,
+}
+
+/// What is in one slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Name of the slot.
+    pub slot: String,
+    /// Material in upper case; `None` when the slot is empty or nobody knows.
+    pub material: Option<String>,
+    /// Color, where it is known.
+    pub color: Option<Color>,
+    /// What is left, where a person declared it.
+    pub remaining_milligrams: Option<i64>,
+    /// What the spec declares while the device reports another material or none, in upper case. Such a slot is used for
+    /// nothing.
+    pub contradicts: Option<String>,
+}
+
+/// What a printer offers, as its spec and the last written status say.
+pub fn capabilities(printer: &Printer) -> Capabilities {
+    ModelNames::default().capabilities(printer)
+}
+
+/// What a printer offers by this report of the device, for a decision that must not rely on an older status.
+pub fn capabilities_reported(printer: &Printer, report: &DeviceReport) -> Capabilities {
+    let slots = slots(&printer.spec, &report.slots);
+    let said = Said { model: report.model.as_deref(), nozzle_diameter_micrometers: report.nozzle_diameter_micrometers };
+    build(printer, &said, &slots, &mut ModelNames::default())
+}
+
+/// What the device says of itself.
+struct Said<'a> {
+    model: Option<&'a str>,
+    nozzle_diameter_micrometers: Option<i32>,
+}
+
+/// Canonical names of models, worked out once for each spelling: a farm has thousands of jobs and few spellings.
+#[derive(Default)]
+pub(super) struct ModelNames(HashMap<String, Cow<'static, str>>);
+
+impl ModelNames {
+    /// The canonical name.
+    pub(super) fn canonical(&mut self, name: &str) -> Cow<'static, str> {
+        if let Some(known) = self.0.get(name) {
+            return known.clone();
+        }
+        let canonical = models::canonical(name);
+        self.0.insert(name.to_owned(), canonical.clone());
+        canonical
+    }
+
+    /// See the function of this name.
+    pub(super) fn capabilities(&mut self, printer: &Printer) -> Capabilities {
+        let status = printer.status.as_ref();
+        let device = status.and_then(|s| s.device.as_ref());
+        // Merged again with the spec, which may be newer than the status: a slot a person has just declared anew counts.
+        let reported: Vec<DeviceSlot> =
+            status.iter().flat_map(|s| &s.slots).filter(|s| s.source == SlotSource::Device).map(as_reported).collect();
+        let said = Said {
+            model: device.and_then(|d| d.detected_model.as_deref()),
+            nozzle_diameter_micrometers: device.and_then(|d| d.nozzle_diameter_micrometers),
+        };
+        build(printer, &said, &slots(&printer.spec, &reported), self)
+    }
+}
+
+/// The report a slot in status was made of. A device slot without material that contradicts its declaration is empty.
+fn as_reported(slot: &SlotStatus) -> DeviceSlot {
+    DeviceSlot {
+        slot: slot.slot.clone(),
+        loaded: (slot.material.is_none() && slot.contradiction.is_some()).then_some(false),
+        material: slot.material.clone(),
+        subtype: slot.subtype.clone(),
+        color: slot.color.clone(),
+        remaining_percent: slot.remaining_percent,
+    }
+}
+
+fn build(printer: &Printer, said: &Said<'_>, slots: &[SlotStatus], names: &mut ModelNames) -> Capabilities {
+    let declared = printer.spec.capabilities.as_ref();
+    let nozzle = declared.and_then(|c| c.nozzle.as_ref());
+    // A device may announce a name nobody has listed yet: then the spec's stays.
+    let model_shown = said.model.filter(|m| models::display_name(m).is_some()).unwrap_or(&printer.spec.model);
+    let model = names.canonical(model_shown);
+    Capabilities {
+        model_shown: models::display_name(model_shown).unwrap_or(model_shown).to_owned(),
+        nozzle_diameter_micrometers: said
+            .nozzle_diameter_micrometers
+            .or_else(|| nozzle.and_then(|n| n.diameter_micrometers)),
+        nozzle_hardened: nozzle.and_then(|n| n.hardened),
+        nozzle_high_flow: nozzle.and_then(|n| n.high_flow),
+        build_volume: declared.and_then(|c| c.build_volume_millimeters).or_else(|| build_volume(&model)),
+        plate: declared.and_then(|c| c.plate.clone()),
+        slots: slots.iter().map(|slot| as_slot(printer, slot)).collect(),
+        model,
+    }
+}
+
+fn as_slot(printer: &Printer, slot: &SlotStatus) -> Slot {
+    let material = slot.material.as_deref().and_then(normalized_material);
+    let declared = printer.spec.slots.iter().find(|s| s.slot == slot.slot);
+    let agrees = |m: &String| declared.is_none_or(|d| same_material(m, &d.material));
+    let contradicts = match &material {
+        Some(material) if agrees(material) => None,
+        None if slot.contradiction.is_none() => None,
+        _ => declared.and_then(|d| normalized_material(&d.material)),
+    };
+    Slot {
+        slot: slot.slot.clone(),
+        color: slot.color.as_deref().and_then(Color::parse),
+        remaining_milligrams: declared.and_then(|d| d.remaining_grams).map(|grams| i64::from(grams) * 1000),
+        material,
+        contradicts,
+    }
+}
+
+/// The maker's figure for a model; `None` where this version knows none.
+fn build_volume(model: &str) -> Option<BuildVolume> {
+    let (x, y, z) = match model {
+        "COREONE" | "COREONEMMU3" => (250, 220, 270),
+        "COREONEL" => (300, 300, 330),
+        "MK4" | "MK4MMU3" | "MK4S" | "MK4SMMU3" | "MK3.9" | "MK3.9MMU3" | "MK3.9S" | "MK3.9SMMU3" => (250, 210, 220),
+        "MK3" | "MK3S" | "MK3SMMU3" | "MK3SMMU2S" => (250, 210, 210),
+        "MINI" | "N1" => (180, 180, 180),
+        "XL" | "XL2" | "XL5" => (360, 360, 360),
+        "N2S" | "C11" | "C12" | "C13" | "BL-P001" | "BL-P002" | "N7" => (256, 256, 256),
+        _ => return None,
+    };
+    Some(BuildVolume { x, y, z })
+}
+
+#[cfg(test)]
+mod tests {
+    use printernizer_crds::common::Nozzle;
+    use printernizer_crds::printer::{Capabilities as Declared, DeviceStatus};
+
+    use super::super::fixtures::{declared, printer};
+    use super::*;
+
+    #[test]
+    fn every_listed_build_volume_is_of_a_known_model() {
+        let volume = |name: &str| build_volume(&models::canonical(name));
+        assert_eq!(volume("Prusa CORE One"), Some(BuildVolume { x: 250, y: 220, z: 270 }));
+        assert_eq!(volume("Bambu Lab A1 mini"), Some(BuildVolume { x: 180, y: 180, z: 180 }));
+        assert_eq!(volume("Voron 2.4"), None);
+        // A code that is spelled otherwise than `models` does would never be found.
+        for code in ["COREONEMMU3", "COREONEL", "MK4SMMU3", "MK3.9SMMU3", "MK3SMMU2S", "XL5", "N7", "BL-P002", "C13"] {
+            assert_eq!(models::canonical(code), code);
+            assert!(build_volume(code).is_some(), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_devices_nozzle_and_model_win_over_the_spec() {
+        let mut printer = printer("one");
+        printer.spec.capabilities = Some(Declared {
+            nozzle: Some(Nozzle { diameter_micrometers: Some(400), hardened: Some(true), high_flow: None }),
+            ..Declared::default()
+        });
+        assert_eq!(capabilities(&printer).nozzle_diameter_micrometers, Some(400));
+        let mut status = printer.status.clone().unwrap();
+        status.device = Some(DeviceStatus {
+            nozzle_diameter_micrometers: Some(600),
+            detected_model: Some("MK4S".into()),
+            ..DeviceStatus::default()
+        });
+        printer.status = Some(status);
+        let found = capabilities(&printer);
+        assert_eq!(found.nozzle_diameter_micrometers, Some(600));
+        assert_eq!(found.nozzle_hardened, Some(true));
+        assert_eq!((found.model.as_ref(), found.model_shown.as_str()), ("MK4S", "Original Prusa MK4S"));
+        let report = DeviceReport { model: Some("Frobnicator 9".into()), ..DeviceReport::default() };
+        assert_eq!(capabilities_reported(&printer, &report).model, "COREONE", "an unlisted name proves nothing");
+    }
+
+    #[test]
+    fn a_slot_declared_after_the_last_status_counts() {
+        let mut printer = printer("one");
+        let mut status = printer.status.clone().unwrap();
+        status.slots = slots(&printer.spec, &[]);
+        printer.status = Some(status);
+        printer.spec.slots = vec![declared("Main", "petg", "#F5A623")];
+        let found = capabilities(&printer);
+        assert_eq!(found.slots[0].material.as_deref(), Some("PETG"));
+        assert_eq!(found.slots[0].contradicts, None);
+    }
+
+    #[test]
+    fn status_and_report_give_the_same_slots() {
+        let empty = DeviceSlot { slot: "Main".into(), loaded: Some(false), ..DeviceSlot::default() };
+        let other = DeviceSlot { slot: "Main".into(), material: Some("PETG".into()), ..DeviceSlot::default() };
+        let unknown = DeviceSlot { slot: "Main".into(), ..DeviceSlot::default() };
+        for (slot, contradicts) in [(empty, true), (other, true), (unknown, false)] {
+            let mut printer = printer("one");
+            let report = DeviceReport { slots: vec![slot], ..DeviceReport::default() };
+            let mut status = printer.status.clone().unwrap();
+            status.slots = slots(&printer.spec, &report.slots);
+            printer.status = Some(status);
+            let found = capabilities_reported(&printer, &report).slots;
+            assert_eq!(found, capabilities(&printer).slots);
+            assert_eq!(found[0].contradicts.is_some(), contradicts, "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Whether a printer may be given a job now, as far as its object tells.
+//!
+//! Decides about the printer alone: what passes by itself or by a person's hand, in the order in which it is worth
+//! knowing. That its device could take a print is the session's word, which the gate asks again before every start.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use printernizer_crds::{ConditionType, Conditions, Printer};
+
+use super::windows::{Starts, starts};
+
+/// Why a printer cannot be given a job now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotFree {
+    /// The Printer is being deleted.
+    BeingDeleted,
+    /// A person keeps new jobs away.
+    Unschedulable,
+    /// A job holds it.
+    Claimed {
+        /// Name of the PrintJob.
+        job: String,
+    },
+    /// A start on it has no verdict yet.
+    StartUnresolved {
+        /// Name of the PrintJob.
+        job: String,
+    },
+    /// It is not Ready.
+    NotReady,
+    /// Its bed is not known to be clear.
+    BedNotCleared,
+    /// It is not idle.
+    NotIdle,
+    /// A start window cannot be read, so none counts as open.
+    UnreadableWindow(String),
+    /// No start window is open.
+    OutsideStartWindows {
+        /// When the next one opens.
+        opens: Option<Timestamp>,
+    },
+}
+
+impl fmt::Display for NotFree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BeingDeleted => f.write_str("the Printer is being deleted"),
+            Self::Unschedulable => {
+                f.write_str("the printer is unschedulable: set spec.unschedulable to false to use it")
+            }
+            Self::Claimed { job } => write!(f, "the printer holds the job {job}"),
+            Self::StartUnresolved { job } => write!(f, "the start of {job} on this printer is not resolved"),
+            Self::NotReady => f.write_str("the printer is not ready: its condition Ready says what to do"),
+            Self::BedNotCleared => f.write_str(
+                "the bed is not clear: take the part off and set spec.bed.clearedFor to status.bed.occupancyID",
+            ),
+            Self::NotIdle => f.write_str("the printer is busy"),
+            Self::UnreadableWindow(what) => write!(f, "a start window cannot be read: {what}"),
+            Self::OutsideStartWindows { opens: Some(at) } => write!(f, "prints may start from {at} on (startWindows)"),
+            Self::OutsideStartWindows { opens: None } => f.write_str("no start window opens any more"),
+        }
+    }
+}
+
+/// Whether the printer may be given a job now. The start windows are asked last, so that `OutsideStartWindows` means
+/// that time alone will free it.
+pub fn printer_accepts_start(printer: &Printer, now: Timestamp) -> Result<(), NotFree> {
+    if printer.metadata.deletion_timestamp.is_some() {
+        return Err(NotFree::BeingDeleted);
+    }
+    if printer.spec.unschedulable {
+        return Err(NotFree::Unschedulable);
+    }
+    let Some(status) = printer.status.as_ref() else { return Err(NotFree::NotReady) };
+    if let Some(holder) = &status.current_job {
+        return Err(NotFree::Claimed { job: holder.name.clone() });
+    }
+    if let Some(last) = status.last_start.as_ref().filter(|l| l.verdict.is_none()) {
+        return Err(NotFree::StartUnresolved { job: last.job_name.clone() });
+    }
+    for (condition, otherwise) in [
+        (ConditionType::Ready, NotFree::NotReady),
+        (ConditionType::BedCleared, NotFree::BedNotCleared),
+        (ConditionType::Idle, NotFree::NotIdle),
+    ] {
+        if !status.conditions.is_true(condition) {
+            return Err(otherwise);
+        }
+    }
+    match starts(&printer.spec.start_windows, now).map_err(NotFree::UnreadableWindow)? {
+        Starts::Allowed => Ok(()),
+        Starts::From(opens) => Err(NotFree::OutsideStartWindows { opens }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use printernizer_crds::PrinterStatus;
+    use printernizer_crds::printer::{CurrentJob, LastStart, StartVerdict, StartWindow};
+
+    use super::super::fixtures::{NOW, at, condition, printer};
+    use super::*;
+
+    fn status(printer: &mut Printer) -> &mut PrinterStatus {
+        printer.status.as_mut().unwrap()
+    }
+
+    fn last_start(verdict: Option<StartVerdict>) -> LastStart {
+        LastStart {
+            token: "0000000000000000-1".into(),
+            job_name: "clip".into(),
+            job_uid: "uid-of-clip".into(),
+            remote_name: "clip.gcode".into(),
+            deadline: Time(at(NOW)),
+            verdict,
+        }
+    }
+
+    fn set(printer: &mut Printer, type_: &str, value: &str) {
+        let conditions = &mut status(printer).conditions;
+        conditions.retain(|c| c.type_ != type_);
+        conditions.push(condition(type_, value, NOW));
+    }
+
+    #[test]
+    fn a_ready_idle_and_cleared_printer_accepts_a_start() {
+        assert_eq!(printer_accepts_start(&printer("one"), at(NOW)), Ok(()));
+        let mut printed = printer("one");
+        status(&mut printed).last_start = Some(last_start(Some(StartVerdict::Failed)));
+        assert_eq!(printer_accepts_start(&printed, at(NOW)), Ok(()));
+    }
+
+    #[test]
+    fn whatever_stands_in_the_way_is_named() {
+        type Change = fn(&mut Printer);
+        let rows: &[(Change, NotFree)] = &[
+            (|p| p.metadata.deletion_timestamp = Some(Time(at(NOW))), NotFree::BeingDeleted),
+            (|p| p.spec.unschedulable = true, NotFree::Unschedulable),
+            (
+                |p| status(p).current_job = Some(CurrentJob { name: "clip".into(), ..CurrentJob::default() }),
+                NotFree::Claimed { job: "clip".into() },
+            ),
+            (|p| status(p).last_start = Some(last_start(None)), NotFree::StartUnresolved { job: "clip".into() }),
+            (|p| p.status = None, NotFree::NotReady),
+            (|p| set(p, "Ready", "False"), NotFree::NotReady),
+            (|p| set(p, "Ready", "Unknown"), NotFree::NotReady),
+            (|p| set(p, "BedCleared", "False"), NotFree::BedNotCleared),
+            (|p| status(p).conditions.retain(|c| c.type_ != "BedCleared"), NotFree::BedNotCleared),
+            (|p| set(p, "Idle", "False"), NotFree::NotIdle),
+            (|p| night(p, "Europe/Berlin"), NotFree::OutsideStartWindows { opens: Some(at("2026-11-21T19:00:00Z")) }),
+            (
+                |p| night(p, "Mars"),
+                NotFree::UnreadableWindow("time zone \"Mars\" is not an IANA name such as Europe/Berlin".into()),
+            ),
+        ];
+        for (change, expected) in rows {
+            let mut printer = printer("one");
+            change(&mut printer);
+            assert_eq!(printer_accepts_start(&printer, at(NOW)).as_ref(), Err(expected));
+        }
+    }
+
+    fn night(printer: &mut Printer, zone: &str) {
+        printer.spec.start_windows =
+            vec![StartWindow { time_zone: zone.into(), days: vec![], from: "20:00".into(), to: "22:00".into() }];
+    }
+}

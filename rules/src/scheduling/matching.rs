@@ -1,0 +1,224 @@
+//! Whether one printer fits one job: everything that follows from what both are, nothing that passes by itself.
+//!
+//! Busy, bed, readiness and start windows are not asked here. The checks run in a fixed order and the first that fails is
+//! the printer's mismatch: who may use it, then model, size, nozzle and plate, then filament.
+
+use printernizer_crds::Printer;
+use printernizer_crds::print_job::SlotChoice;
+
+use super::capabilities::Capabilities;
+use super::filaments::{Mapped, map};
+use super::mismatch::Mismatch;
+use super::requirements::Requirements;
+use super::selection::untolerated;
+
+/// Whether the printer fits the job, and which slot each filament comes from. `capabilities` are this printer's, from its
+/// status or from a fresh report.
+pub fn fits(
+    requirements: &Requirements,
+    printer: &Printer,
+    capabilities: &Capabilities,
+) -> Result<Vec<SlotChoice>, Mismatch> {
+    fit(requirements, printer, capabilities).map(|mapped| mapped.choices)
+}
+
+pub(super) fn fit(
+    requirements: &Requirements,
+    printer: &Printer,
+    capabilities: &Capabilities,
+) -> Result<Mapped, Mismatch> {
+    may_use(requirements, printer)?;
+    machine(requirements, capabilities)?;
+    map(requirements, capabilities)
+}
+
+fn may_use(requirements: &Requirements, printer: &Printer) -> Result<(), Mismatch> {
+    if printer.metadata.deletion_timestamp.is_some() {
+        return Err(Mismatch::BeingDeleted);
+    }
+    let named = requirements.printer.as_ref().is_none_or(|name| printer.metadata.name.as_ref() == Some(name));
+    let selected = requirements.selector.as_ref().is_none_or(|s| s.selects(printer.metadata.labels.as_ref()));
+    if !(named && selected) {
+        return Err(Mismatch::NotSelected);
+    }
+    match untolerated(&printer.spec.taints, &requirements.tolerations) {
+        Some(taint) => Err(Mismatch::Tainted { key: taint.key.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn machine(requirements: &Requirements, capabilities: &Capabilities) -> Result<(), Mismatch> {
+    // Who names one printer vouches for its model; who names several, or none, cannot.
+    if requirements.models.is_empty() && requirements.printer.is_none() {
+        return Err(Mismatch::ModelUnstated);
+    }
+    if !requirements.models.is_empty() && !requirements.models.contains(&capabilities.model) {
+        return Err(Mismatch::WrongModel { has: capabilities.model_shown.clone() });
+    }
+    if capabilities.build_volume.is_some_and(|volume| !requirements.fits_into(volume)) {
+        return Err(Mismatch::TooSmall);
+    }
+    for wanted in &requirements.nozzle_diameters_micrometers {
+        match capabilities.nozzle_diameter_micrometers {
+            None => return Err(Mismatch::NozzleUnknown),
+            Some(has) if has != *wanted => return Err(Mismatch::WrongNozzle { has }),
+            Some(_) => {}
+        }
+    }
+    if requirements.nozzle_hardened && capabilities.nozzle_hardened != Some(true) {
+        return Err(Mismatch::NozzleNotHardened);
+    }
+    match (requirements.nozzle_high_flow, capabilities.nozzle_high_flow) {
+        (Some(true), None | Some(false)) => return Err(Mismatch::NotHighFlow),
+        (Some(false), Some(true)) => return Err(Mismatch::HighFlow),
+        _ => {}
+    }
+    let has = capabilities.plate.as_deref();
+    let asked_fits = requirements.plate.as_ref().is_none_or(|wanted| has.is_some_and(|has| same_plate(wanted, has)));
+    let sliced_fits = requirements.file_plate.as_ref().is_none_or(|of| has.is_none_or(|has| same_plate(of, has)));
+    if asked_fits && sliced_fits { Ok(()) } else { Err(Mismatch::WrongPlate { has: capabilities.plate.clone() }) }
+}
+
+/// Whether two names mean the same plate: `Textured PEI Plate` and `textured pei`.
+fn same_plate(one: &str, other: &str) -> bool {
+    fn folded(name: &str) -> String {
+        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    }
+    let (one, other) = (folded(one), folded(other));
+    let bare = |name: &str| name.strip_suffix("plate").filter(|rest| !rest.is_empty()).map(str::to_owned);
+    bare(&one).unwrap_or(one) == bare(&other).unwrap_or(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use printernizer_crds::common::Nozzle;
+    use printernizer_crds::print_job::{PrinterReference, Toleration, TolerationOperator};
+    use printernizer_crds::printer::{BuildVolume, Taint};
+    use printernizer_crds::{PrintJob, PrinterSpec};
+
+    use super::super::fixtures::{NOW, capable, job, printer};
+    use super::super::{capabilities, requirements};
+    use super::*;
+
+    fn verdict(job: &PrintJob, printer: &Printer) -> Result<usize, Mismatch> {
+        fits(&requirements(job), printer, &capabilities(printer)).map(|choices| choices.len())
+    }
+
+    #[test]
+    fn a_printer_fits_the_job_its_file_was_sliced_for() {
+        assert_eq!(verdict(&job("clip"), &printer("one")), Ok(1));
+    }
+
+    #[test]
+    fn each_thing_a_printer_lacks_is_its_mismatch() {
+        type Change = fn(&mut PrintJob, &mut PrinterSpec);
+        let rows: &[(&str, Change, Mismatch)] = &[
+            ("model", |_, p| p.model = "Bambu Lab A1".into(), Mismatch::WrongModel { has: "Bambu Lab A1".into() }),
+            ("no model", |j, _| file(j).printer_model = None, Mismatch::ModelUnstated),
+            ("nozzle", |j, _| file(j).nozzle_diameter_micrometers = Some(600), Mismatch::WrongNozzle { has: 400 }),
+            ("no nozzle", |_, p| p.capabilities = None, Mismatch::NozzleUnknown),
+            (
+                "asked nozzle",
+                |j, _| ask(j).nozzle = Some(nozzle(Some(250), None, None)),
+                Mismatch::WrongNozzle { has: 400 },
+            ),
+            ("hardened", |j, _| ask(j).nozzle = Some(nozzle(None, Some(true), None)), Mismatch::NozzleNotHardened),
+            ("high flow", |j, _| ask(j).nozzle = Some(nozzle(None, None, Some(true))), Mismatch::NotHighFlow),
+            (
+                "no high flow",
+                |j, p| {
+                    ask(j).nozzle = Some(nozzle(None, None, Some(false)));
+                    capable(p).nozzle = Some(nozzle(Some(400), None, Some(true)));
+                },
+                Mismatch::HighFlow,
+            ),
+            ("asked plate", |j, _| ask(j).plate = Some("Satin".into()), Mismatch::WrongPlate { has: None }),
+            (
+                "file's plate",
+                |j, p| {
+                    file(j).plate = Some("Cool Plate".into());
+                    capable(p).plate = Some("Textured PEI".into());
+                },
+                Mismatch::WrongPlate { has: Some("Textured PEI".into()) },
+            ),
+            ("material", |_, p| p.slots[0].material = "PETG".into(), Mismatch::NoMaterial { material: "PLA".into() }),
+            ("no slots", |_, p| p.slots.clear(), Mismatch::MaterialUnknown),
+            (
+                "grams",
+                |_, p| p.slots[0].remaining_grams = Some(12),
+                Mismatch::NotEnoughFilament { material: "PLA".into() },
+            ),
+            (
+                "taint",
+                |_, p| p.taints.push(Taint { key: "night".into(), ..Taint::default() }),
+                Mismatch::Tainted { key: "night".into() },
+            ),
+            ("name", |j, _| j.spec.printer_ref = Some(PrinterReference { name: "two".into() }), Mismatch::NotSelected),
+        ];
+        for (what, change, expected) in rows {
+            let (mut job, mut printer) = (job("clip"), printer("one"));
+            change(&mut job, &mut printer.spec);
+            assert_eq!(verdict(&job, &printer).unwrap_err(), *expected, "{what}");
+        }
+        let mut leaving = printer("one");
+        leaving.metadata.deletion_timestamp = Some(Time(NOW.parse().unwrap()));
+        assert_eq!(verdict(&job("clip"), &leaving), Err(Mismatch::BeingDeleted));
+    }
+
+    #[test]
+    fn a_person_can_vouch_for_a_file_without_facts_by_naming_the_printer() {
+        let mut job = job("clip");
+        file(&mut job).printer_model = None;
+        file(&mut job).nozzle_diameter_micrometers = None;
+        job.spec.printer_ref = Some(PrinterReference { name: "one".into() });
+        assert_eq!(verdict(&job, &printer("one")), Ok(1));
+        file(&mut job).printer_model = Some("MK4".into());
+        assert!(matches!(verdict(&job, &printer("one")), Err(Mismatch::WrongModel { .. })), "the file says otherwise");
+    }
+
+    #[test]
+    fn what_a_person_allows_is_allowed() {
+        let (mut job, mut printer) = (job("clip"), printer("one"));
+        printer.spec.taints.push(Taint { key: "night".into(), ..Taint::default() });
+        job.spec.tolerations.push(Toleration {
+            key: "night".into(),
+            operator: TolerationOperator::Exists,
+            ..Toleration::default()
+        });
+        printer.spec.model = "Original Prusa MK4".into();
+        ask(&mut job).models = vec!["COREONE".into(), "MK4IS".into()];
+        capable(&mut printer.spec).nozzle = Some(nozzle(Some(400), Some(true), Some(true)));
+        ask(&mut job).nozzle = Some(nozzle(None, Some(true), Some(true)));
+        file(&mut job).plate = Some("Textured PEI Plate".into());
+        assert_eq!(verdict(&job, &printer), Ok(1), "a plate nobody declared is not compared with the file's");
+        capable(&mut printer.spec).plate = Some("textured-PEI".into());
+        ask(&mut job).plate = Some("Textured PEI".into());
+        assert_eq!(verdict(&job, &printer), Ok(1));
+    }
+
+    #[test]
+    fn a_part_larger_than_the_build_volume_does_not_fit() {
+        let (job, mut printer) = (job("clip"), printer("one"));
+        let size = |x, y, z| Requirements { size_millimeters: Some([x, y, z]), ..requirements(&job) };
+        let verdict = |req: &Requirements, p: &Printer| fits(req, p, &capabilities(p)).err();
+        assert_eq!(verdict(&size(250, 220, 270), &printer), None);
+        for too_large in [size(251, 1, 1), size(1, 221, 1), size(1, 1, 271)] {
+            assert_eq!(verdict(&too_large, &printer), Some(Mismatch::TooSmall));
+        }
+        capable(&mut printer.spec).build_volume_millimeters = Some(BuildVolume { x: 300, y: 300, z: 300 });
+        assert_eq!(verdict(&size(251, 1, 1), &printer), None);
+    }
+
+    fn file(job: &mut PrintJob) -> &mut printernizer_crds::print_job::FileStatus {
+        job.status.as_mut().unwrap().file.as_mut().unwrap()
+    }
+
+    fn ask(job: &mut PrintJob) -> &mut printernizer_crds::print_job::Requirements {
+        job.spec.requirements.get_or_insert_default()
+    }
+
+    fn nozzle(diameter_micrometers: Option<i32>, hardened: Option<bool>, high_flow: Option<bool>) -> Nozzle {
+        Nozzle { diameter_micrometers, hardened, high_flow }
+    }
+}

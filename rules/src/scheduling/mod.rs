@@ -1,0 +1,35 @@
+//! Scheduling: which waiting job goes to which printer, and why a job that waits does so.
+//!
+//! What a job asks for (`requirements`) is compared with what a printer offers (`capabilities`): `fits` decides about
+//! one pair, `schedule` about the whole farm. What is not known never fits: nothing here guesses a material, a color or
+//! a model. No clock, no network; the result is made true elsewhere by compare-and-swap claims.
+
+mod capabilities;
+mod color;
+mod filaments;
+mod free;
+mod matching;
+mod mismatch;
+mod requirements;
+mod schedule;
+mod selection;
+mod slots;
+mod windows;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod properties;
+
+pub use capabilities::{Capabilities, Slot, capabilities, capabilities_reported};
+pub use color::Color;
+pub use filaments::mapping;
+pub use free::{NotFree, printer_accepts_start};
+pub use matching::fits;
+pub use mismatch::{Mismatch, explain};
+pub use requirements::{FilamentNeed, Requirements, requirements};
+pub use schedule::{
+    Assignment, Input, JobKey, PrinterView, QUEUED_MESSAGE, Schedule, Waiting, is_waiting_for_a_printer, schedule,
+};
+pub use selection::{Selector, SelectorOperator, SelectorTerm};
+pub use slots::slots;

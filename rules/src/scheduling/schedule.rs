@@ -1,0 +1,335 @@
+//! The schedule of the farm: one pass over all waiting jobs and all printers, namespace by namespace.
+//!
+//! Jobs go in the order of priority, then queue time, creation and UID. A job takes the free printer that fits best:
+//! nearest colors, then fewest slots (so that printers with many materials stay free for jobs that need them), then the
+//! longest idle, then by name. A job whose printers are all busy keeps no printer from others. Jobs that ask for the same
+//! are decided once, so the cost grows with the number of shapes times printers, not with the number of jobs times printers.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use printernizer_crds::print_job::{DesiredState, SlotChoice};
+use printernizer_crds::{ConditionType, Conditions, PrintJob, Printer, Reason};
+
+use super::capabilities::{Capabilities, ModelNames};
+use super::free::{NotFree, printer_accepts_start};
+use super::matching::fit;
+use super::mismatch::explain;
+use super::requirements::Requirements;
+
+/// The one message of every job that waits for a printer that could print it.
+pub const QUEUED_MESSAGE: &str = "waiting for a printer that fits and is free";
+
+/// Everything a schedule depends on.
+#[derive(Clone, Debug)]
+pub struct Input<'a> {
+    /// Jobs; those that do not wait for a printer are passed over.
+    pub jobs: Vec<&'a PrintJob>,
+    /// Every printer of the namespaces of those jobs.
+    pub printers: Vec<PrinterView<'a>>,
+    /// Whether all starts are held: then nothing is assigned.
+    pub hold_starts: bool,
+}
+
+/// A printer, and its session's word.
+#[derive(Clone, Copy, Debug)]
+pub struct PrinterView<'a> {
+    /// The printer.
+    pub printer: &'a Printer,
+    /// Whether its session is connected and its device could take a print.
+    pub ready_for_start: bool,
+}
+
+/// Namespace and name of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl JobKey {
+    /// The key of this job.
+    pub fn of(job: &PrintJob) -> Self {
+        Self {
+            namespace: job.metadata.namespace.clone().unwrap_or_default(),
+            name: job.metadata.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// A job and the printer it goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Namespace of both.
+    pub namespace: String,
+    /// Name of the PrintJob.
+    pub job: String,
+    /// UID of the PrintJob.
+    pub job_uid: String,
+    /// Name of the Printer.
+    pub printer: String,
+    /// UID of the Printer.
+    pub printer_uid: String,
+    /// The slot each filament is taken from.
+    pub mapping: Vec<SlotChoice>,
+}
+
+/// Why a job waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// For a printer that fits to become free.
+    Queued,
+    /// For someone to change a printer or the job; the text says what excluded how many.
+    NoMatchingPrinter(String),
+    /// Until its next attempt.
+    BackingOff(Timestamp),
+}
+
+impl Waiting {
+    /// Reason for the condition Scheduled.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Queued => Reason::Queued,
+            Self::NoMatchingPrinter(_) => Reason::NoMatchingPrinter,
+            Self::BackingOff(_) => Reason::BackingOff,
+        }
+    }
+
+    /// Message for the condition Scheduled. It stays the same while the cause does.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Queued => QUEUED_MESSAGE.to_owned(),
+            Self::NoMatchingPrinter(text) => text.clone(),
+            Self::BackingOff(until) => format!("the next attempt is made after {until}"),
+        }
+    }
+}
+
+/// What one pass decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// Assignments, by namespace, in the order of jobs. No job and no printer occurs twice.
+    pub assignments: Vec<Assignment>,
+    /// Every waiting job that was not assigned.
+    pub waiting: BTreeMap<JobKey, Waiting>,
+    /// When time alone will change the result: the end of a pause, or the opening of a start window.
+    pub next_change: Option<Timestamp>,
+}
+
+/// Whether the job is one the scheduler looks at: accepted, wanted, without printer, and neither started, ended nor
+/// before a person.
+pub fn is_waiting_for_a_printer(job: &PrintJob) -> bool {
+    let Some(status) = job.status.as_ref() else { return false };
+    let over = [ConditionType::Complete, ConditionType::Failed, ConditionType::Started, ConditionType::OutcomeUnknown];
+    job.metadata.deletion_timestamp.is_none()
+        && job.spec.desired_state == DesiredState::Run
+        && status.conditions.is_true(ConditionType::Accepted)
+        && !over.into_iter().any(|c| status.conditions.is_true(c))
+        && status.printer.is_none()
+        && status.start.is_none()
+}
+
+/// Gives waiting jobs to free printers. The result does not depend on the order of the input.
+pub fn schedule(input: &Input<'_>, now: Timestamp) -> Schedule {
+    let mut namespaces: BTreeMap<&str, (Vec<&PrintJob>, Vec<PrinterView<'_>>)> = BTreeMap::new();
+    for job in input.jobs.iter().filter(|j| is_waiting_for_a_printer(j)) {
+        namespaces.entry(job.metadata.namespace.as_deref().unwrap_or_default()).or_default().0.push(job);
+    }
+    for view in &input.printers {
+        let namespace = view.printer.metadata.namespace.as_deref().unwrap_or_default();
+        if let Some((_, printers)) = namespaces.get_mut(namespace) {
+            printers.push(*view);
+        }
+    }
+    let mut schedule = Schedule::default();
+    let mut names = ModelNames::default();
+    for (jobs, printers) in namespaces.into_values() {
+        Namespace::new(&printers, input.hold_starts, now, &mut names).assign(jobs, now, &mut names, &mut schedule);
+    }
+    schedule
+}
+
+/// One printer as the pass sees it.
+struct Candidate<'a> {
+    printer: &'a Printer,
+    name: &'a str,
+    capabilities: Capabilities,
+    idle_since: Option<Timestamp>,
+    free: bool,
+}
+
+/// The printers of one namespace, sorted by name.
+struct Namespace<'a> {
+    printers: Vec<Candidate<'a>>,
+    free: usize,
+    opens: Option<Timestamp>,
+}
+
+/// What jobs ask for that ask for the same, and what was found out for them.
+struct Shape {
+    requirements: Requirements,
+    /// Printers that are free and fit, the best last; unset until a job asks.
+    choices: Option<Vec<usize>>,
+    /// What those wait for that get no printer; unset until a job asks.
+    waiting: Option<Waiting>,
+}
+
+/// The shapes met so far.
+#[derive(Default)]
+struct Shapes {
+    all: Vec<Shape>,
+    index: HashMap<Requirements, usize>,
+}
+
+impl Shapes {
+    fn of(&mut self, requirements: Requirements) -> Option<&mut Shape> {
+        let at = *self.index.entry(requirements).or_insert_with_key(|requirements| {
+            self.all.push(Shape { requirements: requirements.clone(), choices: None, waiting: None });
+            self.all.len() - 1
+        });
+        self.all.get_mut(at)
+    }
+}
+
+impl<'a> Namespace<'a> {
+    fn new(views: &[PrinterView<'a>], hold_starts: bool, now: Timestamp, names: &mut ModelNames) -> Self {
+        let mut opens: Option<Timestamp> = None;
+        let mut printers: Vec<_> = views
+            .iter()
+            .map(|view| {
+                let accepts = printer_accepts_start(view.printer, now);
+                if let Err(NotFree::OutsideStartWindows { opens: Some(at) }) = accepts {
+                    opens = Some(earliest(opens, at));
+                }
+                let status = view.printer.status.as_ref();
+                let idle = status.and_then(|s| s.conditions.condition(ConditionType::Idle));
+                Candidate {
+                    printer: view.printer,
+                    name: view.printer.metadata.name.as_deref().unwrap_or_default(),
+                    capabilities: names.capabilities(view.printer),
+                    idle_since: idle.map(|c| c.last_transition_time.0),
+                    free: accepts.is_ok() && view.ready_for_start && !hold_starts,
+                }
+            })
+            .collect();
+        printers.sort_by_key(|p| p.name);
+        let free = printers.iter().filter(|p| p.free).count();
+        Self { printers, free, opens }
+    }
+
+    fn assign(mut self, mut jobs: Vec<&PrintJob>, now: Timestamp, names: &mut ModelNames, schedule: &mut Schedule) {
+        jobs.sort_by_cached_key(|job| {
+            let queued = job.status.as_ref().and_then(|s| s.queued_time.as_ref()).map_or(Timestamp::MAX, |t| t.0);
+            let created = job.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |t| t.0);
+            (Reverse(job.spec.priority), queued, created, job.metadata.uid.clone(), job.metadata.name.clone())
+        });
+        let mut shapes = Shapes::default();
+        let mut queued = false;
+        for job in jobs {
+            let pause = job.status.as_ref().and_then(|s| s.not_before.as_ref()).map(|t| t.0).filter(|t| *t > now);
+            if let Some(until) = pause {
+                schedule.next_change = Some(earliest(schedule.next_change, until));
+                schedule.waiting.insert(JobKey::of(job), Waiting::BackingOff(until));
+                continue;
+            }
+            let Some(shape) = shapes.of(names.requirements(job)) else { continue };
+            if let Some((printer, mapping)) = self.take(shape) {
+                schedule.assignments.push(Assignment {
+                    namespace: job.metadata.namespace.clone().unwrap_or_default(),
+                    job: job.metadata.name.clone().unwrap_or_default(),
+                    job_uid: job.metadata.uid.clone().unwrap_or_default(),
+                    printer: printer.metadata.name.clone().unwrap_or_default(),
+                    printer_uid: printer.metadata.uid.clone().unwrap_or_default(),
+                    mapping,
+                });
+                continue;
+            }
+            let waiting = shape.waiting.get_or_insert_with(|| self.waiting(&shape.requirements));
+            queued |= *waiting == Waiting::Queued;
+            schedule.waiting.insert(JobKey::of(job), waiting.clone());
+        }
+        if let Some(at) = self.opens.filter(|_| queued) {
+            schedule.next_change = Some(earliest(schedule.next_change, at));
+        }
+    }
+
+    /// Takes the best free printer that fits.
+    fn take(&mut self, shape: &mut Shape) -> Option<(&'a Printer, Vec<SlotChoice>)> {
+        if self.free == 0 {
+            return None;
+        }
+        let choices = shape.choices.get_or_insert_with(|| self.choices(&shape.requirements));
+        while let Some(at) = choices.pop() {
+            let candidate = self.printers.get_mut(at).filter(|c| c.free);
+            let Some(candidate) = candidate else { continue };
+            if let Ok(mapped) = fit(&shape.requirements, candidate.printer, &candidate.capabilities) {
+                candidate.free = false;
+                self.free -= 1;
+                return Some((candidate.printer, mapped.choices));
+            }
+        }
+        None
+    }
+
+    /// The free printers that fit, the best last.
+    fn choices(&self, requirements: &Requirements) -> Vec<usize> {
+        let mut ranked: Vec<_> = self
+            .candidates(requirements)
+            .filter(|(_, c)| c.free)
+            .filter_map(|(at, c)| {
+                let mapped = fit(requirements, c.printer, &c.capabilities).ok()?;
+                let idle_since = c.idle_since.unwrap_or(Timestamp::MAX);
+                Some((mapped.color_distance, c.capabilities.slots.len(), idle_since, at))
+            })
+            .collect();
+        ranked.sort_unstable_by(|a, b| b.cmp(a));
+        ranked.into_iter().map(|(.., at)| at).collect()
+    }
+
+    /// What a job without printer waits for. It is queued when a printer fits as it is, whatever that one does at the
+    /// moment, or may fit once it has been connected for the first time.
+    fn waiting(&self, requirements: &Requirements) -> Waiting {
+        let mut mismatches = Vec::new();
+        for (_, candidate) in self.candidates(requirements) {
+            match fit(requirements, candidate.printer, &candidate.capabilities) {
+                Ok(_) => return Waiting::Queued,
+                Err(mismatch) if mismatch.is_unknown() && !was_connected(candidate.printer) => return Waiting::Queued,
+                Err(mismatch) => mismatches.push(mismatch),
+            }
+        }
+        Waiting::NoMatchingPrinter(match (&requirements.printer, mismatches.as_slice()) {
+            (Some(name), []) => format!("printer {name} does not exist in this namespace"),
+            (Some(_), [mismatch]) if mismatch.is_of_the_job() => mismatch.to_string(),
+            (Some(name), [mismatch]) => format!("printer {name}: {mismatch}"),
+            _ => explain(&mismatches),
+        })
+    }
+
+    /// The printers a job can mean: the one it names, or all.
+    fn candidates(&self, requirements: &Requirements) -> impl Iterator<Item = (usize, &Candidate<'a>)> {
+        let range = match &requirements.printer {
+            None => 0..self.printers.len(),
+            Some(name) => match self.printers.binary_search_by_key(&name.as_str(), |c| c.name) {
+                Ok(at) => at..at + 1,
+                Err(_) => 0..0,
+            },
+        };
+        self.printers.iter().enumerate().take(range.end).skip(range.start)
+    }
+}
+
+/// Whether the device has ever told anything of itself.
+fn was_connected(printer: &Printer) -> bool {
+    let device = printer.status.as_ref().and_then(|s| s.device.as_ref());
+    device.is_some_and(|d| d.serial_number.is_some())
+}
+
+fn earliest(known: Option<Timestamp>, other: Timestamp) -> Timestamp {
+    known.map_or(other, |k| k.min(other))
+}
+
+#[cfg(test)]
+mod tests;

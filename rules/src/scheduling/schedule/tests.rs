@@ -1,0 +1,195 @@
+//! The schedule by example: who goes first, where to, and what those that wait are told.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use printernizer_crds::print_job::{ClaimedPrinter, PrinterReference};
+use printernizer_crds::printer::StartWindow;
+
+use super::super::fixtures::{NOW, at, condition, declared, filament, job, printer};
+use super::*;
+
+fn run(jobs: &[PrintJob], printers: &[Printer]) -> Schedule {
+    run_with(jobs, printers, false)
+}
+
+fn run_with(jobs: &[PrintJob], printers: &[Printer], hold_starts: bool) -> Schedule {
+    let printers = printers.iter().map(|printer| PrinterView { printer, ready_for_start: true }).collect();
+    schedule(&Input { jobs: jobs.iter().collect(), printers, hold_starts }, at(NOW))
+}
+
+fn pairs(schedule: &Schedule) -> Vec<(&str, &str)> {
+    schedule.assignments.iter().map(|a| (a.job.as_str(), a.printer.as_str())).collect()
+}
+
+fn waiting<'a>(schedule: &'a Schedule, job: &str) -> &'a Waiting {
+    &schedule.waiting[&JobKey { namespace: "farm".into(), name: job.into() }]
+}
+
+fn told(schedule: &Schedule, job: &str) -> String {
+    let waiting = waiting(schedule, job);
+    assert_eq!(waiting.reason(), Reason::NoMatchingPrinter, "{waiting:?}");
+    waiting.message()
+}
+
+fn busy(name: &str) -> Printer {
+    let mut busy = printer(name);
+    busy.status.as_mut().unwrap().conditions.retain(|c| c.type_ != "Idle");
+    busy
+}
+
+#[test]
+fn a_waiting_job_goes_to_a_free_printer_with_its_mapping() {
+    let schedule = run(&[job("clip")], &[printer("one")]);
+    let expected = Assignment {
+        namespace: "farm".into(),
+        job: "clip".into(),
+        job_uid: "uid-of-clip".into(),
+        printer: "one".into(),
+        printer_uid: "uid-of-one".into(),
+        mapping: vec![SlotChoice { index: 1, slot: "Main".into() }],
+    };
+    assert_eq!(schedule, Schedule { assignments: vec![expected], ..Schedule::default() });
+}
+
+#[test]
+fn the_urgent_go_first_then_the_older_ones() {
+    let mut late = job("a-late");
+    late.status.as_mut().unwrap().queued_time = Some(Time(at("2026-11-20T00:00:01Z")));
+    let mut urgent = job("z-urgent");
+    urgent.spec.priority = 1;
+    let mut young = job("b-young");
+    young.metadata.creation_timestamp = Some(Time(at("2026-11-02T00:00:00Z")));
+    let schedule = run(&[late, young, job("c-old"), urgent], &[printer("1"), printer("2"), printer("3")]);
+    assert_eq!(pairs(&schedule), [("z-urgent", "1"), ("c-old", "2"), ("b-young", "3")]);
+    assert_eq!(*waiting(&schedule, "a-late"), Waiting::Queued);
+}
+
+#[test]
+fn the_best_printer_is_nearest_in_color_then_simplest_then_longest_idle() {
+    let mut red = printer("a");
+    red.spec.slots[0].color = Some("#FF0000".into());
+    let mut rich = printer("b");
+    rich.spec.slots.push(declared("External", "TPU", "#000000"));
+    let mut recent = printer("c");
+    recent.status.as_mut().unwrap().conditions[2] = condition("Idle", "True", "2026-11-21T00:00:00Z");
+    let jobs: Vec<_> = (1..=5).map(|n| job(&format!("job-{n}"))).collect();
+    let schedule = run(&jobs, &[red, rich, recent, printer("e"), printer("d")]);
+    assert_eq!(pairs(&schedule), [("job-1", "d"), ("job-2", "e"), ("job-3", "c"), ("job-4", "b"), ("job-5", "a")]);
+}
+
+#[test]
+fn a_job_that_must_wait_keeps_no_printer_from_others() {
+    let mut first = job("first");
+    first.spec.priority = 10;
+    first.spec.printer_ref = Some(PrinterReference { name: "busy".into() });
+    let schedule = run(&[first, job("second")], &[busy("busy"), printer("free")]);
+    assert_eq!(pairs(&schedule), [("second", "free")]);
+    assert_eq!(*waiting(&schedule, "first"), Waiting::Queued);
+}
+
+#[test]
+fn objects_of_different_namespaces_never_meet() {
+    let mut elsewhere = printer("one");
+    elsewhere.metadata.namespace = Some("other".into());
+    let schedule = run(&[job("clip")], &[elsewhere]);
+    assert_eq!(pairs(&schedule), []);
+    assert_eq!(told(&schedule, "clip"), "no printer in this namespace");
+}
+
+#[test]
+fn only_what_passes_by_itself_is_called_queued() {
+    let mut cordoned = printer("one");
+    cordoned.spec.unschedulable = true;
+    let mut dirty = printer("one");
+    dirty.status.as_mut().unwrap().conditions.retain(|c| c.type_ != "BedCleared");
+    let mut offline = printer("one");
+    offline.status = None;
+    for printer in [busy("one"), cordoned, dirty, offline] {
+        let schedule = run(&[job("clip")], &[printer]);
+        assert_eq!(*waiting(&schedule, "clip"), Waiting::Queued);
+        assert_eq!(waiting(&schedule, "clip").message(), QUEUED_MESSAGE);
+    }
+    let held = run_with(&[job("clip")], &[printer("one")], true);
+    assert_eq!((pairs(&held), waiting(&held, "clip")), (vec![], &Waiting::Queued));
+}
+
+#[test]
+fn the_session_has_its_say() {
+    let (job, printer) = (job("clip"), printer("one"));
+    let views = vec![PrinterView { printer: &printer, ready_for_start: false }];
+    let schedule = schedule(&Input { jobs: vec![&job], printers: views, hold_starts: false }, at(NOW));
+    assert_eq!((pairs(&schedule), waiting(&schedule, "clip")), (vec![], &Waiting::Queued));
+}
+
+#[test]
+fn who_fits_nowhere_is_told_what_excluded_how_many() {
+    let nozzle = |name: &str| {
+        let mut printer = busy(name);
+        printer.spec.capabilities.as_mut().unwrap().nozzle.as_mut().unwrap().diameter_micrometers = Some(600);
+        printer
+    };
+    let mut asked = job("clip");
+    asked.status.as_mut().unwrap().file.as_mut().unwrap().filaments = vec![filament(1, "PETG", "#F5A623", "3")];
+    let schedule = run(&[asked.clone()], &[nozzle("one"), printer("two"), nozzle("three")]);
+    assert_eq!(told(&schedule, "clip"), "3 printers: 2 wrong nozzle (0.6 mm), 1 no PETG");
+
+    asked.spec.printer_ref = Some(PrinterReference { name: "two".into() });
+    assert_eq!(told(&run(&[asked.clone()], &[nozzle("one"), printer("two")]), "clip"), "printer two: no PETG");
+    asked.spec.printer_ref = Some(PrinterReference { name: "four".into() });
+    let missing = run(&[asked], &[printer("two")]);
+    assert_eq!(told(&missing, "clip"), "printer four does not exist in this namespace");
+}
+
+#[test]
+fn a_first_printer_without_slots_is_told_what_to_write() {
+    let mut bare = printer("one");
+    bare.spec.slots.clear();
+    let advice = "1 printer: 1 filament not known (write what is loaded in the printer's spec.slots)";
+    assert_eq!(told(&run(&[job("clip")], &[bare.clone()]), "clip"), advice);
+    bare.status = None;
+    let schedule = run(&[job("clip")], &[bare]);
+    assert_eq!(*waiting(&schedule, "clip"), Waiting::Queued, "the device may still tell, once it is connected");
+}
+
+#[test]
+fn a_pause_and_a_window_say_when_to_look_again() {
+    let mut paused = job("paused");
+    paused.status.as_mut().unwrap().not_before = Some(Time(at("2026-11-21T10:00:10Z")));
+    let mut over = job("over");
+    over.status.as_mut().unwrap().not_before = Some(Time(at(NOW)));
+    let mut night = printer("one");
+    night.spec.start_windows =
+        vec![StartWindow { time_zone: "Europe/Berlin".into(), days: vec![], from: "20:00".into(), to: "22:00".into() }];
+    let opening = at("2026-11-21T19:00:00Z");
+
+    let both = run(&[paused.clone(), over.clone()], &[night.clone()]);
+    assert_eq!(*waiting(&both, "paused"), Waiting::BackingOff(at("2026-11-21T10:00:10Z")));
+    assert_eq!(waiting(&both, "paused").message(), "the next attempt is made after 2026-11-21T10:00:10Z");
+    assert_eq!(*waiting(&both, "over"), Waiting::Queued);
+    assert_eq!(both.next_change, Some(at("2026-11-21T10:00:10Z")));
+    assert_eq!(run(&[over.clone()], &[night.clone()]).next_change, Some(opening));
+    assert_eq!(run(&[paused], &[printer("one")]).assignments, [], "not before its time, even with a free printer");
+    assert_eq!(run(&[over], &[printer("one"), night.clone()]).next_change, None, "nobody waits for the window");
+    assert_eq!(run(&[], &[night]).next_change, None);
+}
+
+#[test]
+fn only_jobs_that_wait_for_a_printer_are_looked_at() {
+    type Change = fn(&mut PrintJob);
+    let rows: &[Change] = &[
+        |j| j.spec.desired_state = DesiredState::Pause,
+        |j| j.spec.desired_state = DesiredState::Cancel,
+        |j| j.metadata.deletion_timestamp = Some(Time(at(NOW))),
+        |j| j.status = None,
+        |j| j.status.as_mut().unwrap().conditions.clear(),
+        |j| j.status.as_mut().unwrap().printer = Some(ClaimedPrinter::default()),
+        |j| j.status.as_mut().unwrap().conditions.push(condition("OutcomeUnknown", "True", NOW)),
+        |j| j.status.as_mut().unwrap().conditions.push(condition("Started", "True", NOW)),
+        |j| j.status.as_mut().unwrap().conditions.push(condition("Failed", "True", NOW)),
+        |j| j.status.as_mut().unwrap().conditions.push(condition("Complete", "True", NOW)),
+    ];
+    for (row, change) in rows.iter().enumerate() {
+        let mut job = job("clip");
+        change(&mut job);
+        assert_eq!(run(&[job], &[printer("one")]), Schedule::default(), "row {row}");
+    }
+}
