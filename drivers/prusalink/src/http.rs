@@ -97,11 +97,14 @@ impl Body for RequestBody {
     }
 }
 
+/// What moves the bytes while it is polled.
+type Driver = Pin<Box<http1::Connection<TokioIo<Wire>, RequestBody>>>;
+
 /// An open connection without a request in flight.
 pub(crate) struct Connection {
     sender: http1::SendRequest<RequestBody>,
     /// `None` when it has ended. It is dropped then, because it holds the queue in which a request may still wait.
-    driver: Option<Pin<Box<http1::Connection<TokioIo<Wire>, RequestBody>>>>,
+    driver: Option<Driver>,
     wire: Arc<WireState>,
     used_at: Instant,
 }
@@ -210,7 +213,7 @@ async fn drive(
 }
 
 /// Drives the connection until it ends, and drops it then. Resolves at once when it has ended before.
-async fn ended(driver: &mut Option<Pin<Box<http1::Connection<TokioIo<Wire>, RequestBody>>>>) {
+async fn ended(driver: &mut Option<Driver>) {
     if let Some(running) = driver {
         let _ = running.as_mut().await;
         *driver = None;

@@ -1,5 +1,7 @@
 //! Answers in the shapes printers really send, with their known oddities. Values are invented.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::name::RemoteName;
 
@@ -145,4 +147,41 @@ fn refusals_are_read_from_json_text_and_pages() {
     assert_eq!(refusal(b"409: File already exists"), "409: File already exists");
     assert_eq!(refusal(b"<html>no"), "(a web page)");
     assert_eq!(refusal(b""), "");
+}
+
+/// JSON of any shape under the member names that printers use.
+fn any_answer() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,300}".prop_map(Value::from),
+    ];
+    let keys =
+        "printer|job|storage|transfer|file|telemetry|material|state|id|size|progress|text|message|name|status_printer";
+    leaf.prop_recursive(4, 64, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map(keys, inner, 0..8).prop_map(|members| members.into_iter().collect()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_answer_of_any_shape_gets_through_as_a_panic_or_a_long_text(answer in any_answer(), cut in 0usize..200) {
+        let mut body = answer.to_string().into_bytes();
+        for length in [body.len(), body.len().min(cut)] {
+            body.truncate(length);
+            prop_assert!(refusal(&body).chars().count() <= 200);
+            let Ok(object) = object("GET /x", &body) else { continue };
+            let (_, _, _) = (version(&object), info(&object), file(&object));
+            if let Ok(StatusReport { state: State::Unknown(word), .. }) = status(&object) {
+                prop_assert!(word.chars().count() <= 200);
+            }
+            prop_assert!(job(&object).file_name().is_none_or(|name| name.chars().count() <= 200));
+            prop_assert!(material(&object).is_none_or(|name| name.chars().count() <= 200));
+        }
+    }
 }

@@ -52,7 +52,9 @@ impl Uploader {
     ///
     /// `progress` is called with the bytes of the file handed to the network so far, which can be up to some 100 KiB
     /// ahead of the printer. There is no limit for the whole time. When `cancel` is triggered, or the future is
-    /// dropped, the connection is cut and the printer drops what it has.
+    /// dropped, the connection is cut and the printer drops what it has. After an error without a word from the printer
+    /// ([`Error::ConnectionLost`], [`Error::Stalled`], [`Error::NoAnswer`]) the file may be there all the same:
+    /// [`crate::Client::file`] tells.
     pub async fn upload(
         mut self,
         name: &RemoteName,

@@ -74,6 +74,7 @@ def main():
 def talk(master):
     """Answers until the standard input closes."""
     received = b""
+    detected = False
     while True:
         ready, _, _ = select.select([master, sys.stdin], [], [])
         if sys.stdin in ready and not os.read(sys.stdin.fileno(), 1024):
@@ -83,10 +84,16 @@ def talk(master):
         received += os.read(master, 1024)
         while b"\n" in received:
             raw, received = received.split(b"\n", 1)
-            print(f"{time.monotonic():.3f} {raw}", file=sys.stderr, flush=True)
-            lines, seconds = answer(raw.decode("ascii", "replace").strip())
+            command = raw.decode("ascii", "replace").strip()
+            lines, seconds = answer(command)
             time.sleep(seconds)
-            os.write(master, "".join(f"{line}\n" for line in [*lines, "ok"]).encode("ascii"))
+            # The server looks for its machine with a first M862.2 and stops listening at the model. A confirmation after
+            # that would, now and then, be taken for the one of its next command, and shift all later ones.
+            if detected or command != "M862.2 Q":
+                lines = [*lines, "ok"]
+            else:
+                detected = True
+            os.write(master, "".join(f"{line}\n" for line in lines).encode("ascii"))
 
 
 main()

@@ -17,8 +17,20 @@ if [ -n "$missing" ]; then
     # shellcheck disable=SC2086  # a list of package names
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
 fi
+# Its pinned pydantic 1.10.12 does not run on Python 3.12 and newer.
+python=""
+for candidate in python3.11 python3.10 python3.9 python3; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 12))' 2>/dev/null; then
+        python="$candidate"
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    echo "prusalink $version needs Python 3.9 to 3.11 (Debian 12 has 3.11): install one and run this again" >&2
+    exit 1
+fi
 rm -rf "$place"
 mkdir -p "$(dirname "$place")"
-python3 -m venv "$place"
+"$python" -m venv "$place"
 "$place/bin/pip" install --quiet "prusalink==$version"
 touch "$place/installed"
