@@ -116,7 +116,12 @@ func up(t *testing.T, behaviour string, arguments ...string) *supervised {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = command.Process.Kill() })
+	// A supervisor that never ends, or never gets ready, fails its test instead of hanging it.
+	limit := time.AfterFunc(patience, func() { _ = command.Process.Kill() })
+	t.Cleanup(func() {
+		limit.Stop()
+		_ = command.Process.Kill()
+	})
 	return &supervised{t, command, input, bufio.NewReader(output), problems, dir}
 }
 
