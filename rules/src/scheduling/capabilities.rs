@@ -56,10 +56,15 @@ pub fn capabilities(printer: &Printer) -> Capabilities {
     ModelNames::default().capabilities(printer)
 }
 
-/// What a printer offers by this report of the device, for a decision that must not rely on an older status.
+/// What a printer offers by this report of the device, for a decision that must not rely on an older status. Filament is
+/// the report's alone; model and nozzle, which change seldom, are the last that were told.
 pub fn capabilities_reported(printer: &Printer, report: &DeviceReport) -> Capabilities {
     let slots = slots(&printer.spec, &report.slots);
-    let said = Said { model: report.model.as_deref(), nozzle_diameter_micrometers: report.nozzle_diameter_micrometers };
+    let before = Said::in_status(printer);
+    let said = Said {
+        model: report.model.as_deref().or(before.model),
+        nozzle_diameter_micrometers: report.nozzle_diameter_micrometers.or(before.nozzle_diameter_micrometers),
+    };
     build(printer, &said, &slots, &mut ModelNames::default())
 }
 
@@ -67,6 +72,16 @@ pub fn capabilities_reported(printer: &Printer, report: &DeviceReport) -> Capabi
 struct Said<'a> {
     model: Option<&'a str>,
     nozzle_diameter_micrometers: Option<i32>,
+}
+
+impl<'a> Said<'a> {
+    fn in_status(printer: &'a Printer) -> Self {
+        let device = printer.status.as_ref().and_then(|s| s.device.as_ref());
+        Self {
+            model: device.and_then(|d| d.detected_model.as_deref()),
+            nozzle_diameter_micrometers: device.and_then(|d| d.nozzle_diameter_micrometers),
+        }
+    }
 }
 
 /// Canonical names of models, worked out once for each spelling: a farm has thousands of jobs and few spellings.
@@ -87,15 +102,10 @@ impl ModelNames {
     /// See the function of this name.
     pub(super) fn capabilities(&mut self, printer: &Printer) -> Capabilities {
         let status = printer.status.as_ref();
-        let device = status.and_then(|s| s.device.as_ref());
         // Merged again with the spec, which may be newer than the status: a slot a person has just declared anew counts.
         let reported: Vec<DeviceSlot> =
             status.iter().flat_map(|s| &s.slots).filter(|s| s.source == SlotSource::Device).map(as_reported).collect();
-        let said = Said {
-            model: device.and_then(|d| d.detected_model.as_deref()),
-            nozzle_diameter_micrometers: device.and_then(|d| d.nozzle_diameter_micrometers),
-        };
-        build(printer, &said, &slots(&printer.spec, &reported), self)
+        build(printer, &Said::in_status(printer), &slots(&printer.spec, &reported), self)
     }
 }
 
@@ -204,8 +214,19 @@ mod tests {
         assert_eq!(found.nozzle_diameter_micrometers, Some(600));
         assert_eq!(found.nozzle_hardened, Some(true));
         assert_eq!((found.model.as_ref(), found.model_shown.as_str()), ("MK4S", "Original Prusa MK4S"));
-        let report = DeviceReport { model: Some("Frobnicator 9".into()), ..DeviceReport::default() };
-        assert_eq!(capabilities_reported(&printer, &report).model, "COREONE", "an unlisted name proves nothing");
+        let silent = capabilities_reported(&printer, &DeviceReport::default());
+        assert_eq!((silent.nozzle_diameter_micrometers, silent.model.as_ref()), (Some(600), "MK4S"), "as told before");
+        let report = DeviceReport {
+            model: Some("Frobnicator 9".into()),
+            nozzle_diameter_micrometers: Some(800),
+            ..DeviceReport::default()
+        };
+        let found = capabilities_reported(&printer, &report);
+        assert_eq!(
+            (found.nozzle_diameter_micrometers, found.model.as_ref()),
+            (Some(800), "COREONE"),
+            "unlisted: the spec's"
+        );
     }
 
     #[test]

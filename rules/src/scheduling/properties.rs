@@ -225,7 +225,13 @@ fn a_large_farm_is_scheduled_whole() {
             })
             .collect()
     };
-    for (shapes, what) in [(12, "12 shapes"), (JOBS, "every job its own shape")] {
+    let mut declaring = printers.clone();
+    declaring[0].0.spec.slots[0].remaining_grams = Some(100_000);
+    for (shapes, printers, what) in [
+        (12, &printers, "12 kinds of jobs"),
+        (JOBS, &printers, "each job of another weight"),
+        (JOBS, &declaring, "each job of another weight, a spool weighed"),
+    ] {
         let mut farm = Farm { jobs: jobs(shapes), printers: printers.clone(), hold_starts: false };
         for (free, expected) in [("all printers free", PRINTERS), ("none free", 0)] {
             farm.hold_starts = expected == 0;

@@ -119,7 +119,7 @@ pub struct Schedule {
     pub next_change: Option<Timestamp>,
 }
 
-/// Whether the job is one the scheduler looks at: accepted, wanted, without printer, and neither started, ended nor
+/// Whether the job is one the scheduler looks at: accepted with the facts of its file, wanted, without printer, and neither started, ended nor
 /// before a person.
 pub fn is_waiting_for_a_printer(job: &PrintJob) -> bool {
     let Some(status) = job.status.as_ref() else { return false };
@@ -128,6 +128,7 @@ pub fn is_waiting_for_a_printer(job: &PrintJob) -> bool {
         && job.spec.desired_state == DesiredState::Run
         && status.conditions.is_true(ConditionType::Accepted)
         && !over.into_iter().any(|c| status.conditions.is_true(c))
+        && status.file.is_some()
         && status.printer.is_none()
         && status.start.is_none()
 }
@@ -165,7 +166,10 @@ struct Candidate<'a> {
 struct Namespace<'a> {
     printers: Vec<Candidate<'a>>,
     free: usize,
+    /// When the next start window opens that alone keeps a printer from being free.
     opens: Option<Timestamp>,
+    /// Whether anyone has declared how much filament is left. Otherwise jobs do not differ by what they weigh.
+    weighed: bool,
 }
 
 /// What jobs ask for that ask for the same, and what was found out for them.
@@ -217,7 +221,9 @@ impl<'a> Namespace<'a> {
             .collect();
         printers.sort_by_key(|p| p.name);
         let free = printers.iter().filter(|p| p.free).count();
-        Self { printers, free, opens }
+        let weighed =
+            printers.iter().flat_map(|p| &p.capabilities.slots).any(|slot| slot.remaining_milligrams.is_some());
+        Self { printers, free, opens, weighed }
     }
 
     fn assign(mut self, mut jobs: Vec<&PrintJob>, now: Timestamp, names: &mut ModelNames, schedule: &mut Schedule) {
@@ -235,7 +241,11 @@ impl<'a> Namespace<'a> {
                 schedule.waiting.insert(JobKey::of(job), Waiting::BackingOff(until));
                 continue;
             }
-            let Some(shape) = shapes.of(names.requirements(job)) else { continue };
+            let mut requirements = names.requirements(job);
+            if !self.weighed {
+                requirements.filaments.iter_mut().for_each(|f| f.milligrams = 0);
+            }
+            let Some(shape) = shapes.of(requirements) else { continue };
             if let Some((printer, mapping)) = self.take(shape) {
                 schedule.assignments.push(Assignment {
                     namespace: job.metadata.namespace.clone().unwrap_or_default(),

@@ -51,6 +51,13 @@ fn as_declared(declared: &SlotSpec, remaining_percent: Option<i32>) -> SlotStatu
 }
 
 fn merge(seen: &DeviceSlot, declared: Option<&SlotSpec>) -> SlotStatus {
+    if seen.loaded == Some(false) {
+        // What a device may still say of the filament that was there is not said of any that is.
+        let contradiction =
+            declared.map(|d| format!("the device reports the slot empty, spec.slots declares {}", d.material));
+        let slot = seen.slot.clone();
+        return SlotStatus { slot, source: SlotSource::Device, contradiction, ..SlotStatus::default() };
+    }
     let reported = SlotStatus {
         slot: seen.slot.clone(),
         material: seen.material.clone().filter(|m| normalized_material(m).is_some()),
@@ -61,10 +68,6 @@ fn merge(seen: &DeviceSlot, declared: Option<&SlotSpec>) -> SlotStatus {
         contradiction: None,
     };
     let Some(declared) = declared else { return reported };
-    if seen.loaded == Some(false) {
-        let contradiction = format!("the device reports the slot empty, spec.slots declares {}", declared.material);
-        return SlotStatus { material: None, contradiction: Some(contradiction), ..reported };
-    }
     let Some(material) = &reported.material else { return as_declared(declared, seen.remaining_percent) };
     if !same_material(material, &declared.material) {
         let contradiction = format!("the device reports {material}, spec.slots declares {}", declared.material);
@@ -149,6 +152,14 @@ mod tests {
         let slot = merged(&spec, &[DeviceSlot { loaded: Some(false), ..reported(None, None) }]);
         assert_eq!(slot.contradiction.as_deref(), Some("the device reports the slot empty, spec.slots declares PLA"));
         assert_eq!((slot.material, slot.source), (None, SlotSource::Device));
+    }
+
+    #[test]
+    fn an_empty_slot_keeps_nothing_of_what_was_in_it() {
+        let empty = DeviceSlot { loaded: Some(false), ..reported(Some("PLA"), Some("#FF0000")) };
+        let slot = merged(&[], &[empty]);
+        let nothing = SlotStatus { slot: "Main".into(), source: SlotSource::Device, ..SlotStatus::default() };
+        assert_eq!(slot, nothing);
     }
 
     #[test]

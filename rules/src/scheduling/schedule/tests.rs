@@ -140,14 +140,31 @@ fn who_fits_nowhere_is_told_what_excluded_how_many() {
 }
 
 #[test]
+fn a_spool_that_is_too_small_for_one_job_serves_another() {
+    let mut printer = printer("one");
+    printer.spec.slots[0].remaining_grams = Some(50);
+    let weighing = |name: &str, grams: &str| {
+        let mut job = job(name);
+        job.status.as_mut().unwrap().file.as_mut().unwrap().filaments = vec![filament(1, "PLA", "#1F6FEB", grams)];
+        job
+    };
+    let schedule = run(&[weighing("a-heavy", "50.001"), weighing("b-light", "50")], &[printer]);
+    assert_eq!(pairs(&schedule), [("b-light", "one")]);
+    assert_eq!(told(&schedule, "a-heavy"), "1 printer: 1 not enough PLA left");
+}
+
+#[test]
 fn a_first_printer_without_slots_is_told_what_to_write() {
     let mut bare = printer("one");
     bare.spec.slots.clear();
     let advice = "1 printer: 1 filament not known (write what is loaded in the printer's spec.slots)";
     assert_eq!(told(&run(&[job("clip")], &[bare.clone()]), "clip"), advice);
     bare.status = None;
-    let schedule = run(&[job("clip")], &[bare]);
+    let schedule = run(&[job("clip")], &[bare.clone()]);
     assert_eq!(*waiting(&schedule, "clip"), Waiting::Queued, "the device may still tell, once it is connected");
+    bare.spec.model = "Bambu Lab A1".into();
+    let excluded = "1 printer: 1 wrong model (Bambu Lab A1)";
+    assert_eq!(told(&run(&[job("clip")], &[bare]), "clip"), excluded, "which no connection will change");
 }
 
 #[test]
@@ -181,6 +198,7 @@ fn only_jobs_that_wait_for_a_printer_are_looked_at() {
         |j| j.metadata.deletion_timestamp = Some(Time(at(NOW))),
         |j| j.status = None,
         |j| j.status.as_mut().unwrap().conditions.clear(),
+        |j| j.status.as_mut().unwrap().file = None,
         |j| j.status.as_mut().unwrap().printer = Some(ClaimedPrinter::default()),
         |j| j.status.as_mut().unwrap().conditions.push(condition("OutcomeUnknown", "True", NOW)),
         |j| j.status.as_mut().unwrap().conditions.push(condition("Started", "True", NOW)),
