@@ -289,3 +289,24 @@ async fn a_body_nobody_asked_for_is_never_taken_for_a_request() {
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     assert!(simulator.ledger().start_commands("").is_empty());
 }
+
+#[tokio::test]
+async fn a_power_cut_ends_every_connection_and_an_upload_in_it() {
+    let (_simulator, printer, buddy) = one_printer(1.0).await;
+    let request = with_key(&buddy, "HEAD", "/api/v1/files/usb", "");
+    let mut kept = connect(&buddy).await;
+    kept.write_all(request.as_bytes()).await.unwrap();
+    assert!(read_head(&mut kept).await.starts_with("HTTP/1.1 200"));
+    let mut upload = connect(&buddy).await;
+    let head = with_key(&buddy, "PUT", "/api/v1/files/usb/a.gcode", "Content-Length: 10\r\n");
+    upload.write_all(format!("{head}G28").as_bytes()).await.unwrap();
+    while buddy.get("/api/v1/transfer").await.status() != 200 {}
+    printer.person(&Action::Reboot { job: AfterPowerCut::Ask }).unwrap();
+    // Not even a request that is on its way already is answered. Writing may fail: the connection is gone.
+    let _ = kept.write_all(request.as_bytes()).await;
+    assert_eq!(read_to_end(&mut kept).await, "");
+    assert_eq!(read_to_end(&mut upload).await, "");
+    printer.settled().await;
+    assert!(printer.state().files.is_empty());
+    assert_eq!(buddy.upload("a.gcode", gcode(1000)).await.status(), 201);
+}

@@ -81,7 +81,7 @@ async fn serve_while_up(listener: &TcpListener, printer: &Arc<Printer>, boots: u
         changed.borrow_and_update();
         match printer.link() {
             Link::Up(now) | Link::Silent(now) if now == boots => {}
-            _ => return,
+            _ => break,
         }
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -93,6 +93,8 @@ async fn serve_while_up(listener: &TcpListener, printer: &Arc<Printer>, boots: u
             _ = changed.changed() => {}
         }
     }
+    // Waits until they are gone, so that nothing of the old power-up is left when the new one is announced.
+    connections.shutdown().await;
 }
 
 async fn admit(
