@@ -54,6 +54,12 @@ pub enum FaultKind {
     },
     /// A start is answered with 204 and never happens.
     AcceptWithoutStarting,
+    /// A start is answered with 204 at once and happens later, if it is possible then: 204 means "queued". Lost with
+    /// the power.
+    StartLate {
+        /// How much later, in simulated time.
+        seconds: u64,
+    },
     /// The printer stops reading an upload after some bytes, for a while.
     StallUpload {
         /// Bytes of the body taken before.
@@ -174,6 +180,7 @@ pub(crate) struct RequestFaults {
     pub(crate) answer: Option<u16>,
     pub(crate) handle_then_answer: Option<u16>,
     pub(crate) accept_without_starting: bool,
+    pub(crate) start_late: Option<Duration>,
     pub(crate) stall_upload: Option<(u64, Duration)>,
     pub(crate) truncate_upload: Option<u64>,
 }
@@ -246,6 +253,9 @@ impl Faults {
                 FaultKind::Answer { status } => drawn.answer = Some(status),
                 FaultKind::HandleThenAnswer { status } => drawn.handle_then_answer = Some(status),
                 FaultKind::AcceptWithoutStarting if request.is_start => drawn.accept_without_starting = true,
+                FaultKind::StartLate { seconds } if request.is_start => {
+                    drawn.start_late = Some(Duration::from_secs(seconds));
+                }
                 FaultKind::StallUpload { after_bytes, milliseconds } if request.is_upload => {
                     drawn.stall_upload = Some((after_bytes, Duration::from_millis(milliseconds)));
                 }

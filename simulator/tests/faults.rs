@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{PATIENCE, gcode, one_printer, until, until_link_state};
-use printernizer_simulator::{Event, Fault, FaultKind, Ledger, UnreachableManner};
+use printernizer_simulator::{Action, AfterPowerCut, Event, Fault, FaultKind, Ledger, UnreachableManner};
 use reqwest::Method;
 
 const FILE: &str = "/api/v1/files/usb/a.gcode";
@@ -138,4 +138,37 @@ async fn mishaps_reach_the_wire() {
             assert_eq!(buddy.state().await, state, "{kind:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_start_answered_well_can_happen_much_later_or_be_lost_with_the_power() {
+    for power_fails in [false, true] {
+        let (simulator, printer, buddy) = one_printer(1.0).await;
+        assert_eq!(buddy.upload("a.gcode", gcode(1000)).await.status(), 201);
+        printer.fault(Fault::once(FaultKind::StartLate { seconds: 600 }));
+        assert_eq!(buddy.print("a.gcode").await, 204);
+        assert_eq!((buddy.state().await.as_str(), printer.state().last_job_id), ("IDLE", 0));
+        simulator.skip_time(Duration::from_secs(590));
+        assert!(simulator.ledger().physical_starts("").is_empty());
+        if power_fails {
+            printer.person(&Action::Reboot { job: AfterPowerCut::Ask }).unwrap();
+        }
+        simulator.skip_time(Duration::from_secs(10));
+        assert_eq!(simulator.ledger().physical_starts("").len(), usize::from(!power_fails));
+    }
+}
+
+#[tokio::test]
+async fn a_late_start_is_dropped_if_the_machine_prints_something_else_by_then() {
+    let (simulator, printer, buddy) = one_printer(1.0).await;
+    assert_eq!(buddy.upload("a.gcode", gcode(1000)).await.status(), 201);
+    printer.fault(Fault::once(FaultKind::StartLate { seconds: 600 }));
+    assert_eq!(buddy.print("a.gcode").await, 204);
+    let file_name = "theirs.gcode".to_owned();
+    printer.person(&Action::PrintForeignFile { file_name, duration_seconds: 1000 }).unwrap();
+    simulator.skip_time(Duration::from_secs(5000));
+    let starts = simulator.ledger().physical_starts("");
+    assert!(
+        matches!(&starts[..], [only] if matches!(&only.event, Event::PhysicalStart { file_name, .. } if file_name == "theirs.gcode"))
+    );
 }

@@ -222,6 +222,7 @@ impl Printer {
         let started = verdict.is_ok() && !faults.accept_without_starting;
         let reason = match &verdict {
             Ok(_) if !started => "fault: accepted without starting".to_owned(),
+            Ok(_) if faults.start_late.is_some() => "fault: accepted, starts later".to_owned(),
             Ok(_) => "accepted".to_owned(),
             Err(refusal) => format!("{refusal} ({})", inner.firmware.screen_text()),
         };
@@ -236,7 +237,10 @@ impl Printer {
         verdict?;
         if started {
             let incidents = inner.faults.draw_for_print();
-            inner.firmware.start(now, path, cause, incidents)?;
+            match faults.start_late {
+                Some(later) => inner.firmware.queue_start(now + later, path, cause, incidents),
+                None => drop(inner.firmware.start(now, path, cause, incidents)?),
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use std::{mem, time::Duration};
 
-use super::{Firmware, LinkState, Print, Screen, millis};
+use super::{Firmware, LinkState, Print, QueuedStart, Screen, millis};
 use crate::{
     Event, Outcome, StartCause,
     buddy::usb::{FoundFile, UsbError, UsbFile},
@@ -77,6 +77,11 @@ impl Firmware {
         let print = Box::new(Print { job_id, cause, file, duration, printed: Duration::ZERO, incidents });
         self.screen = Screen::Starting { print, until: now + millis(self.timings.starting_milliseconds) };
         Ok(job_id)
+    }
+
+    /// Takes a start that is looked at only when it is due.
+    pub(crate) fn queue_start(&mut self, due: Duration, path: &[String], cause: StartCause, incidents: Incidents) {
+        self.queued_start = Some(QueuedStart { due, path: path.to_vec(), cause, incidents });
     }
 
     /// Whether this id is the current or last job's: the undocumented id probe.

@@ -18,7 +18,10 @@ pub(crate) use screen::LinkState;
 use screen::{Print, Problem, Screen};
 
 use super::usb::Usb;
-use crate::{Event, MachineTimings, Outcome, fault::Mishap};
+use crate::{
+    Event, MachineTimings, Outcome, StartCause,
+    fault::{Incidents, Mishap},
+};
 
 /// Conditions that faults impose from outside for as long as they are set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,6 +47,16 @@ pub(crate) struct Firmware {
     /// Counts power-ups, so that the network side knows that its connections died.
     boots: u32,
     events: Vec<Event>,
+    /// A start that was taken from the network and not looked at yet.
+    queued_start: Option<QueuedStart>,
+}
+
+#[derive(Debug)]
+struct QueuedStart {
+    due: Duration,
+    path: Vec<String>,
+    cause: StartCause,
+    incidents: Incidents,
 }
 
 impl Firmware {
@@ -58,6 +71,7 @@ impl Firmware {
             conditions: Conditions::default(),
             boots: 0,
             events: Vec::new(),
+            queued_start: None,
         }
     }
 
@@ -65,7 +79,11 @@ impl Firmware {
     pub(crate) fn advance(&mut self, now: Duration) -> bool {
         let mut anything = false;
         while let Some(due) = self.next_deadline().filter(|due| *due <= now) {
-            self.pass(due);
+            match self.queued_start.take_if(|queued| queued.due <= due) {
+                // Refused by then: whoever asked was told 204 long ago.
+                Some(queued) => drop(self.start(due, &queued.path, queued.cause, queued.incidents)),
+                None => self.pass(due),
+            }
             anything = true;
         }
         anything
@@ -73,6 +91,11 @@ impl Firmware {
 
     /// When the machine does something by itself next.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        let queued = self.queued_start.as_ref().map(|queued| queued.due);
+        self.screen_deadline().into_iter().chain(queued).min()
+    }
+
+    fn screen_deadline(&self) -> Option<Duration> {
         match &self.screen {
             Screen::Starting { until, .. }
             | Screen::Pausing { until, .. }

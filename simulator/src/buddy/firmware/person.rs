@@ -203,6 +203,7 @@ impl Firmware {
             }
             (print, _) => print,
         };
+        self.queued_start = None;
         self.screen = Screen::Off { saved };
         Ok(())
     }
