@@ -20,7 +20,20 @@ pub fn root() -> PathBuf {
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    // `cargo run` tells this program about its own package. Some build scripts (ring's) are run again when that changes,
+    // so it is not passed on: a build started here and one started by hand then share their results.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(tells_of_a_package) {
+            command.env_remove(name);
+        }
+    }
     command
+}
+
+fn tells_of_a_package(variable: &str) -> bool {
+    variable.starts_with("CARGO_PKG_")
+        || variable.starts_with("CARGO_MANIFEST_")
+        || ["CARGO_BIN_NAME", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"].contains(&variable)
 }
 
 /// What kind of test a target holds.
@@ -107,6 +120,14 @@ mod tests {
         assert_eq!(Kind::of("process_crash"), Kind::Process);
         assert_eq!(Kind::of("table"), Kind::Unit);
         assert_eq!(Kind::of("rapid_api_"), Kind::Unit);
+    }
+
+    #[test]
+    fn what_cargo_tells_about_this_program_is_not_passed_on_but_a_persons_settings_are() {
+        assert!(tells_of_a_package("CARGO_PKG_NAME"));
+        assert!(tells_of_a_package("CARGO_MANIFEST_DIR"));
+        assert!(!tells_of_a_package("CARGO_TARGET_DIR"));
+        assert!(!tells_of_a_package("CARGO_HOME"));
     }
 
     #[test]

@@ -54,15 +54,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
             cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
         )?;
     }
+    // One build for everything that follows: the same selection of packages, so the same features everywhere.
+    if !report.check("build", cargo().args(["build", "--locked", "--workspace", "--lib", "--bins", "--tests"]))? {
+        return Ok(report.close());
+    }
     if control_plane {
         if let Some(path) = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
             say(&format!("KUBECONFIG is set: the tests use, and change, the cluster of {}", path.display()));
         }
-        // One build for everything that follows: the same selection of packages, so the same features everywhere.
-        let built =
-            report.check("build", cargo().args(["build", "--locked", "--workspace", "--lib", "--bins", "--tests"]))?;
-        let program = workspace.program(CONTROL_PLANE);
-        if !built || !report.check("control plane", std::process::Command::new(program).arg("build"))? {
+        let mut program = std::process::Command::new(workspace.program(CONTROL_PLANE));
+        if !report.check("control plane", program.arg("build"))? {
             return Ok(report.close());
         }
     }
