@@ -1,2 +1,135 @@
-//! The operator: arguments, wiring, shutdown.
-fn main() {}
+//! `printernizer`: runs the operator, prints its definitions, reads a print file, or asks a printer how it is.
+
+mod inspect;
+mod probe;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
+use printernizer::error::chain;
+use printernizer::run::{Settings, run};
+use printernizer::telemetry::{LogFormat, LogOptions};
+
+/// Kubernetes operator for 3D-print farms.
+#[derive(Parser)]
+#[command(name = "printernizer", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator.
+    Run(Box<RunArguments>),
+    /// Print the CustomResourceDefinitions as YAML, for kubectl apply -f -.
+    Crds,
+    /// Print what the operator reads from a print file as JSON, or why it refuses it.
+    Inspect {
+        /// The print file.
+        file: PathBuf,
+    },
+    /// Connect to a printer as the operator would, start nothing, and print its state or why it cannot be reached.
+    #[command(subcommand)]
+    Probe(probe::Probe),
+}
+
+#[derive(Args)]
+struct RunArguments {
+    /// Namespace to work in. Default: all namespaces.
+    #[arg(long, env = "PRINTERNIZER_NAMESPACE")]
+    namespace: Option<String>,
+    /// Namespace of the Lease by which one of several operators is chosen.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    lease_namespace: String,
+    /// Name of this process in the Lease and in events.
+    #[arg(long, env = "POD_NAME", default_value = "printernizer")]
+    identity: String,
+    /// Address of /metrics, /healthz and /readyz.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Directory of the file cache.
+    #[arg(long, env = "PRINTERNIZER_CACHE_DIR", default_value = "/var/cache/printernizer")]
+    cache_dir: PathBuf,
+    /// Size of the file cache in MiB.
+    #[arg(long, default_value_t = 4096)]
+    cache_mebibytes: u64,
+    /// Uploads that may run at the same time.
+    #[arg(long, default_value_t = 4)]
+    uploads: usize,
+    /// Networks printers may be in, comma-separated. Default: the private ranges.
+    #[arg(long, value_delimiter = ',')]
+    printer_networks: Vec<IpNet>,
+    /// Private networks print files may come from, comma-separated. Public ones are allowed.
+    #[arg(long, value_delimiter = ',')]
+    source_networks: Vec<IpNet>,
+    /// Allow printers and sources on this machine.
+    #[arg(long)]
+    allow_loopback: bool,
+    /// Start nothing; running prints are followed as ever. Use it after restoring the cluster's data from a backup.
+    #[arg(long)]
+    hold_starts: bool,
+    /// Let the farm's windows run this many times as fast. Printers on this machine only.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    simulated_time: u32,
+    /// Form of the log lines.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+    /// Time zone of the log lines.
+    #[arg(long, default_value = LogOptions::DEFAULT_ZONE)]
+    time_zone: String,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error),
+    };
+    match arguments.command {
+        Command::Run(arguments) => runtime.block_on(operate(*arguments)),
+        Command::Crds => inspect::crds(),
+        Command::Inspect { file } => inspect::inspect(&file),
+        Command::Probe(probe) => runtime.block_on(probe::run(probe)),
+    }
+}
+
+async fn operate(arguments: RunArguments) -> ExitCode {
+    let filter = std::env::var("RUST_LOG").ok();
+    let logs = LogOptions::new(arguments.log_format, &arguments.time_zone, filter.as_deref());
+    if let Err(error) = logs.and_then(|logs| logs.install()) {
+        return complain(&error);
+    }
+    // The whole process uses one provider of TLS.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let settings = Settings {
+        namespace: arguments.namespace,
+        lease_namespace: arguments.lease_namespace,
+        identity: arguments.identity,
+        listen: arguments.listen,
+        cache: arguments.cache_dir,
+        cache_bytes: arguments.cache_mebibytes.saturating_mul(1024 * 1024),
+        uploads: arguments.uploads,
+        printer_networks: arguments.printer_networks,
+        source_networks: arguments.source_networks,
+        allow_loopback: arguments.allow_loopback,
+        hold_starts: arguments.hold_starts,
+        simulated_time: arguments.simulated_time,
+    };
+    match run(settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "the operator ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "the answer of a command line program")]
+fn complain(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    eprintln!("error: {}", chain(error));
+    ExitCode::FAILURE
+}

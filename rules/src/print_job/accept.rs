@@ -14,7 +14,7 @@ const TRACKING_ANNOTATIONS: [&str; 1] = ["argocd.argoproj.io/tracking-id"];
 const HELM_CONTROLLER_LABEL: &str = "helm.toolkit.fluxcd.io/name";
 
 /// Whether a Git tool manages the job, so that it may create it again after its deletion.
-pub(crate) fn is_tracked(job: &PrintJob) -> bool {
+pub fn is_tracked(job: &PrintJob) -> bool {
     let labels = job.metadata.labels.iter().flatten();
     let annotations = job.metadata.annotations.iter().flatten();
     labels.into_iter().any(|(k, _)| TRACKING_LABELS.contains(&k.as_str()) || k == HELM_CONTROLLER_LABEL)

@@ -1,26 +1,40 @@
 //! A job that holds, or believes to hold, a printer: completing the claim, uploading, asking for the start, giving back.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::print_job::{ClaimedPrinter, DesiredState, Upload};
-use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJobStatus, PrintRecordSpec, Printer, Reason};
+use printernizer_crds::printer::CurrentJob;
+use printernizer_crds::{
+    ConditionStatus, ConditionType, Conditions, PrintJob, PrintJobStatus, PrintRecordSpec, Printer, Reason,
+};
 
 use super::decide::{REST, missed_deadline, write_if_changed};
 use super::gate::{Closed, claim_agrees, token_of};
-use super::start::{StartView, Verdict, Watch, judge};
+use super::start::{Relation, Watch, relation};
 use super::{Observed, UploadView, accept, finish, follow, status};
 use crate::device::Link;
 use crate::plan::{DeviceCommand, Effect, Plan};
 
+/// The claim of the printer on this job, unless it is for an attempt that was given back already: a name on the device
+/// is never used twice, so such a claim is left to be released.
+pub(super) fn half_claim<'a>(job: &PrintJob, printer: &'a Printer) -> Option<&'a CurrentJob> {
+    let attempt = job.status.as_ref().map_or(1, |s| s.attempt.max(1));
+    let held = printer.status.as_ref()?.current_job.as_ref()?;
+    (Some(&held.uid) == job.metadata.uid.as_ref() && held.attempt >= attempt).then_some(held)
+}
+
 /// The second half of a claim: the printer already holds the job, now the job names the printer.
-pub(super) fn complete(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -> Plan {
+pub(super) fn complete(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer, held: &CurrentJob) -> Plan {
     let (Some(name), Some(uid)) = (printer.metadata.name.clone(), printer.metadata.uid.clone()) else {
         return Plan::wait(REST);
     };
-    let Some(printer_status) = printer.status.as_ref() else { return Plan::wait(REST) };
-    let held = printer_status.current_job.as_ref().filter(|j| Some(&j.uid) == seen.job.metadata.uid.as_ref());
-    let Some(held) = held else { return Plan::wait(REST) };
-    let serial_number = printer_status.device.as_ref().and_then(|d| d.serial_number.clone()).unwrap_or_default();
+    let device = printer.status.as_ref().and_then(|s| s.device.as_ref());
+    let Some(serial_number) = device.and_then(|d| d.serial_number.clone()) else {
+        // Without a serial number nobody can say which device a start went to.
+        let why = "the serial number of the printer is not known".to_owned();
+        return give_back(seen, &attempted(old, held.attempt), &Next::Queue(why));
+    };
     let mut new = old.clone();
     new.printer = Some(ClaimedPrinter { name: name.clone(), uid, serial_number });
     new.attempt = held.attempt;
@@ -65,19 +79,8 @@ pub(super) fn decide(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
 fn disagreement(seen: &Observed<'_>, old: &PrintJobStatus, started: bool) -> Plan {
     let unresolved = old.start.is_some() || started;
     if !unresolved {
-        let mut new = old.clone();
-        unset_claim(&mut new, seen);
-        let text = "the printer does not hold this job any more; it waits for another one";
-        status::set(
-            &mut new,
-            seen.job,
-            seen.now,
-            ConditionType::Scheduled,
-            ConditionStatus::False,
-            Reason::ClaimReleased,
-            text,
-        );
-        return write_if_changed(old, new);
+        // With the next attempt number: a file may lie on the device, and a name is never used twice.
+        return give_back(seen, old, &Next::Queue("the printer does not hold this job any more".into()));
     }
     // A re-created Printer of the same device holds the job again: the claim moves over to it.
     if let Some(printer) = seen.printer {
@@ -115,7 +118,7 @@ pub(super) fn unset_claim(new: &mut PrintJobStatus, seen: &Observed<'_>) {
     new.assigned_time = None;
     new.start_time = None;
     new.progress = None;
-    new.question = None;
+    finish::close_question(seen, new);
     new.acted_on = None;
     new.paused_by_us = false;
     new.conditions.unset(ConditionType::Started);
@@ -133,20 +136,10 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
     if watch.try_alive {
         return Plan::wait(REST);
     }
-    // Started at the screen: our identity is active although no intent was written. The attempt is used.
-    let view = StartView {
-        token: &token,
-        intent: None,
-        upload_recorded: old.upload.is_some(),
-        device_job_id: old.device_job_id.as_deref(),
-        started: false,
-        printer_knows: Some(false),
-        link,
-        watch,
-        now: seen.now,
-        timing: seen.timing,
-    };
-    if matches!(judge(&view), Verdict::Started | Verdict::AsksBeforePrint { .. }) {
+    // Started at the screen: the device shows our identity although no intent was written. The attempt is used.
+    let report = link.report_within(seen.timing.stale_after);
+    let device_job_id = old.device_job_id.as_deref();
+    if watch.seen_active || report.is_some_and(|r| relation(&token, None, device_job_id, &r.identity) == Relation::Ours) {
         return follow::adopt_without_intent(seen, old, printer);
     }
 
@@ -167,11 +160,10 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
     if let Some(Closed::GiveBack(why)) = session.and_then(|s| s.closed.as_ref()) {
         return give_back(seen, old, &Next::Queue(why.clone()));
     }
-    let assigned_for =
-        old.assigned_time.as_ref().map_or(std::time::Duration::ZERO, |t| seen.now.duration_since(t.0).unsigned_abs());
-    let ready = printer.status.as_ref().is_some_and(|s| s.conditions.is_true(ConditionType::Ready));
-    let failing = matches!(session.map(|s| &s.upload), Some(UploadView::Failed { .. }));
-    if (!ready || failing || session.is_none()) && assigned_for >= seen.timing.unready_limit {
+    if old.upload.is_some() && session.is_some_and(|s| s.file_deleted) {
+        return give_back(seen, old, &Next::Queue("its file was deleted from the printer".into()));
+    }
+    if unready_for(seen, old, printer) >= seen.timing.unready_limit {
         return give_back(seen, old, &Next::Queue("the printer was not ready for too long".into()));
     }
 
@@ -223,6 +215,21 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
     }
 }
 
+/// How long this claim has been held by a printer that is not Ready, or does not take the file; zero when it does.
+fn unready_for(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -> Duration {
+    let Some(assigned) = old.assigned_time.as_ref() else { return Duration::ZERO };
+    let ready = printer.status.as_ref().and_then(|s| s.conditions.condition(ConditionType::Ready));
+    let session = seen.session.as_ref();
+    let failing = matches!(session.map(|s| &s.upload), Some(UploadView::Failed { .. }));
+    let since = match ready {
+        _ if failing || session.is_none() => assigned.0,
+        Some(ready) if ready.status == "True" => return Duration::ZERO,
+        Some(ready) => assigned.0.max(ready.last_transition_time.0),
+        None => assigned.0,
+    };
+    seen.now.duration_since(since).unsigned_abs()
+}
+
 /// Records the name of the file on the device before its first byte is sent.
 fn record_upload(
     seen: &Observed<'_>,
@@ -249,12 +256,11 @@ fn record_upload(
     };
     let remote_name = token.remote_name(display_name, extension);
     let mut new = old.clone();
-    let DeviceIdentity { id, .. } = report.identity.clone();
     new.upload = Some(Upload {
         token: token.to_string(),
         remote_name: remote_name.clone(),
         size_verified: false,
-        device_job_id: id,
+        device_job_id: report.identity.id.clone(),
     });
     let text = format!("uploading as {remote_name}");
     status::set(&mut new, seen.job, seen.now, ConditionType::Started, ConditionStatus::False, Reason::Uploading, text);

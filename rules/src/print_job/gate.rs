@@ -9,8 +9,8 @@ use printernizer_crds::print_job::{DesiredState, Shown, SlotChoice, StartIds, St
 use printernizer_crds::printer::LastStart;
 use printernizer_crds::{ConditionType, Conditions, PrintJob, PrintJobStatus, Printer, PrinterStatus};
 
-use super::start::{Relation, StartView, Watch, relation};
-use crate::device::{DeviceKind, DeviceReport, Link};
+use super::start::{Relation, relation};
+use crate::device::{DeviceKind, DeviceReport};
 use crate::identity::Token;
 use crate::timing::Timing;
 
@@ -151,21 +151,7 @@ pub fn check(view: &GateView<'_>) -> Result<(), Closed> {
     if !view.report.is_free() {
         return Err(NotNow(format!("the printer is busy ({:?})", view.report.state)));
     }
-    let watch = Watch::default();
-    let link = Link::Connecting;
-    let start_view = StartView {
-        token: &token,
-        intent: job.start.as_ref(),
-        upload_recorded: true,
-        device_job_id: None,
-        started: false,
-        printer_knows: None,
-        link: &link,
-        watch: &watch,
-        now: view.now,
-        timing: view.timing,
-    };
-    if relation(&start_view, &view.report.identity) == Relation::Ours {
+    if relation(&token, job.start.as_ref(), None, &view.report.identity) == Relation::Ours {
         return Err(NotNow("the device already shows this print".into()));
     }
     // Prusa: the job id is the one recorded at upload; where either is unknown, the accounted identity below decides.
@@ -209,7 +195,7 @@ pub fn intent(view: &GateView<'_>, sender: &str, task_id: Option<i64>) -> Option
         deadline: deadline.clone(),
         verdict: None,
     });
-    let before = Shown { ..view.report.shown() };
+    let before: Shown = view.report.shown();
     job.start = Some(StartIntent {
         protocol: 1,
         token,

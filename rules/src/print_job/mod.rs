@@ -16,7 +16,7 @@ use printernizer_crds::{PrintJob, PrintRecord, Printer, Reason};
 use crate::device::Link;
 use crate::timing::Timing;
 
-pub use accept::run_annotation;
+pub use accept::{is_tracked, run_annotation};
 pub use decide::decide;
 pub use start::Watch;
 

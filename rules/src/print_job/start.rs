@@ -139,22 +139,28 @@ pub enum Relation {
 }
 
 /// Relates what the device shows to the attempt.
-pub fn relation(view: &StartView<'_>, shown: &DeviceIdentity) -> Relation {
-    let carries = |text: &Option<String>| text.as_deref().and_then(Token::find).is_some_and(|t| t == *view.token);
-    let our_task = view.intent.and_then(|i| i.ids.task_id).map(|id| id.to_string());
-    let our_id = shown.id.is_some() && (shown.id.as_deref() == view.device_job_id || shown.id == our_task);
+///
+/// `device_job_id` is the device's own number of the print, once stored.
+pub fn relation(
+    token: &Token,
+    intent: Option<&StartIntent>,
+    device_job_id: Option<&str>,
+    shown: &DeviceIdentity,
+) -> Relation {
+    let carries = |text: &Option<String>| text.as_deref().and_then(Token::find).is_some_and(|t| t == *token);
+    let our_task = intent.and_then(|i| i.ids.task_id).map(|id| id.to_string());
+    let our_id = shown.id.is_some() && (shown.id.as_deref() == device_job_id || shown.id == our_task);
     if carries(&shown.name) || our_id {
         return Relation::Ours;
     }
     let our_file = carries(&shown.file);
-    let before = view.intent.map(|i| &i.before.identity);
-    if shown.id.is_none() && shown.name.is_none() && before.is_some_and(|b| !b.is_erased()) {
-        return Relation::Erased { our_file };
-    }
+    let nothing_else = shown.id.is_none() && shown.name.is_none();
+    let before = intent.map(|i| &i.before.identity);
     match before {
+        Some(b) if nothing_else && !b.is_erased() => Relation::Erased { our_file },
         Some(b) if our_file && shown.id == b.id && shown.name == b.name => Relation::OldIdentityOurFile,
-        // A device that shows nothing but our file has forgotten the rest.
-        _ if our_file => Relation::Erased { our_file },
+        // Whatever was before is not recorded; a device that shows nothing but our file has forgotten the rest.
+        None if our_file && nothing_else => Relation::Erased { our_file },
         Some(b) if b == shown => Relation::AsBefore,
         None if shown.is_erased() => Relation::AsBefore,
         _ => Relation::Third,
@@ -193,7 +199,8 @@ fn shown_end(report: &DeviceReport) -> Option<End> {
 ///
 /// One row stands earlier than in the protocol's table: "(a) written, (b) not" comes before the rows that end in
 /// `OutcomeUnknown`. Read strictly in order it could never apply, since a reachable device always matches one of them,
-/// and a person would be asked about a start that provably was not sent. Adoption still comes first.
+/// and a person would be asked about a start that provably was not sent. Adoption still comes first. The decision is
+/// recorded in docs/adr/0002.
 pub fn judge(view: &StartView<'_>) -> Verdict {
     let report = match view.link {
         Link::Live { report, age } if *age <= view.timing.stale_after => report,
@@ -201,7 +208,7 @@ pub fn judge(view: &StartView<'_>) -> Verdict {
         Link::Live { age, .. } => return silent(view, *age),
         Link::Connecting => return silent(view, Duration::ZERO),
     };
-    let relation = relation(view, &report.identity);
+    let relation = relation(view.token, view.intent, view.device_job_id, &report.identity);
     let active = report.is_active();
     let seen_active = view.started || view.watch.seen_active;
     let no_progress = report.progress.is_none_or(|p| p.percent <= 0);
@@ -209,17 +216,18 @@ pub fn judge(view: &StartView<'_>) -> Verdict {
     let as_before = view.intent.is_some_and(|i| i.before == report.shown());
     let state_as_before = view.intent.is_some_and(|i| i.before.state == report.printer_state());
     let refused = matches!(view.watch.answer, Some(SendAnswer::Refused(_)));
-    let not_upload = !view.upload_recorded;
+    // An error that stood there before the start says nothing about the start.
+    let new_error = report.error.is_some() && view.intent.is_none_or(|i| i.before.error != report.error);
 
     match relation {
-        // our remote name on the device, no upload recorded (the API was restored from a backup)
-        Relation::Ours if not_upload => return to_window(view, Reason::NoRecordOfUpload),
         // our identity, ATTENTION before any progress (Prusa preview)
         Relation::Ours if active && asks_first => {
             return Verdict::AsksBeforePrint { call: view.watch.preview_for >= view.timing.preview_patience };
         }
         // our identity, active (also started at the screen, without an intent)
         Relation::Ours if active => return Verdict::Started,
+        // our remote name on the device, no upload recorded (the API was restored from a backup)
+        Relation::Ours if !view.upload_recorded => return to_window(view, Reason::NoRecordOfUpload),
         _ => {}
     }
     // (a) written, (b) not: see above. Likewise when this process knows that it did not send.
@@ -229,8 +237,8 @@ pub fn judge(view: &StartView<'_>) -> Verdict {
     if view.intent.is_some() && !seen_active && view.printer_knows == Some(false) && !view.watch.try_alive {
         return Verdict::NotSent;
     }
-    // no intent: nothing was sent, and nothing of ours runs
-    if view.intent.is_none() && !seen_active {
+    // neither half of an intent: nothing was sent, and nothing of ours is there
+    if view.intent.is_none() && view.printer_knows != Some(true) && !seen_active && relation != Relation::Ours {
         return Verdict::Wait;
     }
     // ours was in the preview, now idle
@@ -249,7 +257,9 @@ pub fn judge(view: &StartView<'_>) -> Verdict {
             _ => Verdict::Wait,
         },
         // our identity, idle, error or refusal
-        Relation::Ours if report.error.is_some() || refused => failed_or_window(view, Reason::NoSignOfStart),
+        Relation::Ours if report.state == DeviceState::Idle && (new_error || refused) => {
+            failed_or_window(view, Reason::NoSignOfStart)
+        }
         // our identity, idle or lingering end state as in `before`
         Relation::Ours => to_window(view, Reason::NoSignOfStart),
         // old identity, file is ours: landed

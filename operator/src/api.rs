@@ -1,0 +1,270 @@
+//! The one way to the API server: quorum reads, and writes that ask leadership first. Every call has a timeout.
+//!
+//! Statuses are written by `replace` with the resourceVersion they were decided on, never by apply or merge: an apply
+//! by a paused old leader would erase an intent. A 409 means: observe again.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api as KubeApi, Client, Resource, ResourceExt};
+use printernizer_crds::{PrintJob, PrintJobStatus, PrintRecord, PrintRecordStatus, Printer, PrinterStatus};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use thiserror::Error;
+
+use crate::leadership::{Leadership, NotLeader};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::StatusKind;
+
+/// Longest wait for one answer of the API server.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Why a call to the API server did not succeed.
+#[derive(Debug, Error)]
+pub enum ApiError {
+    /// Somebody else wrote first: observe again.
+    #[error("the object was changed in between")]
+    Conflict,
+    /// The object is not there.
+    #[error("the object does not exist")]
+    NotFound,
+    /// No answer in time: a write may have been carried out or not.
+    #[error("the API server did not answer in time")]
+    Timeout,
+    /// This process does not lead.
+    #[error("not carried out: {0}")]
+    NotLeader(#[from] NotLeader),
+    /// Anything else.
+    #[error("the API server refuses: {0}")]
+    Other(#[source] Box<kube::Error>),
+}
+
+impl From<kube::Error> for ApiError {
+    fn from(error: kube::Error) -> Self {
+        match &error {
+            kube::Error::Api(status) if status.is_not_found() => Self::NotFound,
+            kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => Self::Conflict,
+            _ => Self::Other(Box::new(error)),
+        }
+    }
+}
+
+/// Namespace and name of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of this name in this namespace.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The key of an object.
+    pub fn of<K: Resource>(object: &K) -> Self {
+        Self::new(object.namespace().unwrap_or_default(), object.name_any())
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Kinds whose status the operator writes.
+pub trait WithStatus:
+    Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+    + Clone
+    + std::fmt::Debug
+    + DeserializeOwned
+    + Serialize
+{
+    /// The status.
+    type Status: Serialize + Clone + PartialEq;
+    /// How writes of it are counted.
+    const KIND: StatusKind;
+    /// Puts a status into the object.
+    fn set_status(&mut self, status: Self::Status);
+}
+
+impl WithStatus for Printer {
+    type Status = PrinterStatus;
+    const KIND: StatusKind = StatusKind::Printer;
+    fn set_status(&mut self, status: PrinterStatus) {
+        self.status = Some(status);
+    }
+}
+
+impl WithStatus for PrintJob {
+    type Status = PrintJobStatus;
+    const KIND: StatusKind = StatusKind::PrintJob;
+    fn set_status(&mut self, status: PrintJobStatus) {
+        self.status = Some(status);
+    }
+}
+
+impl WithStatus for PrintRecord {
+    type Status = PrintRecordStatus;
+    const KIND: StatusKind = StatusKind::PrintRecord;
+    fn set_status(&mut self, status: PrintRecordStatus) {
+        self.status = Some(status);
+    }
+}
+
+/// The API server, as this process may use it.
+#[derive(Clone)]
+pub struct Api {
+    client: Client,
+    leadership: Leadership,
+    metrics: Metrics,
+}
+
+impl Api {
+    /// `client` must not retry by itself: a repeated write is not the same write.
+    pub fn new(client: Client, leadership: Leadership, metrics: Metrics) -> Self {
+        Self { client, leadership, metrics }
+    }
+
+    /// The client, for watches.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Whether this process leads, and for how long yet.
+    pub fn leadership(&self) -> &Leadership {
+        &self.leadership
+    }
+
+    fn of<K>(&self, namespace: &str) -> KubeApi<K>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        KubeApi::namespaced(self.client.clone(), namespace)
+    }
+
+    async fn timed<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ApiError> {
+        match tokio::time::timeout(CALL_TIMEOUT, call).await {
+            Ok(result) => result.map_err(ApiError::from),
+            Err(_) => Err(ApiError::Timeout),
+        }
+    }
+
+    /// A write: asks leadership first, with enough lease left for the whole call.
+    async fn write<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ApiError> {
+        self.leadership.permit(CALL_TIMEOUT)?;
+        Self::timed(call).await
+    }
+
+    /// Reads one object from the quorum; `None` when it is not there.
+    pub async fn get<K>(&self, key: &Key) -> Result<Option<K>, ApiError>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
+    {
+        // No resourceVersion in the request: the API server answers from etcd, not from its cache.
+        Self::timed(self.of::<K>(&key.namespace).get_opt(&key.name)).await
+    }
+
+    /// Lists the PrintJobs of a namespace from the quorum.
+    pub async fn jobs_in(&self, namespace: &str) -> Result<Vec<PrintJob>, ApiError> {
+        Ok(Self::timed(self.of::<PrintJob>(namespace).list(&ListParams::default())).await?.items)
+    }
+
+    /// A Secret; `None` when it is not there.
+    pub async fn secret(&self, key: &Key) -> Result<Option<Secret>, ApiError> {
+        self.get(key).await
+    }
+
+    /// A ConfigMap; `None` when it is not there.
+    pub async fn config_map(&self, key: &Key) -> Result<Option<ConfigMap>, ApiError> {
+        self.get(key).await
+    }
+
+    /// Replaces the status of exactly the version of the object that is given; gives back what is stored now.
+    pub async fn replace_status<K: WithStatus>(&self, object: &K, status: K::Status) -> Result<K, ApiError> {
+        let key = Key::of(object);
+        let mut new = object.clone();
+        new.set_status(status);
+        new.meta_mut().managed_fields = None;
+        let params = PostParams::default();
+        let written = self.write(self.of::<K>(&key.namespace).replace_status(&key.name, &params, &new)).await?;
+        self.metrics.status_written(K::KIND);
+        Ok(written)
+    }
+
+    /// Changes finalizers and annotations of exactly this version of the object.
+    pub async fn patch_metadata<K: WithStatus>(
+        &self,
+        object: &K,
+        finalizers: &[String],
+        annotations: &[(&str, String)],
+    ) -> Result<K, ApiError> {
+        let key = Key::of(object);
+        let annotations: serde_json::Map<String, serde_json::Value> =
+            annotations.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
+        let mut metadata = json!({ "resourceVersion": object.resource_version(), "finalizers": finalizers });
+        if !annotations.is_empty() {
+            metadata["annotations"] = serde_json::Value::Object(annotations);
+        }
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        self.write(self.of::<K>(&key.namespace).patch(&key.name, &PatchParams::default(), &patch)).await
+    }
+
+    /// Adds a finalizer, with annotations, unless both are there.
+    pub async fn ensure_finalizer<K: WithStatus>(
+        &self,
+        object: &K,
+        finalizer: &str,
+        annotations: &[(&str, String)],
+    ) -> Result<K, ApiError> {
+        let mut finalizers = object.finalizers().to_vec();
+        let annotated = annotations.iter().all(|(k, v)| object.annotations().get(*k) == Some(v));
+        if finalizers.iter().any(|f| f == finalizer) && annotated {
+            return Ok(object.clone());
+        }
+        if !finalizers.iter().any(|f| f == finalizer) {
+            finalizers.push(finalizer.to_owned());
+        }
+        self.patch_metadata(object, &finalizers, annotations).await
+    }
+
+    /// Removes a finalizer; one that is not there, or on an object that is gone, is removed.
+    pub async fn remove_finalizer<K: WithStatus>(&self, object: &K, finalizer: &str) -> Result<(), ApiError> {
+        if !object.finalizers().iter().any(|f| f == finalizer) {
+            return Ok(());
+        }
+        let rest: Vec<String> = object.finalizers().iter().filter(|f| *f != finalizer).cloned().collect();
+        match self.patch_metadata(object, &rest, &[]).await {
+            Ok(_) | Err(ApiError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates a record; one that exists already is as good.
+    pub async fn create_record(&self, namespace: &str, record: &PrintRecord) -> Result<(), ApiError> {
+        match self.write(self.of::<PrintRecord>(namespace).create(&PostParams::default(), record)).await {
+            Ok(_) | Err(ApiError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes exactly this PrintJob.
+    pub async fn delete_job(&self, job: &PrintJob) -> Result<(), ApiError> {
+        let key = Key::of(job);
+        let preconditions = Preconditions { uid: job.uid(), resource_version: job.resource_version() };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match self.write(self.of::<PrintJob>(&key.namespace).delete(&key.name, &params)).await {
+            Ok(_) | Err(ApiError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Events of objects: the story that `kubectl describe` tells. One event for each condition that changes its status or
+//! reason, never one for each pass. A failure to write an event never changes anything else.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client, Resource, ResourceExt};
+use printernizer_crds::Reason;
+use rand::Rng as _;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::api::CALL_TIMEOUT;
+
+/// Events that wait to be written; more are dropped, and said so in the log.
+const WAITING: usize = 512;
+/// Longest note the API server takes, in bytes.
+const MAX_NOTE_BYTES: usize = 1024;
+
+/// Writes events, one after the other, in the background.
+#[derive(Clone)]
+pub struct Events {
+    queue: mpsc::Sender<Event>,
+    instance: String,
+}
+
+impl Events {
+    /// Starts the writer. `instance` names this process in the events.
+    pub fn start(client: Client, instance: String) -> Self {
+        let (queue, mut waiting) = mpsc::channel::<Event>(WAITING);
+        tokio::spawn(async move {
+            while let Some(event) = waiting.recv().await {
+                let api: Api<Event> = Api::namespaced(client.clone(), &event.namespace().unwrap_or_default());
+                let params = PostParams::default();
+                match tokio::time::timeout(CALL_TIMEOUT, api.create(&params, &event)).await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => warn!(%error, "an event could not be written"),
+                    Err(_) => {
+                        warn!("an event could not be written in time");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            }
+        });
+        Self { queue, instance }
+    }
+
+    /// Tells of every condition that has changed its status or reason.
+    pub fn conditions<K: Resource<DynamicType = ()>>(&self, object: &K, old: &[Condition], new: &[Condition]) {
+        for condition in new {
+            let before = old.iter().find(|c| c.type_ == condition.type_);
+            let changed = before.is_none_or(|b| b.status != condition.status || b.reason != condition.reason);
+            // Ready, Stalled and Reconciling repeat what another condition has said.
+            if changed && !matches!(condition.type_.as_str(), "Ready" | "Stalled" | "Reconciling") {
+                self.publish(object, condition);
+            }
+        }
+    }
+
+    fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, condition: &Condition) {
+        let type_ = if warns(condition) { "Warning" } else { "Normal" };
+        let kind = K::kind(&());
+        info!(kind = %kind, namespace = %object.namespace().unwrap_or_default(), name = %object.name_any(), condition = %condition.type_, status = %condition.status, reason = %condition.reason, "{}", condition.message);
+        let mut note = condition.message.clone();
+        if note.len() > MAX_NOTE_BYTES {
+            let end = (0..=MAX_NOTE_BYTES).rev().find(|i| note.is_char_boundary(*i)).unwrap_or(0);
+            note.truncate(end);
+        }
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{:016x}", object.name_any(), rand::rng().random::<u64>())),
+                namespace: object.namespace(),
+                ..ObjectMeta::default()
+            },
+            action: Some(condition.type_.clone()),
+            event_time: Some(MicroTime(Timestamp::now())),
+            note: Some(note),
+            reason: Some(condition.reason.clone()),
+            regarding: Some(object.object_ref(&())),
+            reporting_controller: Some("printernizer.io/operator".into()),
+            reporting_instance: Some(self.instance.clone()),
+            type_: Some(type_.into()),
+            ..Event::default()
+        };
+        if self.queue.try_send(event).is_err() {
+            warn!(kind = %kind, name = %object.name_any(), "too many events wait; one was dropped");
+        }
+    }
+}
+
+/// Whether a person should be warned: something is wrong, and not just waited for.
+fn warns(condition: &Condition) -> bool {
+    let reason = |r: Reason| condition.reason == r.as_str();
+    match (condition.type_.as_str(), condition.status.as_str()) {
+        ("OutcomeUnknown", "True") => true,
+        ("Failed", "True") => !reason(Reason::Cancelled),
+        ("Reachable" | "Authorized" | "Trusted" | "ControlAllowed", "False") => true,
+        ("Accepted", "False") => !reason(Reason::FetchingFile),
+        ("Scheduled", "False") => reason(Reason::NoMatchingPrinter),
+        ("Started", _) => {
+            [Reason::UploadFailed, Reason::WaitingAtPrinter, Reason::PrinterUnreachable, Reason::Attention]
+                .into_iter()
+                .any(reason)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,424 @@
+//! The session of one printer: one task that owns the connection, polls, counts what it sees, and carries out commands
+//! one at a time. It decides nothing: rules do, and the reconciles that ask them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use printernizer_crds::print_job::FileStatus;
+use printernizer_rules::device::{DeviceReport, Link, LinkFault};
+use printernizer_rules::identity::Token;
+use printernizer_rules::plan::DeviceCommand;
+use printernizer_rules::print_job::gate::Closed;
+use printernizer_rules::print_job::{UploadView, Watch};
+use printernizer_rules::timing::Timing;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::device::{Device, DeviceFault, UploadJob};
+use super::watching::Watching;
+use super::{FleetContext, start};
+use crate::api::Key;
+
+/// Commands that may wait; the rules ask again for what did not fit.
+const WAITING_COMMANDS: usize = 8;
+/// Deleted names that are remembered.
+const DELETED_REMEMBERED: usize = 16;
+/// First pause before an upload is tried again; doubles.
+const UPLOAD_BACKOFF: Duration = Duration::from_secs(2);
+
+/// Which attempt a session serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The job.
+    pub job: Key,
+    /// Its UID.
+    pub job_uid: String,
+    /// Token of the attempt.
+    pub token: Token,
+}
+
+/// A command with what it is about.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// What to do.
+    pub what: DeviceCommand,
+    /// The attempt it is about.
+    pub attempt: Attempt,
+    /// The device's number of the print, for pause, resume and stop.
+    pub device_job_id: Option<String>,
+    /// The file, for an upload.
+    pub file: Option<FileToSend>,
+}
+
+/// A file on its way to a printer.
+#[derive(Clone, Debug)]
+pub struct FileToSend {
+    /// Where it comes from.
+    pub request: crate::files::SourceRequest,
+    /// What it must be.
+    pub facts: FileStatus,
+}
+
+/// What is shared between the session's task and the reconciles.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) report: Option<(DeviceReport, Instant)>,
+    pub(super) fault: Option<DeviceFault>,
+    pub(super) since: Option<Instant>,
+    pub(super) host: Option<String>,
+    pub(super) reports_judged: bool,
+    pub(super) attempt: Option<Attempt>,
+    pub(super) watching: Option<Watching>,
+    pub(super) upload: UploadView,
+    pub(super) upload_failures: u32,
+    pub(super) upload_not_before: Option<Instant>,
+    pub(super) closed: Option<Closed>,
+    pub(super) pause_sent: bool,
+    pub(super) deleted: VecDeque<String>,
+    pub(super) pending: Vec<DeviceCommand>,
+    pub(super) changed_at: Option<Timestamp>,
+}
+
+/// A session, as the rest of the operator sees it.
+#[derive(Clone)]
+pub struct Session {
+    pub(super) printer: Key,
+    pub(super) state: Arc<Mutex<State>>,
+    commands: mpsc::Sender<Command>,
+    pub(super) cancel: CancellationToken,
+    timing: Timing,
+}
+
+/// What a session says at one moment.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The connection.
+    pub link: Link,
+    /// What was seen of the attempt.
+    pub watch: Watch,
+    /// How the upload stands.
+    pub upload: UploadView,
+    /// Why the last try did not get through the gate.
+    pub closed: Option<Closed>,
+    /// Names known to be gone from the device.
+    pub deleted: Vec<String>,
+    /// A pause was sent.
+    pub pause_sent: bool,
+    /// Address of the device.
+    pub host: Option<String>,
+    /// Whether an earlier report of this connection was judged already.
+    pub watched: bool,
+    /// When the report last changed.
+    pub changed_at: Option<Timestamp>,
+}
+
+impl Session {
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Turns the session to an attempt; what was seen of another one is forgotten.
+    pub fn attach(&self, attempt: &Attempt, intent_known: bool, device_job_id: Option<&str>) {
+        self.with(|s| {
+            if s.attempt.as_ref() != Some(attempt) {
+                s.attempt = Some(attempt.clone());
+                s.watching = Some(Watching::new(attempt.token.clone(), self.timing.report_gap));
+                s.upload = UploadView::Idle;
+                s.upload_failures = 0;
+                s.upload_not_before = None;
+                s.closed = None;
+                s.pause_sent = false;
+            }
+            if let Some(watching) = s.watching.as_mut() {
+                if intent_known {
+                    watching.intent_is_known();
+                }
+                watching.device_job_id(device_job_id);
+            }
+        });
+    }
+
+    /// What the session says now.
+    pub fn seen(&self) -> Seen {
+        self.with(|s| {
+            let link = match (&s.fault, &s.report) {
+                (Some(fault), report) => {
+                    let last = report.as_ref().map(|(_, at)| *at).or(s.since);
+                    let silent_for = last.map_or(Duration::ZERO, |at| at.elapsed());
+                    Link::Down { cause: fault.cause, message: fault.message.clone(), silent_for }
+                }
+                (None, Some((report, at))) => Link::Live { report: report.clone(), age: at.elapsed() },
+                (None, None) => Link::Connecting,
+            };
+            Seen {
+                link,
+                watch: s.watching.as_ref().map(|w| w.watch().clone()).unwrap_or_default(),
+                upload: s.upload.clone(),
+                closed: s.closed.clone(),
+                deleted: s.deleted.iter().cloned().collect(),
+                pause_sent: s.pause_sent,
+                host: s.host.clone(),
+                watched: s.reports_judged,
+                changed_at: s.changed_at,
+            }
+        })
+    }
+
+    /// The report of this connection was judged and what it meant is stored.
+    pub fn report_was_judged(&self) {
+        self.with(|s| s.reports_judged |= s.report.is_some());
+    }
+
+    /// Hands over a command. One that waits or runs already is not added again.
+    pub fn command(&self, command: Command) {
+        let fits = self.with(|s| {
+            let known = s.pending.contains(&command.what);
+            let served = s.attempt.as_ref() == Some(&command.attempt)
+                || matches!(command.what, DeviceCommand::DeleteFile { .. });
+            let pointless = match &command.what {
+                DeviceCommand::Upload { .. } => {
+                    matches!(s.upload, UploadView::Running { .. } | UploadView::Done { .. })
+                        || s.upload_not_before.is_some_and(|at| Instant::now() < at)
+                }
+                DeviceCommand::DeleteFile { remote_name } => s.deleted.contains(remote_name),
+                _ => false,
+            };
+            if known || !served || pointless {
+                return false;
+            }
+            s.pending.push(command.what.clone());
+            true
+        });
+        let what = command.what.clone();
+        if fits && self.commands.try_send(command).is_err() {
+            self.with(|s| s.pending.retain(|p| *p != what));
+        }
+    }
+}
+
+/// A session's two ends: what the rest sees, and what its task works on.
+pub(super) fn new(printer: Key, timing: Timing, cancel: CancellationToken) -> (Session, mpsc::Receiver<Command>) {
+    let (commands, waiting) = mpsc::channel(WAITING_COMMANDS);
+    let state = State { since: Some(Instant::now()), ..State::default() };
+    (Session { printer, state: Arc::new(Mutex::new(state)), commands, cancel, timing }, waiting)
+}
+
+/// Polls and works until cancelled, or until the device must be connected to anew.
+pub(super) async fn serve<D: Device>(
+    context: &FleetContext,
+    session: &Session,
+    device: &mut D,
+    commands: &mut mpsc::Receiver<Command>,
+    until: Instant,
+) -> Result<(), DeviceFault> {
+    let (uploads, mut uploaded) = mpsc::channel::<Result<(), DeviceFault>>(1);
+    let mut upload: Option<CancellationToken> = None;
+    let mut next_poll = Instant::now();
+    let result = loop {
+        tokio::select! {
+            biased;
+            () = session.cancel.cancelled() => break Ok(()),
+            Some(ended) = uploaded.recv() => {
+                upload = None;
+                upload_ended(session, ended);
+                context.tell(session);
+            }
+            Some(command) = commands.recv() => {
+                let what = command.what.clone();
+                match &what {
+                    DeviceCommand::Upload { remote_name } => {
+                        // What an interrupted try has left behind goes first; a name holds one whole file or none.
+                        if let Err(fault) = device.delete(remote_name).await {
+                            upload_ended(session, Err(fault));
+                            session.with(|s| s.pending.retain(|p| *p != what));
+                            context.tell(session);
+                            continue;
+                        }
+                        let cancel = session.cancel.child_token();
+                        begin_upload(context, session, device, &command, remote_name, cancel.clone(), uploads.clone());
+                        upload = Some(cancel);
+                    }
+                    DeviceCommand::DeleteFile { remote_name } => {
+                        if let Some(cancel) = upload.take() {
+                            cancel.cancel();
+                        }
+                        carry_out(session, device.delete(remote_name).await, || {
+                            session.with(|s| {
+                                s.deleted.push_back(remote_name.clone());
+                                let surplus = s.deleted.len().saturating_sub(DELETED_REMEMBERED);
+                                s.deleted.drain(..surplus);
+                            });
+                        });
+                        next_poll = Instant::now();
+                    }
+                    DeviceCommand::Start => {
+                        start::run(context, session, device, &command).await;
+                        next_poll = Instant::now();
+                    }
+                    DeviceCommand::Pause | DeviceCommand::Resume | DeviceCommand::Stop => {
+                        control(context, session, device, &command).await;
+                        next_poll = Instant::now();
+                    }
+                }
+                session.with(|s| s.pending.retain(|p| *p != what));
+                context.tell(session);
+            }
+            () = tokio::time::sleep_until(next_poll) => {
+                next_poll = Instant::now() + session.timing.poll_period;
+                match device.poll(upload.is_some()).await {
+                    Ok(report) => took(context, session, report),
+                    Err(fault) => {
+                        // One missed poll says nothing; being refused or finding another device does.
+                        let silent = session.with(|s| s.report.as_ref().map_or(Duration::MAX, |(_, at)| at.elapsed()));
+                        if fault.cause != LinkFault::Unreachable || silent >= session.timing.stale_after {
+                            break Err(fault);
+                        }
+                    }
+                }
+                if Instant::now() >= until && upload.is_none() {
+                    break Ok(());
+                }
+            }
+        }
+    };
+    if let Some(cancel) = upload {
+        cancel.cancel();
+        session.with(|s| s.upload = UploadView::Failed { message: "the connection to the printer ended".into() });
+    }
+    result
+}
+
+/// Takes in a report; tells the controllers if it means something new.
+pub(super) fn took(context: &FleetContext, session: &Session, report: DeviceReport) {
+    let now = Instant::now();
+    let news = session.with(|s| {
+        if let Some(watching) = s.watching.as_mut() {
+            watching.report(&report, now);
+        }
+        let news = s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| differs(old, &report));
+        s.fault = None;
+        s.report = Some((report, now));
+        if news {
+            s.changed_at = Some(Timestamp::now());
+        }
+        news
+    });
+    if news {
+        context.tell(session);
+    }
+}
+
+/// Whether two reports differ in more than the seconds that are left.
+fn differs(old: &DeviceReport, new: &DeviceReport) -> bool {
+    let essence = |r: &DeviceReport| {
+        let mut r = r.clone();
+        if let Some(progress) = r.progress.as_mut() {
+            progress.remaining_seconds = None;
+        }
+        r
+    };
+    essence(old) != essence(new)
+}
+
+fn carry_out(session: &Session, result: Result<(), DeviceFault>, done: impl FnOnce()) {
+    match result {
+        Ok(()) => done(),
+        Err(fault) => tracing::info!(printer = %session.printer, %fault, "the printer did not take the command"),
+    }
+}
+
+async fn control<D: Device>(context: &FleetContext, session: &Session, device: &mut D, command: &Command) {
+    let Some(id) = command.device_job_id.as_deref() else { return };
+    // Only while a report not older than 5 s on this connection shows our identity active.
+    let fresh = device.poll(false).await;
+    let Ok(report) = fresh else { return };
+    let ours = report.is_active() && report.identity.id.as_deref() == Some(id);
+    took(context, session, report);
+    if !ours || context.api.leadership().permit(context.timing.send_timeout.max(Duration::from_secs(5))).is_err() {
+        return;
+    }
+    let result = match command.what {
+        DeviceCommand::Pause => {
+            session.with(|s| s.pause_sent = true);
+            device.pause(id).await
+        }
+        DeviceCommand::Resume => {
+            session.with(|s| s.pause_sent = false);
+            device.resume(id).await
+        }
+        _ => device.stop(id).await,
+    };
+    carry_out(session, result, || {
+        tracing::info!(printer = %session.printer, job = %command.attempt.job, command = ?command.what, "the printer took the command");
+    });
+}
+
+fn begin_upload<D: Device>(
+    context: &FleetContext,
+    session: &Session,
+    device: &D,
+    command: &Command,
+    remote_name: &str,
+    cancel: CancellationToken,
+    ended: mpsc::Sender<Result<(), DeviceFault>>,
+) {
+    let Some(file) = command.file.clone() else { return };
+    session.with(|s| s.upload = UploadView::Running { percent: 0 });
+    let size_bytes = u64::try_from(file.facts.size_bytes).unwrap_or(0);
+    let for_progress = session.clone();
+    let progress = move |sent: u64| {
+        let percent = i32::try_from(sent.min(size_bytes) * 100 / size_bytes.max(1)).unwrap_or(100);
+        for_progress.with(|s| {
+            if matches!(s.upload, UploadView::Running { .. }) {
+                s.upload = UploadView::Running { percent };
+            }
+        });
+    };
+    let files = context.files.clone();
+    let slots = Arc::clone(&context.upload_slots);
+    let permit = context.api.leadership().permit(Duration::from_secs(1));
+    let (make, remote_name) = (device.uploader(), remote_name.to_owned());
+    let printer = session.printer.clone();
+    let task = async move {
+        if let Err(error) = permit {
+            return Err(DeviceFault { cause: LinkFault::Unreachable, message: error.to_string() });
+        }
+        let local = |message: String| DeviceFault { cause: LinkFault::Unreachable, message };
+        // Uploads share the network: only some at a time.
+        let _slot = slots.acquire_owned().await.map_err(|e| local(e.to_string()))?;
+        let cached = files.fetch(&file.request, Some(&file.facts.sha256)).await;
+        let cached = cached.map_err(|e| local(crate::error::chain(&e)))?;
+        tracing::info!(%printer, file = %remote_name, bytes = cached.size_bytes, "uploading");
+        let job = UploadJob {
+            remote_name,
+            path: cached.path.clone(),
+            size_bytes: cached.size_bytes,
+            progress: Arc::new(progress),
+            cancel,
+        };
+        make(job).await
+    };
+    tokio::spawn(async move {
+        let result = task.await;
+        let _ = ended.send(result).await;
+    });
+}
+
+fn upload_ended(session: &Session, ended: Result<(), DeviceFault>) {
+    session.with(|s| match ended {
+        Ok(()) => {
+            s.upload = UploadView::Done { device_job_id: None };
+            s.upload_failures = 0;
+        }
+        Err(fault) => {
+            tracing::warn!(printer = %session.printer, %fault, "the upload did not succeed");
+            s.upload_failures = s.upload_failures.saturating_add(1);
+            let pause = UPLOAD_BACKOFF * (1 << s.upload_failures.min(5));
+            s.upload_not_before = Some(Instant::now() + pause);
+            s.upload = UploadView::Failed { message: fault.message };
+        }
+    });
+}

@@ -1,0 +1,213 @@
+//! The one try to start a print: permit, new connection, gate, intent (a) and (b), second look, send.
+//!
+//! Nothing stands between the last look at the device, the intent and the send: this session does all of it, and while
+//! it does, no reconcile judges the attempt. Every step asks what may have changed; any doubt ends the try unsent. It
+//! never sends twice: a second try finds the intent of the first and is refused by the gate.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use printernizer_crds::{PrintJob, Printer};
+use printernizer_rules::device::{DeviceKind, DeviceReport};
+use printernizer_rules::print_job::gate::{self, Closed, GateView};
+use printernizer_rules::print_job::start::SendAnswer;
+use tokio::time::Instant;
+
+use super::device::Device;
+use super::session::{Command, Session, took};
+use super::{FleetContext, fresh_id};
+use crate::api::{ApiError, CALL_TIMEOUT, Key};
+use crate::leadership::Permit;
+use crate::telemetry::metrics::{DeviceKind as KindLabel, StartResult};
+
+/// Runs one try. What came of it stands in the session's state.
+pub(super) async fn run<D: Device>(context: &FleetContext, session: &Session, device: &mut D, command: &Command) {
+    session.with(|s| {
+        if let Some(w) = s.watching.as_mut() {
+            w.try_alive(true);
+        }
+    });
+    let ended = attempt(context, session, device, command).await;
+    session.with(|s| {
+        if let Some(w) = s.watching.as_mut() {
+            w.try_alive(false);
+            if let Ok(answer) = &ended {
+                w.sent(answer.clone());
+            }
+        }
+        s.closed = ended.as_ref().err().cloned();
+    });
+    let (printer, job) = (&session.printer, &command.attempt.job);
+    match ended {
+        Ok(answer) => {
+            let label = match D::KIND {
+                DeviceKind::PrusaLink => KindLabel::PrusaLink,
+                DeviceKind::Bambu => KindLabel::Bambu,
+            };
+            let result = match &answer {
+                SendAnswer::NotSent(_) => StartResult::NotSent,
+                SendAnswer::Accepted => StartResult::Sent,
+                SendAnswer::Refused(_) => StartResult::Refused,
+                SendAnswer::Unclear => StartResult::Unclear,
+            };
+            context.metrics.started(label, result);
+            tracing::info!(%printer, %job, ?answer, "the start was decided");
+        }
+        Err(closed) => tracing::info!(%printer, %job, %closed, "the start must wait"),
+    }
+}
+
+struct Objects {
+    job: PrintJob,
+    printer: Printer,
+    unresolved_elsewhere: Option<String>,
+}
+
+/// Quorum reads of everything the gate asks about.
+async fn read(context: &FleetContext, session: &Session, job_key: &Key) -> Result<Objects, Closed> {
+    let failed = |e: ApiError| Closed::NotNow(format!("the API server: {e}"));
+    let (job, printer, all) = tokio::join!(
+        context.api.get::<PrintJob>(job_key),
+        context.api.get::<Printer>(&session.printer),
+        context.api.jobs_in(&job_key.namespace),
+    );
+    let job = job.map_err(failed)?.ok_or(Closed::Changed("the job is gone"))?;
+    let printer = printer.map_err(failed)?.ok_or(Closed::Changed("the printer is gone"))?;
+    let serial = job.status.as_ref().and_then(|s| s.printer.as_ref()).map(|p| p.serial_number.clone());
+    let unresolved_elsewhere = all.map_err(failed)?.into_iter().find_map(|other| {
+        let status = other.status.as_ref()?;
+        let same = other.metadata.uid != job.metadata.uid
+            && status.start.is_some()
+            && status.printer.as_ref().map(|p| &p.serial_number) == serial.as_ref()
+            && !printernizer_rules::print_job::status::is_terminal(status);
+        same.then(|| other.metadata.name.clone()).flatten()
+    });
+    Ok(Objects { job, printer, unresolved_elsewhere })
+}
+
+/// Asks the gate. The mapping is computed again from this very report.
+fn ask<D: Device>(
+    context: &FleetContext,
+    objects: &Objects,
+    report: &DeviceReport,
+    age: Duration,
+    sender: Option<&str>,
+) -> Result<(), Closed> {
+    let mapping = crate::scheduling::mapping(&objects.job, &objects.printer, Some(report));
+    let mapping = mapping.as_ref().map(Vec::as_slice).map_err(String::as_str);
+    gate::check(&GateView {
+        job: &objects.job,
+        printer: &objects.printer,
+        kind: D::KIND,
+        report,
+        report_age: age,
+        unresolved_elsewhere: objects.unresolved_elsewhere.as_deref(),
+        mapping,
+        hold_starts: context.hold_starts,
+        sender,
+        now: Timestamp::now(),
+        timing: &context.timing,
+    })
+}
+
+fn may(context: &FleetContext, permit: &Permit) -> Result<(), Closed> {
+    context.api.leadership().still(&permit.term, context.timing.send_timeout).map_err(|e| Closed::NotNow(e.to_string()))
+}
+
+async fn attempt<D: Device>(
+    context: &FleetContext,
+    session: &Session,
+    device: &mut D,
+    command: &Command,
+) -> Result<SendAnswer, Closed> {
+    let unreachable = |fault: super::device::DeviceFault| Closed::NotNow(fault.message);
+    // 3. Gate: leadership, a new connection, a full report over it.
+    let needed = CALL_TIMEOUT + context.timing.send_timeout;
+    let permit = context.api.leadership().permit(needed).map_err(|e| Closed::NotNow(e.to_string()))?;
+    let asked = Instant::now();
+    let (mut starting, report) = device.begin_start().await.map_err(unreachable)?;
+    took(context, session, report.clone());
+    let objects = read(context, session, &command.attempt.job).await?;
+    let still_ours = gate::token_of(&objects.job) == command.attempt.token
+        && objects.job.metadata.uid.as_deref() == Some(command.attempt.job_uid.as_str());
+    if !still_ours {
+        return Err(Closed::Changed("the job has moved on"));
+    }
+    ask::<D>(context, &objects, &report, asked.elapsed(), None)?;
+
+    // 4. Intent, (a) then (b), both by replace with the versions the gate read.
+    let sender = fresh_id();
+    let view_age = asked.elapsed();
+    let gate_view = GateView {
+        job: &objects.job,
+        printer: &objects.printer,
+        kind: D::KIND,
+        report: &report,
+        report_age: view_age,
+        unresolved_elsewhere: None,
+        mapping: Ok(&[]),
+        hold_starts: context.hold_starts,
+        sender: None,
+        now: Timestamp::now(),
+        timing: &context.timing,
+    };
+    let (job_half, printer_half) =
+        gate::intent(&gate_view, &sender, None).ok_or(Closed::Changed("the job is not ready to start"))?;
+    let deadline = job_half.start.as_ref().map(|s| s.deadline.0);
+    may(context, &permit)?;
+    let job = match context.api.replace_status(&objects.job, job_half).await {
+        Ok(job) => job,
+        Err(ApiError::Conflict) => return Err(Closed::Changed("the job changed before the intent")),
+        Err(error) => {
+            // On an unclear answer read back: only the sender named there may send.
+            let read = context.api.get::<PrintJob>(&command.attempt.job).await.ok().flatten();
+            read.filter(|j| named_sender(j) == Some(&sender)).ok_or(Closed::NotNow(error.to_string()))?
+        }
+    };
+    let token = command.attempt.token.to_string();
+    let not_sent = |why: &str| Ok(SendAnswer::NotSent(why.to_owned()));
+    if may(context, &permit).is_err() {
+        return not_sent("leadership ended");
+    }
+    let printer = match context.api.replace_status(&objects.printer, printer_half).await {
+        Ok(printer) => printer,
+        Err(ApiError::Conflict) => return not_sent("the printer changed before the intent was whole"),
+        Err(error) => {
+            let read = context.api.get::<Printer>(&session.printer).await.ok().flatten();
+            let written = |p: &Printer| {
+                let last = p.status.as_ref().and_then(|s| s.last_start.as_ref());
+                last.is_some_and(|l| l.token == token && l.verdict.is_none() && Some(l.deadline.0) == deadline)
+            };
+            match read.filter(written) {
+                Some(printer) => printer,
+                // Written or not: nothing is sent without knowing that it is.
+                None => return not_sent(&format!("the intent could not be confirmed: {error}")),
+            }
+        }
+    };
+
+    // 5. The newest report, judged by the same gate, then the send.
+    let objects = Objects { job, printer, unresolved_elsewhere: None };
+    let asked = Instant::now();
+    let newest = match device.newest(&mut starting).await {
+        Ok(newest) => newest,
+        Err(fault) => return not_sent(&fault.message),
+    };
+    if let Err(closed) = ask::<D>(context, &objects, &newest, asked.elapsed(), Some(&sender)) {
+        return not_sent(&closed.to_string());
+    }
+    let Some(remote_name) = objects.job.status.as_ref().and_then(|s| s.start.as_ref()).map(|s| s.remote_name.clone())
+    else {
+        return not_sent("the intent names no file");
+    };
+    let leadership = context.api.leadership().clone();
+    let send_timeout = context.timing.send_timeout;
+    // Wall clock here; the Lease's own deadline, checked on both clocks, is shorter than any jump that matters.
+    let before_first_byte =
+        move || deadline.is_some_and(|d| Timestamp::now() < d) && leadership.still(&permit.term, send_timeout).is_ok();
+    Ok(device.send(starting, &remote_name, before_first_byte).await)
+}
+
+fn named_sender(job: &PrintJob) -> Option<&String> {
+    job.status.as_ref().and_then(|s| s.start.as_ref()).map(|s| &s.sender)
+}

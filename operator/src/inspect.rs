@@ -1,0 +1,46 @@
+//! `printernizer inspect` and `printernizer crds`: answers on standard output, for people and pipes.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line program")]
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::process::ExitCode;
+
+use printernizer::error::chain;
+use printernizer_printfile::{Error, Limits};
+
+/// Prints what the operator reads from a print file, or why it refuses it.
+pub fn inspect(path: &Path) -> ExitCode {
+    let read = File::open(path)
+        .map_err(Error::Read)
+        .and_then(|file| printernizer_printfile::inspect(BufReader::new(file), &Limits::default()));
+    match read {
+        Ok(facts) => match serde_json::to_string_pretty(&facts) {
+            Ok(json) => {
+                println!("{json}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => refuse(path, &error),
+        },
+        Err(error) => refuse(path, &error),
+    }
+}
+
+fn refuse(path: &Path, error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    eprintln!("{}: refused: {}", path.display(), chain(error));
+    ExitCode::FAILURE
+}
+
+/// Prints the definitions as one YAML stream.
+pub fn crds() -> ExitCode {
+    for crd in printernizer_crds::manifests::all() {
+        match serde_saphyr::to_string(&crd) {
+            Ok(yaml) => println!("---\n{}", yaml.trim_end()),
+            Err(error) => {
+                eprintln!("error: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,115 @@
+//! Carries out what was decided about a PrintJob, in order; the only step that writes.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use printernizer_crds::print_job::{Outcome as PrintOutcome, Phase};
+use printernizer_crds::{
+    ConditionType, Conditions, PRINT_JOB_FINALIZER, PRINTER_FINALIZER, PrintJob, PrintRecord, Printer,
+};
+use printernizer_rules::plan::{DeviceCommand, Effect, Plan};
+
+use super::observe::Facts;
+use super::record_name;
+use crate::api::{ApiError, Key};
+use crate::context::Context;
+use crate::fleet::{Command, FileToSend};
+use crate::reconcile::Done;
+use crate::telemetry::metrics::{Material, Outcome};
+
+pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<Done, ApiError> {
+    let mut job = facts.job.clone();
+    let mut printer = facts.printer.clone();
+    let key = Key::of(&job);
+    let outcome = if plan.effects.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
+    for effect in plan.effects {
+        match effect {
+            Effect::WritePrinter(status) => {
+                if let Some(object) = printer.as_ref() {
+                    let old = object.status.clone().unwrap_or_default();
+                    let written = context.api.replace_status(object, *status).await?;
+                    let new = written.status.clone().unwrap_or_default();
+                    context.events.conditions(&written, &old.conditions, &new.conditions);
+                    context.printers.now(Key::of(&written));
+                    printer = Some(written);
+                }
+            }
+            Effect::WriteJob(status) => {
+                let old = job.clone();
+                job = context.api.replace_status(&job, *status).await?;
+                tell(context, &old, &job);
+                if let Some(printer) = &printer {
+                    context.printers.now(Key::of(printer));
+                }
+            }
+            Effect::AddPrinterFinalizer | Effect::RemovePrinterFinalizer => {
+                tracing::error!(job = %key, "not an effect on a PrintJob");
+            }
+            Effect::RemoveJobFinalizer => context.api.remove_finalizer(&job, PRINT_JOB_FINALIZER).await?,
+            Effect::CreateRecord(spec) => {
+                let name = record_name(&spec.namespace, &spec.name, &spec.run_id);
+                let metadata =
+                    ObjectMeta { name: Some(name), namespace: Some(key.namespace.clone()), ..ObjectMeta::default() };
+                let record = PrintRecord { metadata, spec, status: None };
+                context.api.create_record(&key.namespace, &record).await?;
+            }
+            Effect::FinishRecord(status) => {
+                let name = record_name(&key.namespace, &key.name, &job.spec.run_id);
+                let record = context.api.get::<PrintRecord>(&Key::new(&key.namespace, name)).await?;
+                let uid = job.metadata.uid.as_deref();
+                if let Some(record) =
+                    record.filter(|r| Some(r.spec.uid.as_str()) == uid && r.status.as_ref() != Some(&status))
+                {
+                    context.api.replace_status(&record, status).await?;
+                }
+            }
+            Effect::DeleteJob => context.api.delete_job(&job).await?,
+            Effect::FetchFile => context.desk.fetch(&job),
+            Effect::Device(what) => command(facts, &job, what),
+        }
+    }
+    Ok(Done { outcome, again: plan.look_again })
+}
+
+fn command(facts: &Facts, job: &PrintJob, what: DeviceCommand) {
+    let Some(session) = &facts.session else { return };
+    let file = match (&what, facts.file()) {
+        (DeviceCommand::Upload { .. }, Some(file)) => {
+            super::desk::request_of(job).ok().map(|request| FileToSend { request, facts: file.clone() })
+        }
+        _ => None,
+    };
+    let device_job_id = job.status.as_ref().and_then(|s| s.device_job_id.clone());
+    session.command(Command { what, attempt: facts.attempt.clone(), device_job_id, file });
+}
+
+/// Events and metrics of what has changed.
+fn tell(context: &Context, old: &PrintJob, new: &PrintJob) {
+    let (before, after) = (old.status.clone().unwrap_or_default(), new.status.clone().unwrap_or_default());
+    context.events.conditions(new, &before.conditions, &after.conditions);
+    let asked = |s: &printernizer_crds::PrintJobStatus| s.conditions.is_true(ConditionType::OutcomeUnknown);
+    if asked(&after) && !asked(&before) {
+        context.metrics.outcome_unknown();
+    }
+    if after.attempts.len() != before.attempts.len() || after.attempts.last() != before.attempts.last() {
+        let Some(attempt) = after.attempts.last() else { return };
+        let printed =
+            matches!(attempt.outcome, PrintOutcome::Succeeded | PrintOutcome::Failed | PrintOutcome::Cancelled);
+        if let (true, Some(start), Some(end)) = (printed, &attempt.start_time, &attempt.end_time) {
+            let took = end.0.duration_since(start.0).try_into().unwrap_or_default();
+            let filaments = after.file.iter().flat_map(|f| &f.filaments).filter_map(|f| {
+                let grams: f64 = f.grams.as_deref()?.parse().ok()?;
+                Some((Material::of(f.material.as_deref().unwrap_or_default()), grams))
+            });
+            context.metrics.print_ended(took, filaments);
+        }
+    }
+    if after.phase != before.phase && matches!(after.phase, Some(Phase::Pending)) {
+        context.scheduling.wake();
+    }
+}
+
+/// The finalizers and the annotation that stand before a claim is made.
+pub(crate) async fn mark_for_claim(context: &Context, job: &PrintJob, printer: &Printer) -> Result<Printer, ApiError> {
+    let run = printernizer_rules::print_job::run_annotation(job);
+    context.api.ensure_finalizer(job, PRINT_JOB_FINALIZER, &[(printernizer_crds::RUN_ANNOTATION, run)]).await?;
+    context.api.ensure_finalizer(printer, PRINTER_FINALIZER, &[]).await
+}

@@ -1,0 +1,241 @@
+//! Reads the print files of jobs in the background: fetches, checks, inspects, and keeps what was learned until the
+//! job is accepted. Bytes stay in the cache of `files`; facts go to the job's status.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use printernizer_crds::print_job::{FileFilament, FileStatus};
+use printernizer_crds::{PrintJob, Reason};
+use printernizer_printfile::{Error as PrintFileError, Format, Limits, PrintFile};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::api::Key;
+use crate::files::{FetchError, Files, HttpSource, Source, SourceRequest};
+use crate::reconcile::Queue;
+
+/// Files that are read at the same time.
+const READERS: usize = 4;
+/// Pause before a file that could not be had is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// How far a job's file is.
+#[derive(Clone, Debug, Default)]
+pub enum FileState {
+    /// Nothing is known.
+    #[default]
+    Unknown,
+    /// It is being read.
+    Fetching,
+    /// It was read.
+    Read(FileStatus),
+    /// It cannot be had or used.
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// For people.
+        message: String,
+    },
+}
+
+/// What makes two requests the same: the job, and the source as its spec writes it.
+#[derive(Clone, Debug, PartialEq)]
+struct Wish {
+    uid: String,
+    source: printernizer_crds::print_job::Source,
+    sha256: Option<String>,
+}
+
+struct Entry {
+    wish: Wish,
+    state: FileState,
+    retry_at: Instant,
+}
+
+/// Reads print files for the jobs.
+pub struct Desk {
+    files: Files,
+    jobs: Queue,
+    readers: Arc<Semaphore>,
+    entries: Arc<Mutex<HashMap<Key, Entry>>>,
+}
+
+/// Why a source cannot be asked for.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SourceError {
+    /// S3 is read by a later version.
+    #[error(
+        "source.s3 is not supported by this version: use source.http with a presigned address, or source.configMap"
+    )]
+    S3,
+    /// Credentials for http are read by a later version.
+    #[error("credentials and private certificate authorities for source.http are not supported by this version")]
+    HttpOptions,
+    /// The spec names no source.
+    #[error("spec.source names no source")]
+    Nothing,
+}
+
+/// The request for a job's file.
+pub fn request_of(job: &PrintJob) -> Result<SourceRequest, SourceError> {
+    let namespace = job.metadata.namespace.clone().unwrap_or_default();
+    let source = &job.spec.source;
+    if source.s3.is_some() {
+        return Err(SourceError::S3);
+    }
+    if let Some(http) = &source.http {
+        if http.credentials_secret_ref.is_some() || http.ca_bundle_config_map_ref.is_some() {
+            return Err(SourceError::HttpOptions);
+        }
+        let source = Source::Http(HttpSource { url: http.url.clone(), credentials: None, ca_bundle: None });
+        return Ok(SourceRequest { namespace, source });
+    }
+    let map = source.config_map.as_ref().ok_or(SourceError::Nothing)?;
+    Ok(SourceRequest { namespace, source: Source::ConfigMap { name: map.name.clone(), key: map.key.clone() } })
+}
+
+fn wish_of(job: &PrintJob) -> Wish {
+    Wish {
+        uid: job.metadata.uid.clone().unwrap_or_default(),
+        source: job.spec.source.clone(),
+        sha256: job.spec.sha256.clone(),
+    }
+}
+
+impl Desk {
+    /// A desk without work.
+    pub fn new(files: Files, jobs: Queue) -> Self {
+        Self { files, jobs, readers: Arc::new(Semaphore::new(READERS)), entries: Arc::default() }
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut HashMap<Key, Entry>) -> T) -> T {
+        f(&mut self.entries.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How far the job's file is.
+    pub fn state(&self, job: &PrintJob) -> FileState {
+        let wish = wish_of(job);
+        self.with(|e| e.get(&Key::of(job)).filter(|e| e.wish == wish).map(|e| e.state.clone()).unwrap_or_default())
+    }
+
+    /// Forgets a job that is gone.
+    pub fn forget(&self, key: &Key) {
+        self.with(|e| e.remove(key));
+    }
+
+    /// Begins to read the job's file, unless that is under way or was tried a moment ago. Wakes the job when done.
+    pub fn fetch(&self, job: &PrintJob) {
+        let (key, wish) = (Key::of(job), wish_of(job));
+        let begin = self.with(|entries| {
+            let known = entries.get(&key).filter(|e| e.wish == wish);
+            let wait = match known.map(|e| &e.state) {
+                Some(FileState::Fetching | FileState::Read(_)) => true,
+                Some(FileState::Refused { .. }) => known.is_some_and(|e| Instant::now() < e.retry_at),
+                _ => false,
+            };
+            if !wait {
+                // A file that was refused stays refused until it was read again: no flapping conditions.
+                let state = match known.map(|e| e.state.clone()) {
+                    Some(refused @ FileState::Refused { .. }) => refused,
+                    _ => FileState::Fetching,
+                };
+                let entry = Entry { wish: wish.clone(), state, retry_at: Instant::now() + RETRY };
+                entries.insert(key.clone(), entry);
+            }
+            !wait
+        });
+        if !begin {
+            return;
+        }
+        let request = request_of(job);
+        let (files, readers, entries, jobs) =
+            (self.files.clone(), Arc::clone(&self.readers), Arc::clone(&self.entries), self.jobs.clone());
+        tokio::spawn(async move {
+            let state = match request {
+                Err(error) => FileState::Refused { reason: Reason::NotSupported, message: error.to_string() },
+                Ok(request) => {
+                    let _reader = readers.acquire_owned().await;
+                    read(&files, &request, wish.sha256.as_deref()).await
+                }
+            };
+            let refused = matches!(state, FileState::Refused { .. });
+            let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(entry) = entries.get_mut(&key).filter(|e| e.wish == wish) {
+                entry.state = state;
+                entry.retry_at = Instant::now() + RETRY;
+                if refused {
+                    jobs.after(key.clone(), RETRY + Duration::from_millis(100));
+                }
+                jobs.now(key);
+            }
+        });
+    }
+}
+
+async fn read(files: &Files, request: &SourceRequest, sha256: Option<&str>) -> FileState {
+    let cached = match files.fetch(request, sha256).await {
+        Ok(cached) => cached,
+        Err(error) => return refused_fetch(&error),
+    };
+    let path = cached.path.clone();
+    let inspected = tokio::task::spawn_blocking(move || {
+        let file = std::fs::File::open(path).map_err(PrintFileError::Read)?;
+        printernizer_printfile::inspect(std::io::BufReader::new(file), &Limits::default())
+    });
+    match inspected.await {
+        Ok(Ok(facts)) => FileState::Read(status_of(&facts, &cached.sha256, cached.size_bytes)),
+        Ok(Err(error)) => FileState::Refused { reason: reason_of(&error), message: crate::error::chain(&error) },
+        Err(_) => FileState::Refused {
+            reason: Reason::FileCorrupt,
+            message: "reading the file failed in an unforeseen way; slice it again, and report the file".into(),
+        },
+    }
+}
+
+fn refused_fetch(error: &FetchError) -> FileState {
+    FileState::Refused { reason: error.reason(), message: crate::error::chain(error) }
+}
+
+fn reason_of(error: &PrintFileError) -> Reason {
+    match error {
+        PrintFileError::NotAPrintFile { .. } => Reason::NotAPrintFile,
+        PrintFileError::TooLarge { .. } => Reason::FileTooLarge,
+        PrintFileError::Unsliced { .. } => Reason::Unsliced,
+        PrintFileError::Unsupported { .. } => Reason::NotSupported,
+        PrintFileError::Read(_) => Reason::FetchingFile,
+        _ => Reason::FileCorrupt,
+    }
+}
+
+/// What the file says of itself, as it stands in status.
+pub fn status_of(file: &PrintFile, sha256: &str, size_bytes: u64) -> FileStatus {
+    let small = |n: Option<u32>| n.and_then(|n| i32::try_from(n).ok());
+    let large = |n: Option<u64>| n.and_then(|n| i64::try_from(n).ok());
+    FileStatus {
+        sha256: sha256.to_owned(),
+        size_bytes: i64::try_from(size_bytes).unwrap_or(i64::MAX),
+        format: match file.format {
+            Format::BinaryGcode => "BinaryGcode".into(),
+            _ => "Gcode".into(),
+        },
+        slicer: file.slicer.clone(),
+        printer_model: file.printer_model.clone(),
+        nozzle_diameter_micrometers: small(file.nozzle_diameter_micrometers),
+        plate: None,
+        estimated_seconds: large(file.estimated_seconds),
+        layers: small(file.layers),
+        filaments: file
+            .filaments
+            .iter()
+            .take(16)
+            .map(|f| FileFilament {
+                index: i32::try_from(f.index).unwrap_or(i32::MAX),
+                material: f.material.clone(),
+                color: f.color.clone(),
+                grams: f.milligrams.map(|mg| format!("{}.{:02}", mg / 1000, mg % 1000 / 10)),
+                millimeters: large(f.millimeters),
+            })
+            .collect(),
+    }
+}

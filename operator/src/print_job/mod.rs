@@ -1,0 +1,42 @@
+//! The PrintJob controller: observe, decide (in `rules`), act. Print files are read in the background (`desk`).
+
+mod act;
+pub mod desk;
+mod observe;
+
+use std::sync::Arc;
+
+pub(crate) use act::mark_for_claim;
+
+use crate::api::{ApiError, Key};
+use crate::context::Context;
+use crate::reconcile::Done;
+use crate::telemetry::metrics::Outcome;
+
+/// One pass over a PrintJob.
+pub async fn reconcile(context: Arc<Context>, key: Key) -> Result<Done, ApiError> {
+    let Some(facts) = observe::observe(&context, &key).await? else {
+        context.desk.forget(&key);
+        context.jobs.forget(&key);
+        return Ok(Done { outcome: Outcome::Unchanged, again: None });
+    };
+    let plan = printernizer_rules::print_job::decide(&facts.observed());
+    act::act(&context, &facts, plan).await
+}
+
+/// Name of the record of a job: from namespace, name and runID, so that a re-created job finds it.
+pub fn record_name(namespace: &str, name: &str, run_id: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    use std::fmt::Write as _;
+    let mut digest = Sha256::new();
+    for part in [namespace, name, run_id] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    let mut hex = String::new();
+    for byte in digest.finalize().iter().take(10) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    let slug: String = name.chars().take(40).collect();
+    format!("{}-{hex}", slug.trim_end_matches(['-', '.']))
+}

@@ -1,0 +1,147 @@
+//! Everything one decision about a PrintJob depends on. Reads only.
+
+use jiff::Timestamp;
+use printernizer_crds::print_job::{FileStatus, SlotChoice};
+use printernizer_crds::{PrintJob, PrintRecord, Printer};
+use printernizer_rules::device::Link;
+use printernizer_rules::print_job::gate::token_of;
+use printernizer_rules::print_job::status::is_terminal;
+use printernizer_rules::print_job::{FileView, Observed, SessionView, Waiting};
+use printernizer_rules::timing::Timing;
+
+use super::desk::FileState;
+use super::record_name;
+use crate::api::{ApiError, Key};
+use crate::context::Context;
+use crate::fleet::{Attempt, Seen, Session, fresh_id};
+
+/// What was observed, owned.
+pub(super) struct Facts {
+    pub(super) job: PrintJob,
+    pub(super) printer: Option<Printer>,
+    pub(super) session: Option<Session>,
+    pub(super) attempt: Attempt,
+    seen: Option<Seen>,
+    file_deleted: bool,
+    file: FileState,
+    printed_before: Option<PrintRecord>,
+    shown_on: Option<Link>,
+    mapping: Option<Result<Vec<SlotChoice>, String>>,
+    waiting: Option<Waiting>,
+    fresh_id: String,
+    now: Timestamp,
+    timing: Timing,
+}
+
+impl Facts {
+    /// As the rules take it.
+    pub(super) fn observed(&self) -> Observed<'_> {
+        Observed {
+            job: &self.job,
+            printer: self.printer.as_ref(),
+            session: self.seen.as_ref().map(|seen| SessionView {
+                link: &seen.link,
+                watch: &seen.watch,
+                upload: seen.upload.clone(),
+                closed: seen.closed.clone(),
+                file_deleted: self.file_deleted,
+                pause_sent: seen.pause_sent,
+            }),
+            file: match &self.file {
+                FileState::Unknown => FileView::Unknown,
+                FileState::Fetching => FileView::Fetching,
+                FileState::Read(facts) => FileView::Read(facts),
+                FileState::Refused { reason, message } => {
+                    FileView::Refused { reason: *reason, message: message.clone() }
+                }
+            },
+            printed_before: self.printed_before.as_ref(),
+            shown_on: self.shown_on.as_ref(),
+            mapping: self.mapping.clone(),
+            waiting: self.waiting.clone(),
+            fresh_id: &self.fresh_id,
+            now: self.now,
+            timing: &self.timing,
+        }
+    }
+
+    /// The facts of the file as they stand in status.
+    pub(super) fn file(&self) -> Option<&FileStatus> {
+        self.job.status.as_ref().and_then(|s| s.file.as_ref())
+    }
+}
+
+/// Observes; `None` when the job is gone.
+pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts>, ApiError> {
+    let Some(job) = context.api.get::<PrintJob>(key).await? else { return Ok(None) };
+    let status = job.status.clone().unwrap_or_default();
+    let uid = job.metadata.uid.clone().unwrap_or_default();
+
+    // The printer that holds the job, as last heard, else the one the job names; read from the quorum.
+    let holder = context.printer_index.all().into_iter().find(|p| {
+        p.metadata.namespace == job.metadata.namespace
+            && p.status.as_ref().and_then(|s| s.current_job.as_ref()).is_some_and(|c| c.uid == uid)
+    });
+    let named = status.printer.as_ref().map(|p| Key::new(&key.namespace, &p.name));
+    let printer = match named.or_else(|| holder.map(|p| Key::of(p.as_ref()))) {
+        Some(printer) => context.api.get::<Printer>(&printer).await?,
+        None => None,
+    };
+    // A Printer of the same name that was created again is another one, unless it holds the job.
+    let printer = printer.filter(|p| {
+        let holds = p.status.as_ref().and_then(|s| s.current_job.as_ref()).is_some_and(|c| c.uid == uid);
+        holds || status.printer.as_ref().is_some_and(|n| Some(&n.uid) == p.metadata.uid.as_ref())
+    });
+
+    let attempt = Attempt { job: key.clone(), job_uid: uid.clone(), token: token_of(&job) };
+    let session = printer.as_ref().and_then(|p| context.fleet.session(&Key::of(p)));
+    let claimed = status.printer.is_some();
+    if let Some(session) = session.as_ref().filter(|_| claimed && !is_terminal(&status)) {
+        let intent_known = status.start.is_some() || status.start_time.is_some();
+        session.attach(&attempt, intent_known, status.device_job_id.as_deref());
+    }
+    let seen = session.as_ref().map(Session::seen);
+    let remote_name = status.upload.as_ref().map(|u| u.remote_name.as_str());
+    let file_deleted =
+        remote_name.is_some_and(|name| seen.as_ref().is_some_and(|s| s.deleted.iter().any(|d| d == name)));
+    let mapping = printer.as_ref().map(|p| match seen.as_ref().map(|s| &s.link) {
+        Some(Link::Live { report, .. }) => crate::scheduling::mapping(&job, p, Some(report)),
+        _ => crate::scheduling::mapping(&job, p, None),
+    });
+    let printed_before = if claimed || is_terminal(&status) || !printernizer_rules::print_job::is_tracked(&job) {
+        None
+    } else {
+        let name = record_name(&key.namespace, &key.name, &job.spec.run_id);
+        let record = context.api.get::<PrintRecord>(&Key::new(&key.namespace, name)).await?;
+        record.filter(|r| r.spec.uid != uid)
+    };
+    let shown_on = if claimed || is_terminal(&status) || status.upload.is_some() {
+        None
+    } else {
+        let token = token_of(&job);
+        context.fleet.showing(&key.namespace, &uid).filter(|link| shows_current_or_later(link, &token))
+    };
+    Ok(Some(Facts {
+        printer,
+        session,
+        attempt,
+        seen,
+        file_deleted,
+        file: context.desk.state(&job),
+        printed_before,
+        shown_on,
+        mapping,
+        waiting: context.scheduling.waiting(key),
+        fresh_id: fresh_id(),
+        now: Timestamp::now(),
+        timing: context.timing,
+        job,
+    }))
+}
+
+/// Whether the device shows this attempt or one the cluster does not know of yet; earlier ones are accounted for.
+fn shows_current_or_later(link: &Link, token: &printernizer_rules::identity::Token) -> bool {
+    let Link::Live { report, .. } = link else { return false };
+    let shown = report.identity.name.as_deref().and_then(printernizer_rules::identity::Token::find);
+    shown.is_some_and(|shown| shown.attempt() >= token.attempt())
+}

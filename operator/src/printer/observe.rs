@@ -1,0 +1,182 @@
+//! Everything one decision about a Printer depends on. Reads only.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use printernizer_crds::{PrintJob, Printer};
+use printernizer_rules::device::{DeviceKind, Link, LinkFault};
+use printernizer_rules::identity::Token;
+use printernizer_rules::print_job::status::is_terminal;
+use printernizer_rules::printer::{Observed, serial_claimed, wants_connection};
+use printernizer_rules::timing::Timing;
+
+use crate::api::{ApiError, Key};
+use crate::context::Context;
+use crate::fleet::{Attempt, Seen, Session, fresh_id};
+
+/// What was observed, owned.
+pub(super) struct Facts {
+    pub(super) printer: Printer,
+    pub(super) session: Option<Session>,
+    pub(super) seen: Option<Seen>,
+    link: Link,
+    kind: Option<DeviceKind>,
+    job: Option<PrintJob>,
+    last_start_job: Option<PrintJob>,
+    shown_job_exists: bool,
+    orphan: Option<PrintJob>,
+    duplicate_of: Option<String>,
+    last_file_deleted: bool,
+    hold_starts: bool,
+    fresh_id: String,
+    now: Timestamp,
+    timing: Timing,
+}
+
+impl Facts {
+    /// As the rules take it.
+    pub(super) fn observed(&self) -> Observed<'_> {
+        Observed {
+            printer: &self.printer,
+            kind: self.kind,
+            link: &self.link,
+            host: self.seen.as_ref().and_then(|s| s.host.as_deref()),
+            watched: self.seen.as_ref().is_some_and(|s| s.watched),
+            job: self.job.as_ref(),
+            last_start_job: self.last_start_job.as_ref(),
+            shown_job_exists: self.shown_job_exists,
+            orphan: self.orphan.as_ref(),
+            duplicate_of: self.duplicate_of.as_deref(),
+            last_start_live: self.seen.as_ref().map_or(Duration::ZERO, |s| s.watch.live),
+            last_file_deleted: self.last_file_deleted,
+            hold_starts: self.hold_starts,
+            fresh_id: &self.fresh_id,
+            now: self.now,
+            timing: &self.timing,
+        }
+    }
+}
+
+/// Observes; `None` when the Printer is gone.
+pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts>, ApiError> {
+    let Some(printer) = context.api.get::<Printer>(key).await? else { return Ok(None) };
+    let kind = printer.spec.connection.prusa_link.as_ref().map(|_| DeviceKind::PrusaLink);
+    let duplicate_of = duplicate(context, &printer);
+    let connect = wants_connection(&printer) && duplicate_of.is_none();
+    let session = if connect { context.fleet.ensure(&printer) } else { None };
+    if !connect {
+        context.fleet.remove(key);
+    }
+
+    let status = printer.status.clone().unwrap_or_default();
+    let read = async |name: &str, uid: &str| -> Result<Option<PrintJob>, ApiError> {
+        let job = context.api.get::<PrintJob>(&Key::new(&key.namespace, name)).await?;
+        Ok(job.filter(|j| j.metadata.uid.as_deref() == Some(uid)))
+    };
+    let job = match &status.current_job {
+        Some(claim) => read(&claim.name, &claim.uid).await?,
+        None => None,
+    };
+    let last_start_job = match &status.last_start {
+        Some(last) if last.verdict.is_none() => match &job {
+            Some(job) if job.metadata.uid.as_deref() == Some(&last.job_uid) => Some(job.clone()),
+            _ => read(&last.job_name, &last.job_uid).await?,
+        },
+        _ => None,
+    };
+    // A start whose job is gone is watched by the printer's own session.
+    if let (Some(session), Some(last), None) = (&session, &status.last_start, &last_start_job)
+        && last.verdict.is_none()
+        && let Some(token) = Token::parse(&last.token)
+    {
+        let job = Key::new(&key.namespace, &last.job_name);
+        session.attach(&Attempt { job, job_uid: last.job_uid.clone(), token }, true, None);
+    }
+    let seen = session.as_ref().map(Session::seen);
+    let link = match (&seen, kind) {
+        (Some(seen), _) => seen.link.clone(),
+        (None, None) => Link::Down {
+            cause: LinkFault::NotSupported,
+            message: "this version has no driver for this kind of connection".into(),
+            silent_for: Duration::ZERO,
+        },
+        (None, Some(_)) => Link::Connecting,
+    };
+    let shown_token = match &link {
+        Link::Live { report, .. } => report.identity.name.as_deref().and_then(Token::find),
+        _ => None,
+    };
+    let shown_job_exists = shown_token.is_some_and(|token| {
+        context.job_index.all().iter().any(|j| {
+            j.metadata.namespace.as_deref() == Some(&key.namespace)
+                && j.metadata.uid.as_deref().is_some_and(|uid| token.is_of_job(uid))
+        })
+    });
+    let deleted = seen.as_ref().map(|s| s.deleted.clone()).unwrap_or_default();
+    let last_file_deleted = status.last_start.as_ref().is_some_and(|l| deleted.contains(&l.remote_name));
+    let orphan = orphan(context, &printer).await?;
+    Ok(Some(Facts {
+        kind,
+        session,
+        seen,
+        link,
+        job,
+        last_start_job,
+        shown_job_exists,
+        orphan,
+        duplicate_of,
+        last_file_deleted,
+        hold_starts: context.fleet.context().hold_starts,
+        fresh_id: fresh_id(),
+        now: Timestamp::now(),
+        timing: context.timing,
+        printer,
+    }))
+}
+
+/// Another Printer for the same device that comes first: one with an unresolved start, then the older, then the UID.
+fn duplicate(context: &Context, printer: &Printer) -> Option<String> {
+    let serial = serial_claimed(printer)?;
+    let rank = |p: &Printer| {
+        let unresolved = p.status.as_ref().and_then(|s| s.last_start.as_ref()).is_some_and(|l| l.verdict.is_none());
+        let created = p.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        (!unresolved, created, p.metadata.uid.clone())
+    };
+    let own = rank(printer);
+    let others = context.printer_index.all();
+    let first = others
+        .iter()
+        .filter(|p| p.metadata.uid != printer.metadata.uid && serial_claimed(p) == Some(serial))
+        .min_by_key(|p| rank(p))?;
+    (rank(first) < own).then(|| Key::of(first.as_ref()).to_string())
+}
+
+/// A job with an unresolved start on this device whose Printer is gone: this one, created again, takes it over.
+async fn orphan(context: &Context, printer: &Printer) -> Result<Option<PrintJob>, ApiError> {
+    let status = printer.status.clone().unwrap_or_default();
+    let Some(serial) = serial_claimed(printer) else { return Ok(None) };
+    let candidate = context.job_index.all().into_iter().find(|job| {
+        let Some(s) = job.status.as_ref() else { return false };
+        let named = s.printer.as_ref();
+        job.metadata.namespace == printer.metadata.namespace
+            && !is_terminal(s)
+            && (s.start.is_some() || s.start_time.is_some())
+            && named.is_some_and(|n| n.serial_number == serial && Some(&n.uid) != printer.metadata.uid.as_ref())
+    });
+    let Some(candidate) = candidate else { return Ok(None) };
+    // A cache only wakes us: the claim is taken over on what the API server says now.
+    let Some(job) = context.api.get::<PrintJob>(&Key::of(candidate.as_ref())).await? else { return Ok(None) };
+    let claimed_elsewhere = context.printer_index.all().iter().any(|p| {
+        p.metadata.uid != printer.metadata.uid
+            && p.status
+                .as_ref()
+                .and_then(|s| s.current_job.as_ref())
+                .is_some_and(|c| Some(&c.uid) == job.metadata.uid.as_ref())
+    });
+    let named = job.status.as_ref().and_then(|s| s.printer.as_ref());
+    let still = !job.status.as_ref().is_some_and(is_terminal)
+        && named.is_some_and(|n| n.serial_number == serial)
+        && !claimed_elsewhere
+        && (status.current_job.is_none() || status.current_job.as_ref().map(|c| &c.uid) == job.metadata.uid.as_ref());
+    Ok(still.then_some(job))
+}

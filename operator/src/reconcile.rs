@@ -1,0 +1,286 @@
+//! The driver all kinds share: a queue of keys, each worked on by one task at a time.
+//!
+//! A panic in one object's pass is that object's failure. A failed pass is repeated with exponential backoff and jitter
+//! of its own; whatever happens in between only brings it forward. Keys are de-duplicated, so the queue is never larger
+//! than the number of objects.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::Rng as _;
+use tokio::sync::Notify;
+use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info_span, warn};
+
+use crate::api::{ApiError, Key};
+use crate::telemetry::metrics::{Controller, Outcome};
+use crate::telemetry::{Heartbeat, Metrics};
+
+/// Longest time one pass may take.
+const PASS_TIMEOUT: Duration = Duration::from_secs(60);
+/// First pause after a failed pass.
+const BACKOFF_BASE: Duration = Duration::from_millis(200);
+/// Longest pause after failed passes.
+const BACKOFF_CAP: Duration = Duration::from_secs(60);
+/// An object is looked at again at least this often, should every event have been missed.
+const RESYNC: Duration = Duration::from_secs(600);
+
+/// What a pass came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// For the metrics.
+    pub outcome: Outcome,
+    /// Look again after this time at the latest.
+    pub again: Option<Duration>,
+}
+
+#[derive(Default)]
+struct State {
+    due: HashMap<Key, Instant>,
+    running: HashMap<Key, Id>,
+    failures: HashMap<Key, u32>,
+}
+
+/// The keys to look at, and when. Cheap to clone; anything may add to it.
+#[derive(Clone, Default)]
+pub struct Queue {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+}
+
+impl Queue {
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at the key as soon as possible.
+    pub fn now(&self, key: Key) {
+        self.after(key, Duration::ZERO);
+    }
+
+    /// Looks at the key after this time at the latest.
+    pub fn after(&self, key: Key, after: Duration) {
+        let at = Instant::now() + after;
+        self.with(|s| {
+            let due = s.due.entry(key).or_insert(at);
+            *due = (*due).min(at);
+        });
+        self.changed.notify_one();
+    }
+
+    /// Forgets what is remembered of a key whose object is gone. A pass that is due is still made.
+    pub fn forget(&self, key: &Key) {
+        self.with(|s| s.failures.remove(key));
+    }
+
+    fn take_due(&self, free: usize) -> (Vec<Key>, Option<Instant>) {
+        let now = Instant::now();
+        self.with(|s| {
+            let mut ready: Vec<Key> = s
+                .due
+                .iter()
+                .filter(|(k, at)| **at <= now && !s.running.contains_key(*k))
+                .map(|(k, _)| k.clone())
+                .collect();
+            ready.truncate(free);
+            for key in &ready {
+                s.due.remove(key);
+            }
+            let next = s.due.iter().filter(|(k, _)| !s.running.contains_key(*k)).map(|(_, at)| *at).min();
+            (ready, next)
+        })
+    }
+}
+
+/// Runs passes until cancelled; passes under way are dropped then.
+pub async fn run<F, Fut>(
+    controller: Controller,
+    queue: Queue,
+    concurrency: usize,
+    metrics: Metrics,
+    heartbeat: Heartbeat,
+    cancel: CancellationToken,
+    pass: F,
+) where
+    F: Fn(Key) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Done, ApiError>> + Send + 'static,
+{
+    let mut passes: JoinSet<(Key, Instant, Option<Result<Done, ApiError>>)> = JoinSet::new();
+    loop {
+        heartbeat.beat();
+        let (ready, next) = queue.take_due(concurrency.saturating_sub(passes.len()));
+        for key in ready {
+            let span = info_span!("reconcile", controller = ?controller, namespace = %key.namespace, name = %key.name);
+            let work = pass(key.clone());
+            let running = key.clone();
+            let handle = passes.spawn(
+                async move {
+                    let began = Instant::now();
+                    (key, began, tokio::time::timeout(PASS_TIMEOUT, work).await.ok())
+                }
+                .instrument(span),
+            );
+            queue.with(|s| s.running.insert(running, handle.id()));
+        }
+        let wake = next
+            .unwrap_or_else(|| Instant::now() + Duration::from_secs(5))
+            .min(Instant::now() + Duration::from_secs(5));
+        tokio::select! {
+            () = cancel.cancelled() => break,
+            () = queue.changed.notified() => {}
+            () = tokio::time::sleep_until(wake), if passes.len() < concurrency => {}
+            Some(ended) = passes.join_next() => finished(controller, &queue, &metrics, ended),
+        }
+    }
+    passes.shutdown().await;
+}
+
+type Ended = Result<(Key, Instant, Option<Result<Done, ApiError>>), tokio::task::JoinError>;
+
+fn finished(controller: Controller, queue: &Queue, metrics: &Metrics, ended: Ended) {
+    let (key, took, result) = match ended {
+        Ok((key, began, Some(Ok(done)))) => (Some(key), began.elapsed(), Ok(done)),
+        Ok((key, began, Some(Err(error)))) => (Some(key), began.elapsed(), Err(Some(error))),
+        Ok((key, began, None)) => {
+            (Some(key), began.elapsed(), Ok(Done { outcome: Outcome::Abandoned, again: Some(BACKOFF_BASE) }))
+        }
+        Err(join) => {
+            let id = join.id();
+            let key = queue.with(|s| s.running.iter().find(|(_, i)| **i == id).map(|(k, _)| k.clone()));
+            (key, Duration::ZERO, Err(None))
+        }
+    };
+    let Some(key) = key else { return };
+    queue.with(|s| s.running.remove(&key));
+    match result {
+        Ok(done) => {
+            metrics.reconciled(controller, done.outcome, took);
+            queue.with(|s| s.failures.remove(&key));
+            queue.after(key, done.again.unwrap_or(RESYNC).min(RESYNC));
+        }
+        // Another writer was first: what it wrote will be observed at once.
+        Err(Some(ApiError::Conflict)) => {
+            metrics.reconciled(controller, Outcome::Conflict, took);
+            let pause = backoff(queue, &key).min(Duration::from_secs(1));
+            queue.after(key, pause);
+        }
+        Err(Some(ApiError::NotLeader(_))) => {
+            metrics.reconciled(controller, Outcome::Abandoned, took);
+            queue.after(key, Duration::from_secs(1));
+        }
+        Err(Some(error)) => {
+            metrics.reconciled(controller, Outcome::Failed, took);
+            let pause = backoff(queue, &key);
+            warn!(controller = ?controller, namespace = %key.namespace, name = %key.name, %error, retry_in = ?pause, "the pass failed");
+            queue.after(key, pause);
+        }
+        Err(None) => {
+            metrics.reconciled(controller, Outcome::Panicked, took);
+            let pause = backoff(queue, &key);
+            warn!(controller = ?controller, namespace = %key.namespace, name = %key.name, retry_in = ?pause, "the pass panicked; this is a bug, other objects are not affected");
+            queue.after(key, pause);
+        }
+    }
+}
+
+fn backoff(queue: &Queue, key: &Key) -> Duration {
+    let failures = queue.with(|s| {
+        let n = s.failures.entry(key.clone()).or_insert(0);
+        *n = n.saturating_add(1);
+        *n
+    });
+    let full = BACKOFF_BASE.saturating_mul(1 << (failures - 1).min(16)).min(BACKOFF_CAP);
+    full.mul_f64(rand::rng().random_range(0.5..1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn start<F, Fut>(queue: &Queue, pass: F) -> CancellationToken
+    where
+        F: Fn(Key) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Done, ApiError>> + Send + 'static,
+    {
+        let cancel = CancellationToken::new();
+        let health = crate::telemetry::Health::new();
+        let heartbeat = health.heartbeat("test", Duration::from_secs(3600));
+        let metrics = Metrics::new().unwrap();
+        tokio::spawn(run(Controller::Printer, queue.clone(), 4, metrics, heartbeat, cancel.clone(), pass));
+        cancel
+    }
+
+    const UNCHANGED: Done = Done { outcome: Outcome::Unchanged, again: None };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_harms_only_its_own_object_and_is_tried_again() {
+        let queue = Queue::default();
+        let (good, bad) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (g, b) = (Arc::clone(&good), Arc::clone(&bad));
+        let cancel = start(&queue, move |key| {
+            let (g, b) = (Arc::clone(&g), Arc::clone(&b));
+            async move {
+                if key.name == "bad" {
+                    assert!(b.fetch_add(1, Ordering::SeqCst) >= 2, "a bug");
+                } else {
+                    g.fetch_add(1, Ordering::SeqCst);
+                }
+                Ok(UNCHANGED)
+            }
+        });
+        queue.now(Key::new("farm", "bad"));
+        queue.now(Key::new("farm", "good"));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!((good.load(Ordering::SeqCst), bad.load(Ordering::SeqCst)), (1, 3));
+        cancel.cancel();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_is_never_worked_on_twice_at_once_and_no_wish_is_lost() {
+        let queue = Queue::default();
+        let (running, most, passes) =
+            (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let shared = (Arc::clone(&running), Arc::clone(&most), Arc::clone(&passes));
+        let cancel = start(&queue, move |_| {
+            let (running, most, passes) = shared.clone();
+            async move {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                passes.fetch_add(1, Ordering::SeqCst);
+                Ok(UNCHANGED)
+            }
+        });
+        queue.now(Key::new("farm", "a"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        queue.now(Key::new("farm", "a"));
+        queue.now(Key::new("farm", "a"));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!((most.load(Ordering::SeqCst), passes.load(Ordering::SeqCst)), (1, 2));
+        cancel.cancel();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_back_off_and_an_event_brings_the_next_pass_forward() {
+        let queue = Queue::default();
+        let passes = Arc::new(AtomicUsize::new(0));
+        let p = Arc::clone(&passes);
+        let cancel = start(&queue, move |_| {
+            p.fetch_add(1, Ordering::SeqCst);
+            async { Err(ApiError::Timeout) }
+        });
+        queue.now(Key::new("farm", "a"));
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        let after_five_minutes = passes.load(Ordering::SeqCst);
+        assert!((8..=20).contains(&after_five_minutes), "{after_five_minutes}");
+        queue.now(Key::new("farm", "a"));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(passes.load(Ordering::SeqCst), after_five_minutes + 1);
+        cancel.cancel();
+    }
+}

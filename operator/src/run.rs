@@ -1,0 +1,345 @@
+//! Wires the operator together, runs it as long as it leads, and shuts it down in order.
+//!
+//! On SIGTERM: effects stop, sessions close, then the Lease is released. On a lost Lease: no further effect, sessions
+//! close, the process ends, and its successor starts from what is stored.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use kube::{Client, Config};
+use printernizer_crds::printer::PrinterState;
+use printernizer_crds::{PrintJob, Printer};
+use printernizer_rules::timing::Timing;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{Api, CALL_TIMEOUT, Key};
+use crate::context::Context;
+use crate::events::Events;
+use crate::files::allow::Networks;
+use crate::files::{FetchError, Files, FilesConfig, KubeConfigMaps, Limits};
+use crate::fleet::{Fleet, FleetContext};
+use crate::leadership::{self, KubeLeaseStore, Leadership, NotLeader, SystemClock};
+use crate::print_job::desk::Desk;
+use crate::reconcile::{self, Queue};
+use crate::scheduling::{self, Scheduling};
+use crate::telemetry::metrics::Controller;
+use crate::telemetry::{Health, Metrics, http};
+use crate::watch::{self, Index};
+use crate::{print_job, printer};
+
+/// Passes over objects of one kind that run at the same time.
+const CONCURRENCY: usize = 16;
+/// How long a shutdown may take before the Lease is released all the same.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+/// A task that has not been heard of for this long makes the process unhealthy.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// Settings of `printernizer run`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Namespace to work in; `None` for all.
+    pub namespace: Option<String>,
+    /// Namespace of the Lease.
+    pub lease_namespace: String,
+    /// Name of this process, for the Lease and events.
+    pub identity: String,
+    /// Address of /metrics, /healthz and /readyz.
+    pub listen: SocketAddr,
+    /// Directory of the file cache.
+    pub cache: PathBuf,
+    /// Its size in bytes.
+    pub cache_bytes: u64,
+    /// Uploads that may run at the same time.
+    pub uploads: usize,
+    /// Networks printers may be in, beside the private ranges.
+    pub printer_networks: Vec<IpNet>,
+    /// Private networks print files may come from.
+    pub source_networks: Vec<IpNet>,
+    /// Whether printers and sources on this machine are allowed.
+    pub allow_loopback: bool,
+    /// Whether all starts are held.
+    pub hold_starts: bool,
+    /// How many times as fast time runs, for simulated printers only.
+    pub simulated_time: u32,
+}
+
+/// Why the operator ended other than by a signal.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The cluster's address or credentials cannot be used.
+    #[error("no Kubernetes API server to talk to; set KUBECONFIG, or run inside a cluster")]
+    Config(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The settings of the election are wrong.
+    #[error("leader election cannot be set up")]
+    Election(#[source] leadership::ConfigError),
+    /// The port is taken or not allowed.
+    #[error("cannot listen on {address}; choose another with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file cache cannot be used.
+    #[error("the file cache cannot be used; choose another directory with --cache-dir")]
+    Cache(#[source] FetchError),
+    /// Metrics cannot be registered.
+    #[error("metrics cannot be set up")]
+    Metrics(#[source] prometheus::Error),
+    /// Leadership was lost: another process carries on.
+    #[error("leadership ended: {0}")]
+    Lost(#[source] NotLeader),
+    /// A signal handler cannot be installed.
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Runs until a signal, or until leadership is lost.
+pub async fn run(settings: Settings) -> Result<(), RunError> {
+    let metrics = Metrics::new().map_err(RunError::Metrics)?;
+    let health = Health::new();
+    let mut config = Config::infer().await.map_err(|e| RunError::Config(Box::new(e)))?;
+    // A write that is repeated by a library is not the write that was decided on.
+    config.default_retry = false;
+    config.connect_timeout = Some(CALL_TIMEOUT);
+    let client = Client::try_from(config.clone()).map_err(|e| RunError::Config(Box::new(e)))?;
+
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|source| RunError::Listen { address: settings.listen, source })?;
+    let address = listener.local_addr().map_err(|source| RunError::Listen { address: settings.listen, source })?;
+    tracing::info!(%address, "metrics and health");
+    let process = CancellationToken::new();
+    tokio::spawn(http::serve(listener, metrics.clone(), health.clone(), process.clone().cancelled_owned()));
+
+    let factor = f64::from(settings.simulated_time.max(1));
+    let election = leadership::Config::new(&settings.lease_namespace, "printernizer", &settings.identity);
+    // Lease times stay what they are with simulated devices: they bound real processes, not prints.
+    let (leadership, runner) = Leadership::new(election, SystemClock, metrics.leader()).map_err(RunError::Election)?;
+    let store = KubeLeaseStore::new(config, &settings.lease_namespace, "printernizer")
+        .map_err(|e| RunError::Config(Box::new(e)))?;
+    tokio::spawn(runner.run(store));
+
+    let mut signals = Signals::new().map_err(RunError::Signals)?;
+    if settings.simulated_time > 1 {
+        tracing::warn!(factor, "time is simulated: for simulated printers only");
+    }
+    tracing::info!("waiting to become leader");
+    tokio::select! {
+        () = signals.next() => {
+            leadership.release().await;
+            process.cancel();
+            return Ok(());
+        }
+        led = leadership.wait_until_leader() => {
+            let term = led.map_err(RunError::Lost)?;
+            tracing::info!(%term, "leading");
+        }
+    }
+
+    let running = Running::start(&settings, client, &leadership, &metrics, &health)?;
+    let result = tokio::select! {
+        () = signals.next() => Ok(()),
+        loss = leadership.lost() => Err(RunError::Lost(NotLeader::Lost(loss))),
+    };
+    tracing::info!("shutting down");
+    running.stop().await;
+    let released = leadership.release().await;
+    tracing::info!(released, "the Lease was given back");
+    process.cancel();
+    result
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, std::io::Error> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Everything a leader runs.
+struct Running {
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+    fleet: Arc<Fleet>,
+}
+
+impl Running {
+    fn start(
+        settings: &Settings,
+        client: Client,
+        leadership: &Leadership,
+        metrics: &Metrics,
+        health: &Health,
+    ) -> Result<Self, RunError> {
+        let timing = Timing::default().simulated(settings.simulated_time);
+        let files = Files::new(FilesConfig {
+            directory: settings.cache.clone(),
+            cache_bytes: settings.cache_bytes,
+            limits: Limits::default(),
+            networks: Networks::for_sources(settings.source_networks.clone(), settings.allow_loopback),
+            config_maps: Arc::new(KubeConfigMaps::new(client.clone(), CALL_TIMEOUT)),
+        })
+        .map_err(RunError::Cache)?;
+        let networks = if settings.simulated_time > 1 {
+            Networks::only(Vec::new(), true)
+        } else if settings.printer_networks.is_empty() {
+            Networks::for_printers(settings.allow_loopback)
+        } else {
+            Networks::only(settings.printer_networks.clone(), settings.allow_loopback)
+        };
+        let (printers, jobs) = (Queue::default(), Queue::default());
+        let api = Api::new(client.clone(), leadership.clone(), metrics.clone());
+        let fleet = Fleet::new(FleetContext {
+            api: api.clone(),
+            files: files.clone(),
+            timing,
+            networks,
+            hold_starts: settings.hold_starts,
+            metrics: metrics.clone(),
+            upload_slots: Arc::new(Semaphore::new(settings.uploads.max(1))),
+            printers: printers.clone(),
+            jobs: jobs.clone(),
+        });
+        let context = Arc::new(Context {
+            api,
+            fleet: Arc::clone(&fleet),
+            events: Events::start(client.clone(), settings.identity.clone()),
+            desk: Desk::new(files, jobs.clone()),
+            scheduling: Scheduling::default(),
+            metrics: metrics.clone(),
+            timing,
+            printers: printers.clone(),
+            jobs: jobs.clone(),
+            printer_index: Arc::new(Index::default()),
+            job_index: Arc::new(Index::default()),
+        });
+        let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+
+        let c = Arc::clone(&context);
+        tasks.spawn(watch::follow::<Printer>(
+            client.clone(),
+            settings.namespace.clone(),
+            Arc::clone(&context.printer_index),
+            health.gate("printers are listed"),
+            health.heartbeat("watch of printers", HEARTBEAT),
+            cancel.clone(),
+            move |key, old, new| {
+                c.printers.now(key.clone());
+                // Whoever holds, or held, the printer wants to know; so does the scheduler.
+                for p in [old, new].into_iter().flatten() {
+                    if let Some(job) = p.status.as_ref().and_then(|s| s.current_job.as_ref()) {
+                        c.jobs.now(Key::new(&key.namespace, &job.name));
+                    }
+                }
+                c.scheduling.wake();
+            },
+        ));
+        let c = Arc::clone(&context);
+        tasks.spawn(watch::follow::<PrintJob>(
+            client,
+            settings.namespace.clone(),
+            Arc::clone(&context.job_index),
+            health.gate("print jobs are listed"),
+            health.heartbeat("watch of print jobs", HEARTBEAT),
+            cancel.clone(),
+            move |key, old, new| {
+                c.jobs.now(key.clone());
+                for job in [old, new].into_iter().flatten() {
+                    if let Some(printer) = job.status.as_ref().and_then(|s| s.printer.as_ref()) {
+                        c.printers.now(Key::new(&key.namespace, &printer.name));
+                    }
+                }
+                if new.is_none() {
+                    for p in c.printer_index.all() {
+                        if p.status.as_ref().and_then(|s| s.current_job.as_ref()).is_some_and(|j| j.name == key.name) {
+                            c.printers.now(Key::of(p.as_ref()));
+                        }
+                    }
+                }
+                c.scheduling.wake();
+            },
+        ));
+        let c = Arc::clone(&context);
+        tasks.spawn(reconcile::run(
+            Controller::Printer,
+            printers,
+            CONCURRENCY,
+            metrics.clone(),
+            health.heartbeat("printers", HEARTBEAT),
+            cancel.clone(),
+            move |key| printer::reconcile(Arc::clone(&c), key),
+        ));
+        let c = Arc::clone(&context);
+        tasks.spawn(reconcile::run(
+            Controller::PrintJob,
+            jobs,
+            CONCURRENCY,
+            metrics.clone(),
+            health.heartbeat("print jobs", HEARTBEAT),
+            cancel.clone(),
+            move |key| print_job::reconcile(Arc::clone(&c), key),
+        ));
+        let heartbeat = health.heartbeat("scheduling", HEARTBEAT);
+        tasks.spawn(scheduling::run(Arc::clone(&context), heartbeat, cancel.clone()));
+        tasks.spawn(count(context, cancel.clone()));
+        tasks.close();
+        Ok(Self { cancel, tasks, fleet })
+    }
+
+    /// Effects end, then sessions; both within the time a shutdown may take.
+    async fn stop(&self) {
+        self.cancel.cancel();
+        let ended = async {
+            self.tasks.wait().await;
+            self.fleet.close().await;
+        };
+        if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
+            tracing::warn!("not everything ended in time");
+        }
+    }
+}
+
+/// Keeps the gauges of states and phases right, from what was last heard.
+async fn count(context: Arc<Context>, cancel: CancellationToken) {
+    let mut tick = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let printers = context.printer_index.all();
+        context.metrics.set_printers(|state| {
+            let is =
+                |p: &&Arc<Printer>| p.status.as_ref().and_then(|s| s.state).unwrap_or(PrinterState::Unknown) == state;
+            i64::try_from(printers.iter().filter(is).count()).unwrap_or(i64::MAX)
+        });
+        let jobs = context.job_index.all();
+        context.metrics.set_jobs(|phase| {
+            let is = |j: &&Arc<PrintJob>| j.status.as_ref().and_then(|s| s.phase).unwrap_or_default() == phase;
+            i64::try_from(jobs.iter().filter(is).count()).unwrap_or(i64::MAX)
+        });
+        let connected = i64::try_from(context.fleet.connected()).unwrap_or(i64::MAX);
+        context.metrics.sessions_connected().set(connected);
+    }
+}

@@ -1,0 +1,181 @@
+//! Makes the schedule true: runs the pure scheduler over what was last heard, then claims by compare-and-swap on what
+//! the API server says now. One pass at a time.
+//!
+//! What was claimed a moment ago is remembered until it is heard of, so that a slow watch does not give one job to two
+//! printers. Should it happen all the same, the job names only one of them, and the other takes its claim back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use printernizer_crds::print_job::SlotChoice;
+use printernizer_crds::printer::CurrentJob;
+use printernizer_crds::{PrintJob, Printer};
+use printernizer_rules::device::DeviceReport;
+use printernizer_rules::print_job::Waiting;
+use printernizer_rules::scheduling as rules;
+use printernizer_rules::scheduling::{Assignment, Input, JobKey, PrinterView, Schedule, schedule};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{ApiError, Key};
+use crate::context::Context;
+use crate::fleet::Session;
+use crate::print_job::mark_for_claim;
+use crate::telemetry::Heartbeat;
+use crate::telemetry::metrics::{Controller, Outcome};
+
+/// Changes that come within this time are looked at together.
+const GATHER: Duration = Duration::from_millis(20);
+/// How long a claim is remembered that has not been heard of.
+const ASSUMED: Duration = Duration::from_secs(30);
+/// The schedule is made at least this often.
+const RESYNC: Duration = Duration::from_secs(60);
+
+/// The last schedule, and the wish for a new one.
+#[derive(Clone, Default)]
+pub struct Scheduling {
+    wish: Arc<Notify>,
+    waiting: Arc<Mutex<BTreeMap<JobKey, Waiting>>>,
+}
+
+impl Scheduling {
+    /// Something has changed that may matter.
+    pub fn wake(&self) {
+        self.wish.notify_one();
+    }
+
+    /// Why a job waits, by the last schedule.
+    pub fn waiting(&self, key: &Key) -> Option<Waiting> {
+        let key = JobKey { namespace: key.namespace.clone(), name: key.name.clone() };
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
+}
+
+/// The slot each filament of the job is taken from on this printer, by the newest report where there is one; else why
+/// the printer does not fit.
+pub fn mapping(job: &PrintJob, printer: &Printer, report: Option<&DeviceReport>) -> Result<Vec<SlotChoice>, String> {
+    let capabilities = match report {
+        Some(report) => rules::capabilities_reported(printer, report),
+        None => rules::capabilities(printer),
+    };
+    rules::fits(&rules::requirements(job), printer, &capabilities).map_err(|m| m.to_string())
+}
+
+/// Schedules until cancelled.
+pub async fn run(context: Arc<Context>, heartbeat: Heartbeat, cancel: CancellationToken) {
+    let mut assumed: HashMap<String, (Key, Instant)> = HashMap::new();
+    let mut next = Instant::now();
+    loop {
+        heartbeat.beat();
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = context.scheduling.wish.notified() => {}
+            () = tokio::time::sleep_until(next.min(Instant::now() + Duration::from_secs(5))) => {}
+        }
+        // Changes come in bursts; one look at all of them is cheaper than one at each.
+        tokio::time::sleep(GATHER).await;
+        let began = Instant::now();
+        let (outcome, wake) = pass(&context, &mut assumed).await;
+        context.metrics.reconciled(Controller::Scheduling, outcome, began.elapsed());
+        next = Instant::now() + wake.unwrap_or(RESYNC).min(RESYNC);
+    }
+}
+
+async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>) -> (Outcome, Option<Duration>) {
+    let jobs = context.job_index.all();
+    let printers = context.printer_index.all();
+    let claims: HashMap<&str, Key> = printers
+        .iter()
+        .filter_map(|p| Some((p.status.as_ref()?.current_job.as_ref()?.uid.as_str(), Key::of(p.as_ref()))))
+        .collect();
+    assumed.retain(|uid, (_, since)| !claims.contains_key(uid.as_str()) && since.elapsed() < ASSUMED);
+    let taken: Vec<&Key> = assumed.values().map(|(k, _)| k).collect();
+    let free_jobs = jobs.iter().filter(|j| {
+        let uid = j.metadata.uid.as_deref().unwrap_or_default();
+        !claims.contains_key(uid) && !assumed.contains_key(uid)
+    });
+    let input = Input {
+        jobs: free_jobs.map(AsRef::as_ref).collect(),
+        printers: printers
+            .iter()
+            .map(|p| {
+                let key = Key::of(p.as_ref());
+                PrinterView {
+                    printer: p.as_ref(),
+                    ready_for_start: !taken.contains(&&key) && could_start(context, &key),
+                }
+            })
+            .collect(),
+        hold_starts: context.fleet.context().hold_starts,
+    };
+    let now = Timestamp::now();
+    let Schedule { assignments, waiting, next_change } = schedule(&input, now);
+    publish(context, waiting);
+    let outcome = if assignments.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
+    for assignment in assignments {
+        match claim(context, &assignment).await {
+            Ok(true) => {
+                let printer = Key::new(&assignment.namespace, &assignment.printer);
+                assumed.insert(assignment.job_uid.clone(), (printer, Instant::now()));
+                context.jobs.now(Key::new(&assignment.namespace, &assignment.job));
+            }
+            // Something has changed; the watch will tell, and the next pass looks again.
+            Ok(false) | Err(ApiError::Conflict | ApiError::NotFound | ApiError::NotLeader(_)) => {
+                context.scheduling.wake();
+            }
+            Err(error) => {
+                tracing::warn!(job = %assignment.job, printer = %assignment.printer, %error, "the claim failed and is tried again");
+                return (Outcome::Failed, Some(Duration::from_secs(1)));
+            }
+        }
+    }
+    let wake = next_change.map(|at| at.duration_since(now).try_into().unwrap_or(Duration::ZERO));
+    (outcome, wake.map(|w: Duration| w + Duration::from_millis(5)))
+}
+
+/// Whether the printer's session is connected and its device could take a print.
+fn could_start(context: &Context, key: &Key) -> bool {
+    let seen = context.fleet.session(key).as_ref().map(Session::seen);
+    seen.is_some_and(|s| s.link.report_within(context.timing.stale_after).is_some_and(DeviceReport::is_free))
+}
+
+/// Keeps why each job waits, and wakes those for whom that is new.
+fn publish(context: &Context, waiting: BTreeMap<JobKey, printernizer_rules::scheduling::Waiting>) {
+    let new: BTreeMap<JobKey, Waiting> =
+        waiting.into_iter().map(|(k, w)| (k, Waiting { reason: w.reason(), message: w.message() })).collect();
+    let mut known = context.scheduling.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    for (key, why) in &new {
+        if known.get(key) != Some(why) {
+            context.jobs.now(Key::new(&key.namespace, &key.name));
+        }
+    }
+    *known = new;
+}
+
+/// Claims the printer for the job, if both still are what the schedule saw: finalizers and annotation first, then the
+/// printer's half. The job's half is written by its own pass. False when something has changed.
+async fn claim(context: &Context, assignment: &Assignment) -> Result<bool, ApiError> {
+    let (job_key, printer_key) =
+        (Key::new(&assignment.namespace, &assignment.job), Key::new(&assignment.namespace, &assignment.printer));
+    let (job, printer) =
+        tokio::try_join!(context.api.get::<PrintJob>(&job_key), context.api.get::<Printer>(&printer_key))?;
+    let (Some(job), Some(printer)) = (job, printer) else { return Ok(false) };
+    let view = PrinterView { printer: &printer, ready_for_start: could_start(context, &printer_key) };
+    let again = Input { jobs: vec![&job], printers: vec![view], hold_starts: context.fleet.context().hold_starts };
+    let same = |a: &Assignment| a.job_uid == assignment.job_uid && a.printer_uid == assignment.printer_uid;
+    if !schedule(&again, Timestamp::now()).assignments.iter().any(same) {
+        return Ok(false);
+    }
+    let printer = mark_for_claim(context, &job, &printer).await?;
+    let Some(mut status) = printer.status.clone() else { return Ok(false) };
+    if status.current_job.is_some() {
+        return Ok(false);
+    }
+    let attempt = job.status.as_ref().map_or(1, |s| s.attempt.max(1));
+    status.current_job = Some(CurrentJob { name: assignment.job.clone(), uid: assignment.job_uid.clone(), attempt });
+    context.api.replace_status(&printer, status).await?;
+    Ok(true)
+}

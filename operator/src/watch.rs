@@ -1,0 +1,121 @@
+//! What the API server has, as this process last heard. It only wakes the controllers: no verdict, claim, release or
+//! send is decided on it. One object that does not decode harms only itself.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use kube::core::DeserializeGuard;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api as KubeApi, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::api::Key;
+use crate::telemetry::{Gate, Heartbeat};
+
+/// Watches end, and are begun again, after this time: a connection that died silently is found out.
+const WATCH_SECONDS: u32 = 200;
+
+/// All objects of one kind, as last heard.
+pub struct Index<K> {
+    objects: RwLock<HashMap<Key, Arc<K>>>,
+}
+
+impl<K> Default for Index<K> {
+    fn default() -> Self {
+        Self { objects: RwLock::new(HashMap::new()) }
+    }
+}
+
+impl<K> Index<K> {
+    /// One object.
+    pub fn get(&self, key: &Key) -> Option<Arc<K>> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// All objects.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn write<T>(&self, f: impl FnOnce(&mut HashMap<Key, Arc<K>>) -> T) -> T {
+        f(&mut self.objects.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Keeps an index up to date until cancelled, and tells about every object that appears, changes or goes.
+pub async fn follow<K>(
+    client: Client,
+    namespaces: Option<String>,
+    index: Arc<Index<K>>,
+    ready: Gate,
+    heartbeat: Heartbeat,
+    cancel: CancellationToken,
+    tell: impl Fn(&Key, Option<&Arc<K>>, Option<&Arc<K>>) + Send,
+) where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let api: KubeApi<DeserializeGuard<K>> = match namespaces {
+        Some(namespace) => KubeApi::namespaced(client, &namespace),
+        None => KubeApi::all(client),
+    };
+    let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(100);
+    let mut events = watcher(api, config).default_backoff().boxed();
+    let mut listed: HashSet<Key> = HashSet::new();
+    let mut tick = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        let event = tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = tick.tick() => { heartbeat.beat(); continue }
+            event = events.next() => event,
+        };
+        heartbeat.beat();
+        let apply = |object: DeserializeGuard<K>| -> Key {
+            let key = Key::of(&object);
+            match object.0 {
+                Ok(mut object) => {
+                    object.meta_mut().managed_fields = None;
+                    let new = Arc::new(object);
+                    let old = index.write(|objects| objects.insert(key.clone(), Arc::clone(&new)));
+                    tell(&key, old.as_ref(), Some(&new));
+                }
+                Err(error) => {
+                    warn!(namespace = %key.namespace, name = %key.name, error = %error.error, "this object cannot be read and is left alone; correct it or delete it");
+                }
+            }
+            key
+        };
+        let remove = |key: &Key| {
+            if let Some(old) = index.write(|objects| objects.remove(key)) {
+                tell(key, Some(&old), None);
+            }
+        };
+        match event {
+            Some(Ok(watcher::Event::Init)) => listed.clear(),
+            Some(Ok(watcher::Event::InitApply(object))) => {
+                listed.insert(apply(object));
+            }
+            Some(Ok(watcher::Event::InitDone)) => {
+                // What is not listed any more was deleted while nobody watched.
+                let gone: Vec<Key> = index.write(|o| o.keys().filter(|k| !listed.contains(*k)).cloned().collect());
+                gone.iter().for_each(&remove);
+                ready.open();
+            }
+            Some(Ok(watcher::Event::Apply(object))) => {
+                apply(object);
+            }
+            Some(Ok(watcher::Event::Delete(object))) => remove(&Key::of(&object)),
+            Some(Err(error)) => warn!(kind = %K::kind(&()), %error, "the watch failed and is begun again"),
+            None => return,
+        }
+    }
+}
