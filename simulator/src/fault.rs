@@ -26,7 +26,7 @@ pub struct Fault {
 
 /// What is wrong. Milliseconds are real time (the network's), seconds of the machine are simulated time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum FaultKind {
     /// The request waits before it has any effect.
     DelayHandling {

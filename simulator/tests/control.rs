@@ -80,6 +80,14 @@ async fn the_control_api_says_what_is_wrong() {
         (Method::POST, person, Some(json!({"action": "stop"})), 409, "only a running or paused print can be stopped"),
         (Method::POST, person, Some(json!({"action": "printFile", "fileName": "x.gcode"})), 409, "x.gcode"),
         (Method::PUT, "/printers/prusa-1/faults", Some(json!([{"kind": "busy", "cuont": 1}])), 422, "cuont"),
+        (
+            Method::POST,
+            "/printers/prusa-1/faults",
+            Some(json!({"kind": {"answer": {"status": 1, "stat": 2}}})),
+            422,
+            "stat",
+        ),
+        (Method::POST, person, Some(json!({"action": "reboot", "jbo": "lose"})), 422, "jbo"),
         (Method::POST, "/printers", Some(json!({"name": "prusa-1"})), 409, "already"),
     ];
     for (method, path, body, status, message) in table {
