@@ -114,6 +114,8 @@ impl Connection {
         let (wire, state) = Wire::connect(address, connect, user_timeout).await?;
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(BUFFER_MAX_BYTES)
+            // Small servers are tried with the spelling that browsers and slicers send.
+            .title_case_headers(true)
             .handshake(TokioIo::new(wire))
             .await
             .map_err(io::Error::other)?;

@@ -1,6 +1,7 @@
 //! The name a file has on the printer. It decides only what is safe to send; never what a name means.
 //! Limits come from Buddy: paths over 103 bytes are cut silently and lose their extension, '%' and blanks have led to
-//! wrong 404s (Buddy issue 2368, PrusaSlicer issue 14204), and other extensions are answered with 415.
+//! wrong 404s (Buddy issue 2368, PrusaSlicer issue 14204), and other extensions are answered with 415
+//! (Buddy src/common/filename_type.cpp).
 
 use std::fmt;
 

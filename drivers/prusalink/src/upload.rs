@@ -192,6 +192,8 @@ fn judge(request: String, name: &RemoteName, answer: &Answer) -> Result<(), Erro
     Err(match answer.status {
         StatusCode::UNAUTHORIZED => Error::Unauthorized,
         StatusCode::INSUFFICIENT_STORAGE => Error::StorageFull { message },
+        // Buddy stores the file first and says this about printing it, which nobody asked for. The size check decides.
+        StatusCode::CONFLICT if says("can't print right now") => return Ok(()),
         StatusCode::CONFLICT if says("exists") => Error::FileExists { name: name.to_string() },
         StatusCode::CONFLICT if says("transfer") => Error::TransferBusy { message },
         _ => refused(request, answer),

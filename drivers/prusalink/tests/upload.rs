@@ -221,6 +221,15 @@ async fn a_file_that_is_listed_late_is_waited_for_and_a_missing_one_is_not_taken
 }
 
 #[tokio::test]
+async fn a_stored_file_that_cannot_be_printed_now_is_stored() {
+    let text = "409: Conflict\n\nCan't print right now\n";
+    let stored = printer(1000, || Reply::SayAndClose("409 Conflict", "", text.into())).await;
+    upload(&stored, content(1000), 1000).await.unwrap();
+    let cut = printer(999, || Reply::SayAndClose("409 Conflict", "", text.into())).await;
+    assert!(matches!(upload(&cut, content(1000), 1000).await, Err(Error::SizeMismatch { .. })));
+}
+
+#[tokio::test]
 async fn a_poller_works_beside_an_upload() {
     let printer = printer(LARGE, || Reply::Hang(100_000)).await;
     let mut client = printer.client();
