@@ -18,7 +18,7 @@ use support::{Row, Rows, all};
 use tokio::time::timeout;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-const PUBLISHED_TIMEOUT: Duration = Duration::from_secs(60);
+const PUBLISHED_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The shared cluster with the committed definitions, and a namespace for one test.
 async fn farm(test: &str) -> (&'static Cluster, Client, Namespace) {
