@@ -177,6 +177,7 @@ impl DeviceReport {
 }
 
 /// The connection to a device, as its session has it.
+#[allow(clippy::large_enum_variant, reason = "there is one per printer, and nearly always it is the large one")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {
     /// The first connection is still being made.

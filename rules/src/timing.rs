@@ -42,22 +42,22 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            observation_window: Duration::from_secs(300),
+            observation_window: Duration::from_mins(5),
             report_gap: Duration::from_secs(30),
             fresh_report: Duration::from_secs(5),
             start_deadline: Duration::from_secs(10),
             send_timeout: Duration::from_secs(3),
             preview_patience: Duration::from_secs(45),
             refusal_quiet: Duration::from_secs(30),
-            unready_limit: Duration::from_secs(15 * 60),
-            letting_go: Duration::from_secs(10 * 60),
+            unready_limit: Duration::from_mins(15),
+            letting_go: Duration::from_mins(10),
             poll_period: Duration::from_secs(2),
             stale_after: Duration::from_secs(10),
-            progress_period: Duration::from_secs(60),
+            progress_period: Duration::from_mins(1),
             backoff_base: Duration::from_secs(10),
-            backoff_cap: Duration::from_secs(10 * 60),
-            finished_ttl: Duration::from_secs(30 * 24 * 3600),
-            record_ttl: Duration::from_secs(90 * 24 * 3600),
+            backoff_cap: Duration::from_mins(10),
+            finished_ttl: Duration::from_hours(30 * 24),
+            record_ttl: Duration::from_hours(90 * 24),
         }
     }
 }

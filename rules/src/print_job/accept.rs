@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::print_job::FileStatus;
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJob, PrintJobStatus, RUN_ANNOTATION, Reason};
 
+use super::claim::unset_claim;
+use super::decide::{REST, write_if_changed};
 use super::{FileView, Observed, status};
 use crate::plan::{Effect, Plan};
 
@@ -28,23 +30,28 @@ pub fn run_annotation(job: &PrintJob) -> String {
 }
 
 /// Whether the annotation names another object's print, and the same run of it.
-fn is_copy(job: &PrintJob) -> bool {
+pub(super) fn is_copy(job: &PrintJob) -> bool {
     let Some(run) = job.metadata.annotations.as_ref().and_then(|a| a.get(RUN_ANNOTATION)) else { return false };
     let (uid, run_id) = run.split_once('/').unwrap_or((run, ""));
     Some(uid) != job.metadata.uid.as_deref() && run_id == job.spec.run_id
 }
 
+/// A copy of a job that was printed never prints by itself. What was copied of the other one's claim is not its own.
+pub(super) fn refuse_copy(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
+    let message = "this object is a copy of a job that was printed (annotation printernizer.io/run); set spec.runID to \
+                   a new value to print it again";
+    let mut new = old.clone();
+    if new.printer.is_some() || new.start.is_some() || new.upload.is_some() {
+        unset_claim(&mut new, seen);
+    }
+    let (type_, no) = (ConditionType::Accepted, ConditionStatus::False);
+    status::set(&mut new, seen.job, seen.now, type_, no, Reason::CopyOfPrintedJob, message);
+    write_if_changed(old, new)
+}
+
 /// Decides whether the job is accepted; `None` when it is.
 pub(super) fn decide(seen: &Observed<'_>, old: &PrintJobStatus) -> Option<Plan> {
     let refuse = |reason, message: String| Some(write(seen, old, reason, message));
-    if is_copy(seen.job) {
-        return refuse(
-            Reason::CopyOfPrintedJob,
-            "this object is a copy of a job that was printed (annotation printernizer.io/run); set spec.runID to a new \
-             value to print it again"
-                .into(),
-        );
-    }
     if let Some(record) = seen.printed_before {
         return refuse(
             Reason::AlreadyPrinted,
@@ -61,11 +68,13 @@ pub(super) fn decide(seen: &Observed<'_>, old: &PrintJobStatus) -> Option<Plan> 
         _ if accepted_as_written(seen.job, old) => None,
         FileView::Unknown => {
             let plan = write(seen, old, Reason::FetchingFile, "the file is being fetched".into());
-            Some(plan.then(Effect::FetchFile))
+            Some(plan.then(Effect::FetchFile).again(REST))
         }
-        FileView::Fetching => Some(write(seen, old, Reason::FetchingFile, "the file is being fetched".into())),
+        FileView::Fetching => {
+            Some(write(seen, old, Reason::FetchingFile, "the file is being fetched".into()).again(REST))
+        }
         FileView::Refused { reason, message } => {
-            Some(write(seen, old, *reason, message.clone()).then(Effect::FetchFile))
+            Some(write(seen, old, *reason, message.clone()).then(Effect::FetchFile).again(REST))
         }
         FileView::Read(file) => Some(accept(seen.job, old, file, seen.now)),
     }
@@ -94,9 +103,5 @@ fn accept(job: &PrintJob, old: &PrintJobStatus, file: &FileStatus, now: Timestam
 fn write(seen: &Observed<'_>, old: &PrintJobStatus, reason: Reason, message: String) -> Plan {
     let mut new = old.clone();
     status::set(&mut new, seen.job, seen.now, ConditionType::Accepted, ConditionStatus::False, reason, message);
-    let mut plan = Plan::nothing();
-    if new != *old {
-        plan = plan.then(Effect::WriteJob(Box::new(new)));
-    }
-    plan
+    write_if_changed(old, new)
 }

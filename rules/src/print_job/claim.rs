@@ -139,7 +139,8 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
     // Started at the screen: the device shows our identity although no intent was written. The attempt is used.
     let report = link.report_within(seen.timing.stale_after);
     let device_job_id = old.device_job_id.as_deref();
-    if watch.seen_active || report.is_some_and(|r| relation(&token, None, device_job_id, &r.identity) == Relation::Ours) {
+    if watch.seen_active || report.is_some_and(|r| relation(&token, None, device_job_id, &r.identity) == Relation::Ours)
+    {
         return follow::adopt_without_intent(seen, old, printer);
     }
 

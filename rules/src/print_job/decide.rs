@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use printernizer_crds::print_job::{DesiredState, PrintJobStatus};
-use printernizer_crds::{ConditionStatus, ConditionType, PrintJob, Reason};
+use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJob, Reason};
 
+use super::gate::claim_agrees;
 use super::{Observed, accept, claim, finish, follow, status};
 use crate::plan::{Effect, Plan};
 
 /// How long a decision may rest when only time can change it and no moment is known.
-pub(super) const REST: Duration = Duration::from_secs(300);
+pub(super) const REST: Duration = Duration::from_mins(5);
 
 /// Decides what to do about a PrintJob now.
 pub fn decide(seen: &Observed<'_>) -> Plan {
@@ -18,11 +19,15 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     if status::is_terminal(&old) {
         return finish::after_end(seen, &old);
     }
+    let holds = seen.printer.is_some_and(|p| claim_agrees(seen.job, p));
+    if accept::is_copy(seen.job) && !holds && seen.job.metadata.deletion_timestamp.is_none() {
+        return accept::refuse_copy(seen, &old);
+    }
     if old.printer.is_some() {
         return claim::decide(seen, &old);
     }
     if seen.job.metadata.deletion_timestamp.is_some() {
-        return Plan::of([Effect::RemoveJobFinalizer]);
+        return finish::remove_finalizer(seen);
     }
     if let Some(link) = seen.shown_on {
         return follow::shown_without_record(seen, &old, link);
@@ -30,14 +35,20 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     if seen.job.spec.desired_state == DesiredState::Cancel {
         return finish::end_unprinted(seen, &old, Reason::Cancelled, "cancelled before it was given a printer");
     }
+    if old.conditions.is_true(ConditionType::OutcomeUnknown) {
+        // The device that gave rise to the question does not answer now. The person's word is still needed.
+        return Plan::wait(REST);
+    }
     if let Some(missed) = missed_deadline(seen.job, &old, seen.now) {
         return finish::end_unprinted(seen, &old, Reason::DeadlineExceeded, missed);
     }
     if let Some(plan) = accept::decide(seen, &old) {
         return again_before_deadline(plan, seen, &old);
     }
-    if let Some(printer) = seen.printer.filter(|_| seen.job.spec.desired_state == DesiredState::Run) {
-        return claim::complete(seen, &old, printer);
+    if let Some(printer) = seen.printer.filter(|_| seen.job.spec.desired_state == DesiredState::Run)
+        && let Some(held) = claim::half_claim(seen.job, printer)
+    {
+        return claim::complete(seen, &old, printer, held);
     }
     again_before_deadline(wait(seen, &old), seen, &old)
 }
@@ -57,7 +68,7 @@ fn wait(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
 
 /// The deadline the job has missed, if it has not started.
 pub(super) fn missed_deadline(job: &PrintJob, old: &PrintJobStatus, now: Timestamp) -> Option<&'static str> {
-    if old.start.is_some() || old.conditions.iter().any(|c| c.type_ == "Started" && c.status == "True") {
+    if old.start.is_some() || old.conditions.is_true(ConditionType::Started) {
         return None;
     }
     let after = |limit: Option<Timestamp>| limit.is_some_and(|limit| now >= limit);

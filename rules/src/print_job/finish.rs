@@ -4,19 +4,21 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use printernizer_crds::print_job::{AttemptRecord, Outcome};
-use printernizer_crds::printer::{BedClearing, Distrust, DistrustReason, StartVerdict};
+use printernizer_crds::print_job::{AttemptRecord, DesiredState, Outcome};
+use printernizer_crds::printer::{BedClearing, Distrust, DistrustReason, LastStart, StartVerdict};
 use printernizer_crds::{
-    ConditionStatus, ConditionType, PrintJobStatus, PrintRecordStatus, Printer, PrinterStatus, Reason,
+    ConditionStatus, ConditionType, Conditions, PRINT_JOB_FINALIZER, PrintJobStatus, PrintRecordStatus, Printer,
+    PrinterStatus, Reason,
 };
 
-use super::claim::unset_claim;
+use super::claim::{Next, give_back, unset_claim};
 use super::decide::{REST, write_if_changed};
 use super::start::End;
 use super::{Observed, accept, status};
 use crate::device::{DeviceReport, Link};
 use crate::plan::{DeviceCommand, Effect, Plan};
 use crate::printer::bed;
+use crate::scheduling::requirements;
 
 /// Failed prints in a row after which a printer gets no more jobs.
 pub const QUARANTINE_AFTER: i32 = 2;
@@ -25,9 +27,12 @@ const ATTEMPTS_KEPT: usize = 10;
 
 /// How long a deleted or cancelled job waits for a printer that does not answer.
 pub(super) fn letting_go_limit(seen: &Observed<'_>) -> Duration {
-    let leaving = seen.job.metadata.deletion_timestamp.is_some()
-        || seen.job.spec.desired_state == printernizer_crds::print_job::DesiredState::Cancel;
-    if leaving { seen.timing.letting_go } else { seen.timing.unready_limit }
+    if is_leaving(seen) { seen.timing.letting_go } else { seen.timing.unready_limit }
+}
+
+/// Whether nobody wants the job any more.
+fn is_leaving(seen: &Observed<'_>) -> bool {
+    seen.job.metadata.deletion_timestamp.is_some() || seen.job.spec.desired_state == DesiredState::Cancel
 }
 
 /// The print has ended.
@@ -75,7 +80,8 @@ fn write_verdict(
         StartVerdict::Succeeded => new.consecutive_failures = 0,
         _ => {}
     }
-    if new.consecutive_failures >= QUARANTINE_AFTER && new.distrust.is_none() {
+    let refused_only = new.distrust.as_ref().is_none_or(|d| d.reason == DistrustReason::StartRefused);
+    if new.consecutive_failures >= QUARANTINE_AFTER && refused_only {
         new.distrust =
             Some(Distrust { id: seen.fresh_id.to_owned(), reason: DistrustReason::Quarantined, shown: None });
     }
@@ -123,35 +129,25 @@ pub(super) fn not_printed(
     Plan::of([Effect::WritePrinter(Box::new(new))]).again(Duration::ZERO)
 }
 
+/// Gives the printer's memory of the start its verdict. Where the second half of the intent was never written, it is
+/// written now, with the verdict: so a late write of it meets a conflict.
 fn resolve_last_start(seen: &Observed<'_>, new: &mut PrinterStatus, verdict: StartVerdict) {
     let token = super::gate::token_of(seen.job).to_string();
-    let old = seen.job.status.as_ref();
-    let remote_name = old
-        .and_then(|s| {
-            s.start.as_ref().map(|i| i.remote_name.clone()).or(s.upload.as_ref().map(|u| u.remote_name.clone()))
-        })
-        .unwrap_or_default();
-    let last = new.last_start.get_or_insert_with(|| printernizer_crds::printer::LastStart {
-        token: token.clone(),
-        job_name: String::new(),
-        job_uid: String::new(),
-        remote_name: remote_name.clone(),
-        deadline: Time(seen.now),
-        verdict: None,
-    });
-    if last.token != token {
-        *last = printernizer_crds::printer::LastStart {
-            token,
-            job_name: String::new(),
-            job_uid: String::new(),
-            remote_name,
-            deadline: Time(seen.now),
-            verdict: None,
-        };
+    if let Some(last) = new.last_start.as_mut().filter(|l| l.token == token) {
+        last.verdict = Some(verdict);
+        return;
     }
-    last.job_name = seen.job.metadata.name.clone().unwrap_or_default();
-    last.job_uid = seen.job.metadata.uid.clone().unwrap_or_default();
-    last.verdict = Some(verdict);
+    let old = seen.job.status.as_ref();
+    let intended = old.and_then(|s| s.start.as_ref()).map(|i| &i.remote_name);
+    let uploaded = old.and_then(|s| s.upload.as_ref()).map(|u| &u.remote_name);
+    new.last_start = Some(LastStart {
+        token,
+        job_name: seen.job.metadata.name.clone().unwrap_or_default(),
+        job_uid: seen.job.metadata.uid.clone().unwrap_or_default(),
+        remote_name: intended.or(uploaded).cloned().unwrap_or_default(),
+        deadline: Time(seen.now),
+        verdict: Some(verdict),
+    });
 }
 
 /// The job's half of a verdict that stands on the printer.
@@ -159,16 +155,14 @@ pub(super) fn carry_over(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Pr
     let on = printer.metadata.name.clone().unwrap_or_default();
     match verdict {
         StartVerdict::NotSent | StartVerdict::FailedToStart | StartVerdict::NotPrinted => {
-            let deleting = seen.job.metadata.deletion_timestamp.is_some();
-            let cancelled = seen.job.spec.desired_state == printernizer_crds::print_job::DesiredState::Cancel;
-            let next = if deleting || cancelled {
-                super::claim::Next::End(Reason::Cancelled, "cancelled; nothing was printed")
+            let next = if is_leaving(seen) {
+                Next::End(Reason::Cancelled, "cancelled; nothing was printed")
             } else {
-                super::claim::Next::Queue(words_of(verdict).to_owned())
+                Next::Queue(words_of(verdict).to_owned())
             };
             let mut with_record = old.clone();
             record_attempt(seen, &mut with_record, &on, Outcome::NotStarted, words_of(verdict));
-            super::claim::give_back(seen, &with_record, &next)
+            give_back(seen, &with_record, &next)
         }
         StartVerdict::Succeeded => finish_attempt(seen, old, &on, Outcome::Succeeded, verdict),
         StartVerdict::Failed => finish_attempt(seen, old, &on, Outcome::Failed, verdict),
@@ -198,17 +192,17 @@ fn finish_attempt(
     verdict: StartVerdict,
 ) -> Plan {
     let mut new = old.clone();
-    let by_person = old.question.is_some();
-    let text =
-        if by_person { format!("{}, as a person says", words_of(verdict)) } else { words_of(verdict).to_owned() };
+    let text = if answered_by_person(seen, old) {
+        format!("{}, as a person says", words_of(verdict))
+    } else {
+        words_of(verdict).to_owned()
+    };
     record_attempt(seen, &mut new, on, outcome, &text);
-    close_question(seen, &mut new);
+    new.refusals = 0;
     if outcome == Outcome::Failed {
         new.failed_prints += 1;
-        let wanted = seen.job.spec.desired_state == printernizer_crds::print_job::DesiredState::Run
-            && seen.job.metadata.deletion_timestamp.is_none();
-        if wanted && new.failed_prints <= seen.job.spec.retry.limit {
-            return super::claim::give_back(seen, &new, &super::claim::Next::Queue(text));
+        if !is_leaving(seen) && new.failed_prints <= seen.job.spec.retry.limit {
+            return give_back(seen, &new, &Next::Queue(text));
         }
     }
     let reason = match outcome {
@@ -219,11 +213,23 @@ fn finish_attempt(
     end(seen, old, new, reason, text)
 }
 
-fn close_question(seen: &Observed<'_>, new: &mut PrintJobStatus) {
-    if new.question.take().is_some() {
-        let text = "a person answered";
+/// Whether a person has answered the open question.
+fn answered_by_person(seen: &Observed<'_>, old: &PrintJobStatus) -> bool {
+    let given = seen.job.spec.outcome.as_ref().map(|o| &o.question_id);
+    old.question.as_ref().is_some_and(|q| Some(&q.id) == given)
+}
+
+/// Nothing is asked any more: an answer was given, or the device has shown what became of the print.
+pub(super) fn close_question(seen: &Observed<'_>, new: &mut PrintJobStatus) {
+    let (reason, text) = if answered_by_person(seen, new) {
+        (Reason::AnsweredByPerson, "a person answered")
+    } else {
+        (Reason::OutcomeKnown, "it is known what became of the print")
+    };
+    new.question = None;
+    if new.conditions.is_true(ConditionType::OutcomeUnknown) {
         let (type_, no) = (ConditionType::OutcomeUnknown, ConditionStatus::False);
-        status::set(new, seen.job, seen.now, type_, no, Reason::AnsweredByPerson, text);
+        status::set(new, seen.job, seen.now, type_, no, reason, text);
     }
 }
 
@@ -232,7 +238,7 @@ fn record_attempt(seen: &Observed<'_>, new: &mut PrintJobStatus, on: &str, outco
         return;
     }
     let printed = matches!(outcome, Outcome::Succeeded | Outcome::Failed | Outcome::Cancelled);
-    let grams = new.file.as_ref().filter(|_| printed).and_then(|f| f.filaments.first()).and_then(|f| f.grams.clone());
+    let grams = printed.then(|| grams_of(seen)).flatten();
     new.attempts.push(AttemptRecord {
         attempt: new.attempt,
         printer: on.to_owned(),
@@ -244,6 +250,13 @@ fn record_attempt(seen: &Observed<'_>, new: &mut PrintJobStatus, on: &str, outco
     });
     let surplus = new.attempts.len().saturating_sub(ATTEMPTS_KEPT);
     new.attempts.drain(..surplus);
+}
+
+/// Grams of all filaments the print uses, as a decimal string; `None` where the file does not say.
+fn grams_of(seen: &Observed<'_>) -> Option<String> {
+    let milligrams: i64 = requirements(seen.job).filaments.iter().map(|f| f.milligrams).sum();
+    let text = format!("{}.{:03}", milligrams / 1000, milligrams % 1000);
+    (milligrams > 0).then(|| text.trim_end_matches('0').trim_end_matches('.').to_owned())
 }
 
 /// Ends a job that nothing was printed of.
@@ -261,6 +274,7 @@ pub(super) fn end(
 ) -> Plan {
     new.completion_time.get_or_insert(Time(seen.now));
     new.paused_by_us = false;
+    close_question(seen, &mut new);
     if reason == Reason::PrintSucceeded {
         if let Some(progress) = new.progress.as_mut() {
             progress.percent = 100;
@@ -274,8 +288,8 @@ pub(super) fn end(
     write_if_changed(old, new)
 }
 
-/// A person's answer about a print whose Printer cannot be asked any more.
-pub(super) fn end_by_answer(seen: &Observed<'_>, old: &PrintJobStatus, verdict: StartVerdict) -> Plan {
+/// A person's answer about a print whose Printer cannot be asked any more. `used` is the last attempt known to be used.
+pub(super) fn end_by_answer(seen: &Observed<'_>, old: &PrintJobStatus, verdict: StartVerdict, used: i32) -> Plan {
     let mut new = old.clone();
     let on = old.printer.as_ref().map(|p| p.name.clone()).unwrap_or_default();
     let outcome = match verdict {
@@ -283,10 +297,8 @@ pub(super) fn end_by_answer(seen: &Observed<'_>, old: &PrintJobStatus, verdict: 
         StartVerdict::Failed => Outcome::Failed,
         _ => {
             record_attempt(seen, &mut new, &on, Outcome::NotStarted, words_of(verdict));
-            close_question(seen, &mut new);
-            let attempt = new.attempt.max(1);
             unset_claim(&mut new, seen);
-            new.attempt = attempt + 1;
+            new.attempt = used.max(1) + 1;
             let text = "waits for a printer again";
             let (type_, no) = (ConditionType::Scheduled, ConditionStatus::False);
             status::set(&mut new, seen.job, seen.now, type_, no, Reason::Queued, text);
@@ -302,8 +314,17 @@ pub(super) fn or_let_go(seen: &Observed<'_>, plan: Plan) -> Plan {
     let waited = seen.now.duration_since(deleted.0).unsigned_abs();
     match seen.timing.letting_go.checked_sub(waited) {
         Some(left) if !left.is_zero() => plan.again(left),
-        _ => Plan::of([Effect::RemoveJobFinalizer]),
+        _ => remove_finalizer(seen),
     }
+}
+
+/// Removes our finalizer from the job, if it is there.
+pub(super) fn remove_finalizer(seen: &Observed<'_>) -> Plan {
+    if has_finalizer(seen) { Plan::of([Effect::RemoveJobFinalizer]) } else { Plan::nothing() }
+}
+
+fn has_finalizer(seen: &Observed<'_>) -> bool {
+    seen.job.metadata.finalizers.iter().flatten().any(|f| f == PRINT_JOB_FINALIZER)
 }
 
 /// After the end: the file goes, then the finalizer, and in time the job.
@@ -329,8 +350,11 @@ pub(super) fn after_end(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
     }
     let held = seen.printer.and_then(|p| p.status.as_ref()).and_then(|s| s.current_job.as_ref());
     let held = held.is_some_and(|j| Some(&j.uid) == seen.job.metadata.uid.as_ref());
-    let has_finalizer =
-        seen.job.metadata.finalizers.iter().flatten().any(|f| f == printernizer_crds::PRINT_JOB_FINALIZER);
+    if held {
+        // The printer's own rules release it; what follows here waits for that.
+        plan = plan.again(REST);
+    }
+    let has_finalizer = has_finalizer(seen);
     if let (true, Some(end_time)) = (accept::is_tracked(seen.job) && has_finalizer, old.completion_time.clone()) {
         let outcome = old.attempts.last().map(|a| a.outcome);
         plan = plan.then(Effect::FinishRecord(PrintRecordStatus { outcome, end_time: Some(end_time) }));

@@ -8,9 +8,10 @@ use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJobStat
 
 use super::decide::{REST, write_if_changed};
 use super::gate::token_of;
-use super::start::{Relation, StartView, Verdict, Watch, judge, relation, still_shows};
+use super::start::{Relation, StartView, Verdict, Watch, asks_first, judge, relation, still_shows};
 use super::{Observed, finish, status};
 use crate::device::{DeviceReport, DeviceState, Link};
+use crate::identity::Token;
 use crate::plan::{DeviceCommand, Effect, Plan};
 
 /// Decides for a job with an intent, a running print, or a start the printer remembers.
@@ -49,25 +50,27 @@ pub(super) fn resolve(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Print
             finish::carry_over(seen, old, printer, written)
         };
     }
-    let answered = answer(seen, old, report);
     match verdict {
         Verdict::Started | Verdict::StartedAnonymously => {
             let Some(report) = report else { return Plan::wait(seen.timing.poll_period) };
+            if ours.is_none() {
+                // What runs is remembered by the printer too, before anything else.
+                return adopt_without_intent(seen, old, printer);
+            }
             let anonymous = verdict == Verdict::StartedAnonymously;
-            running(seen, old, report, relation(&view, &report.identity), anonymous)
+            let relation = relation(&token, old.start.as_ref(), old.device_job_id.as_deref(), &report.identity);
+            running(seen, old, report, relation, anonymous)
         }
         Verdict::Ended { end, live } => finish::ended(seen, old, printer, report, end, live),
         Verdict::FailedToStart => finish::not_printed(seen, printer, report, StartVerdict::FailedToStart),
         Verdict::NotSent => finish::not_printed(seen, printer, report, StartVerdict::NotSent),
         Verdict::AsksBeforePrint { call } => asks_before_print(seen, old, report, call),
-        _ if answered.is_some() => match answered {
-            Some(Answer::Succeeded) => finish::answered(seen, old, printer, report, StartVerdict::Succeeded),
-            Some(Answer::Failed) => finish::answered(seen, old, printer, report, StartVerdict::Failed),
-            Some(Answer::NotPrinted) | None => finish::answered(seen, old, printer, report, StartVerdict::NotPrinted),
-        },
+        Verdict::Silent { call } => silent(seen, old, call),
+        Verdict::Unknown(_) | Verdict::Wait if let Some(given) = answer(seen, old, report) => {
+            finish::answered(seen, old, printer, report, verdict_of(given))
+        }
         Verdict::Unknown(reason) => ask(seen, old, report, reason),
         Verdict::Wait => wait(seen, old),
-        Verdict::Silent { call } => silent(seen, old, call),
     }
 }
 
@@ -75,9 +78,7 @@ pub(super) fn resolve(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Print
 fn answer(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&DeviceReport>) -> Option<Answer> {
     let question = old.question.as_ref()?;
     let given = seen.job.spec.outcome.as_ref().filter(|o| o.question_id == question.id)?;
-    let fresh = report.is_some_and(|r| still_shows(&question.shown, r));
-    let gone = seen.printer.is_none() && question.shown == Shown::default();
-    (fresh || gone).then_some(given.answer)
+    report.is_some_and(|r| still_shows(&question.shown, r)).then_some(given.answer)
 }
 
 /// The print runs: adopts it, follows it, carries out what is wanted of it.
@@ -102,9 +103,8 @@ fn running(
     let mut plan = Plan::nothing();
     let paused = report.state == DeviceState::Paused;
     let desired = wanted(seen);
-    let fresh = seen.session.as_ref().is_some_and(|s| s.link.report_within(seen.timing.fresh_report).is_some());
     // Only our own identity is ever paused, resumed or stopped.
-    let ours = relation == Relation::Ours && fresh && !anonymous;
+    let ours = relation == Relation::Ours && is_fresh(seen) && !anonymous;
     let pause_sent = seen.session.as_ref().is_some_and(|s| s.pause_sent);
     if !paused {
         new.paused_by_us = false;
@@ -141,6 +141,11 @@ fn running(
         plan = plan.then(Effect::Device(command)).again(seen.timing.poll_period);
     }
     plan.again(seen.timing.progress_period)
+}
+
+/// Whether the newest report is young enough for a command.
+fn is_fresh(seen: &Observed<'_>) -> bool {
+    seen.session.as_ref().is_some_and(|s| s.link.report_within(seen.timing.fresh_report).is_some())
 }
 
 /// What is wanted of the print now; a deletion may mean Cancel.
@@ -180,8 +185,7 @@ fn asks_before_print(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&
     };
     status::set(&mut new, seen.job, seen.now, ConditionType::Started, ConditionStatus::False, reason, text);
     let mut plan = write_if_changed(old, new).again(seen.timing.poll_period);
-    let fresh = seen.session.as_ref().is_some_and(|s| s.link.report_within(seen.timing.fresh_report).is_some());
-    if wanted(seen) == DesiredState::Cancel && fresh {
+    if wanted(seen) == DesiredState::Cancel && is_fresh(seen) {
         plan = plan.then(Effect::Device(DeviceCommand::Stop));
     }
     plan
@@ -254,10 +258,14 @@ fn silent(seen: &Observed<'_>, old: &PrintJobStatus, call: bool) -> Plan {
     finish::or_let_go(seen, plan.again(seen.timing.unready_limit / 15))
 }
 
-/// Started at the screen, or proven not sent and running all the same: the printer gets its half first.
+/// The device shows our identity although the printer remembers no unresolved start of it: started at the screen, or
+/// proven not sent and running all the same. The attempt is used; the printer gets its half first.
 pub(super) fn adopt_without_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -> Plan {
     let Some(mut new_printer) = printer.status.clone() else { return Plan::wait(REST) };
-    let remote_name = old.upload.as_ref().map(|u| u.remote_name.clone()).unwrap_or_default();
+    let report = seen.session.as_ref().and_then(|s| s.link.report_within(seen.timing.stale_after));
+    let recorded = old.start.as_ref().map(|s| &s.remote_name).or(old.upload.as_ref().map(|u| &u.remote_name));
+    let shown = report.and_then(|r| r.identity.name.as_ref());
+    let remote_name = recorded.or(shown).cloned().unwrap_or_default();
     new_printer.last_start = Some(LastStart {
         token: token_of(seen.job).to_string(),
         job_name: seen.job.metadata.name.clone().unwrap_or_default(),
@@ -267,31 +275,41 @@ pub(super) fn adopt_without_intent(seen: &Observed<'_>, old: &PrintJobStatus, pr
         verdict: None,
     });
     let mut new = old.clone();
-    if let Some(id) = seen
-        .session
-        .as_ref()
-        .and_then(|s| s.link.report_within(seen.timing.stale_after))
-        .and_then(|r| r.identity.id.clone())
-    {
+    if let Some(id) = report.and_then(|r| r.identity.id.clone()) {
         new.device_job_id = Some(id);
     }
-    let text = "started at the printer's screen";
-    status::set(&mut new, seen.job, seen.now, ConditionType::Started, ConditionStatus::True, Reason::PrintSeen, text);
-    new.start_time.get_or_insert(Time(seen.now));
-    Plan::of([Effect::WritePrinter(Box::new(new_printer)), Effect::WriteJob(Box::new(new))])
+    let active =
+        report.is_some_and(|r| r.is_active() && !asks_first(r)) || old.conditions.is_true(ConditionType::Started);
+    let (is, reason, text) = match (active, &old.start) {
+        (true, None) => (ConditionStatus::True, Reason::PrintSeen, "started at the printer's screen"),
+        (true, Some(_)) => (ConditionStatus::True, Reason::PrintSeen, "the print was seen running after all"),
+        (false, _) => (ConditionStatus::False, Reason::StartSent, "the printer shows this print; watching it"),
+    };
+    status::set(&mut new, seen.job, seen.now, ConditionType::Started, is, reason, text);
+    if active {
+        new.start_time.get_or_insert(Time(seen.now));
+    }
+    let plan = Plan::of([Effect::WritePrinter(Box::new(new_printer)), Effect::WriteJob(Box::new(new))]);
+    plan.again(seen.timing.poll_period)
 }
 
 /// The Printer object is gone, or is another one: nobody can look any more.
 pub(super) fn printer_gone(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
-    if seen.printer.is_none() {
-        match answer(seen, old, None) {
-            Some(Answer::Succeeded) => return finish::end_by_answer(seen, old, StartVerdict::Succeeded),
-            Some(Answer::Failed) => return finish::end_by_answer(seen, old, StartVerdict::Failed),
-            Some(Answer::NotPrinted) => return finish::end_by_answer(seen, old, StartVerdict::NotPrinted),
-            None => {}
-        }
+    let asked =
+        old.question.as_ref().filter(|q| q.shown == Shown::default() && q.reason == Reason::PrinterGone.as_str());
+    let given = seen.job.spec.outcome.as_ref().filter(|o| asked.is_some_and(|q| q.id == o.question_id));
+    match given {
+        Some(given) => finish::end_by_answer(seen, old, verdict_of(given.answer), old.attempt),
+        None => ask(seen, old, None, Reason::PrinterGone),
     }
-    ask(seen, old, None, Reason::PrinterGone)
+}
+
+fn verdict_of(answer: Answer) -> StartVerdict {
+    match answer {
+        Answer::Succeeded => StartVerdict::Succeeded,
+        Answer::Failed => StartVerdict::Failed,
+        Answer::NotPrinted => StartVerdict::NotPrinted,
+    }
 }
 
 /// A device shows this job's file although the job holds no printer and nothing is recorded: the cluster's memory was
@@ -299,12 +317,10 @@ pub(super) fn printer_gone(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
 pub(super) fn shown_without_record(seen: &Observed<'_>, old: &PrintJobStatus, link: &Link) -> Plan {
     let report = link.report_within(seen.timing.stale_after);
     if let Some(given) = answer(seen, old, report) {
-        let verdict = match given {
-            Answer::Succeeded => StartVerdict::Succeeded,
-            Answer::Failed => StartVerdict::Failed,
-            Answer::NotPrinted => StartVerdict::NotPrinted,
-        };
-        return finish::end_by_answer(seen, old, verdict);
+        // The attempt on the device may be later than the one that is recorded: no name is used twice.
+        let shown = report.map(|r| &r.identity).into_iter().flat_map(|i| [&i.name, &i.file]).flatten();
+        let used = shown.filter_map(|n| Token::find(n)).map(|t| t.attempt()).max().unwrap_or_default();
+        return finish::end_by_answer(seen, old, verdict_of(given), old.attempt.max(used));
     }
     ask(seen, old, report, Reason::NoRecordOfUpload)
 }

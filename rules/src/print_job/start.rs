@@ -195,6 +195,11 @@ fn shown_end(report: &DeviceReport) -> Option<End> {
     }
 }
 
+/// Whether a device asks something before any progress, as a Prusa's preview does.
+pub(crate) fn asks_first(report: &DeviceReport) -> bool {
+    report.state == DeviceState::Attention && report.progress.is_none_or(|p| p.percent <= 0)
+}
+
 /// Judges a start.
 ///
 /// One row stands earlier than in the protocol's table: "(a) written, (b) not" comes before the rows that end in
@@ -211,8 +216,7 @@ pub fn judge(view: &StartView<'_>) -> Verdict {
     let relation = relation(view.token, view.intent, view.device_job_id, &report.identity);
     let active = report.is_active();
     let seen_active = view.started || view.watch.seen_active;
-    let no_progress = report.progress.is_none_or(|p| p.percent <= 0);
-    let asks_first = report.state == DeviceState::Attention && !seen_active && no_progress;
+    let asks_first = asks_first(report) && !seen_active;
     let as_before = view.intent.is_some_and(|i| i.before == report.shown());
     let state_as_before = view.intent.is_some_and(|i| i.before.state == report.printer_state());
     let refused = matches!(view.watch.answer, Some(SendAnswer::Refused(_)));
