@@ -3,15 +3,18 @@
 //! Rules of the bed come from the start protocol: whatever the device shows that the bed does not account for makes it
 //! occupied, with an id of its own; a claim with a sent start is released only by a verdict.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::print_job::PrintJobStatus;
 use printernizer_crds::printer::{CurrentJob, Distrust, DistrustReason, LastStart, StartVerdict};
 use printernizer_crds::{PRINTER_FINALIZER, PrintJob, Printer, PrinterStatus, Reason};
 
 use super::{Observed, bed, status};
-use crate::device::{DeviceReport, DeviceState, Link};
+use crate::device::{DeviceReport, Link};
 use crate::identity::Token;
 use crate::plan::{DeviceCommand, Effect, Plan};
+use crate::print_job::gate::token_of;
+use crate::print_job::start::asks_first;
 use crate::print_job::status::is_terminal;
 
 /// Whether a session should be kept for the printer. A deleted one is kept until its finalizer has gone.
@@ -74,29 +77,31 @@ fn deleted_for_too_long(seen: &Observed<'_>, report: Option<&DeviceReport>) -> b
 
 /// A Printer that was created again takes over what its device still owes: the claim and the memory of the start.
 fn reclaim(seen: &Observed<'_>, new: &mut PrinterStatus) {
-    let Some(job) = seen.orphan.filter(|_| new.current_job.is_none() && !unresolved(new)) else { return };
+    let Some(job) = seen.orphan.filter(|_| new.current_job.is_none()) else { return };
     let (Some(name), Some(uid)) = (job.metadata.name.clone(), job.metadata.uid.clone()) else { return };
-    let Some(status) = job.status.as_ref() else { return };
+    let another = new.last_start.as_ref().is_some_and(|l| l.verdict.is_none() && l.job_uid != uid);
+    let Some(status) = job.status.as_ref().filter(|_| !another) else { return };
     new.current_job = Some(CurrentJob { name: name.clone(), uid: uid.clone(), attempt: status.attempt });
-    if let Some(start) = &status.start {
-        new.last_start = Some(LastStart {
-            token: start.token.clone(),
-            job_name: name,
-            job_uid: uid,
-            remote_name: start.remote_name.clone(),
-            deadline: start.deadline.clone(),
-            verdict: None,
-        });
+    let token = token_of(job).to_string();
+    if new.last_start.as_ref().is_some_and(|l| l.token == token) {
+        return;
     }
+    // A print started at the screen has no intent; it is remembered all the same.
+    let uploaded = status.upload.as_ref().map(|u| u.remote_name.clone()).unwrap_or_default();
+    let (remote_name, deadline) =
+        status.start.as_ref().map_or((uploaded, Time(seen.now)), |s| (s.remote_name.clone(), s.deadline.clone()));
+    new.last_start = Some(LastStart { token, job_name: name, job_uid: uid, remote_name, deadline, verdict: None });
 }
 
 /// A print of this kind of operator that this cluster knows nothing of.
 fn distrust(seen: &Observed<'_>, new: &mut PrinterStatus, report: &DeviceReport) {
-    let Some(token) = report.identity.name.as_deref().and_then(Token::find) else { return };
+    let Some(token) = shown_token(&report.identity) else { return };
     let remembered = new.last_start.as_ref().is_some_and(|l| Token::parse(&l.token).as_ref() == Some(&token));
     let accounted = new.bed.as_ref().and_then(|b| b.accounted_identity.as_ref());
-    let accounted = accounted.and_then(|i| i.name.as_deref()).and_then(Token::find).as_ref() == Some(&token);
-    if remembered || accounted || seen.shown_job_exists || new.distrust.is_some() {
+    let accounted = accounted.and_then(shown_token).as_ref() == Some(&token);
+    // It weighs more than any other distrust: those end by themselves or with a look at the machine.
+    let known = new.distrust.as_ref().is_some_and(|d| d.reason == DistrustReason::AnotherOperator);
+    if remembered || accounted || seen.shown_job_exists || known {
         return;
     }
     let (id, shown) = (seen.fresh_id.to_owned(), Some(report.identity.clone()));
@@ -146,7 +151,8 @@ fn bed_rules(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&Devic
     if known.print_in_progress {
         // The end of our own print is judged with its job, which then says what lies there.
         if !unresolved(new) || !ours {
-            let reason = Reason::ForeignPrintOnBed;
+            // While a start is unresolved, nobody knows yet whose print that was.
+            let reason = if unresolved(new) { Reason::Unconfirmed } else { Reason::ForeignPrintOnBed };
             bed::occupy(printer, new, Some(report.identity.clone()), now, id, reason, bed::Part::default());
         }
         return;
@@ -156,23 +162,15 @@ fn bed_rules(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&Devic
         bed::occupy(printer, new, identity, now, id, Reason::NeverConfirmed, bed::Part::default());
         return;
     }
-    if known.accounted_identity.is_none() {
+    if known.accounted_identity.is_none() || (differs && erased && seen.watched) {
         if let Some(bed) = new.bed.as_mut() {
             bed.accounted_identity = Some(report.identity.clone());
         }
-    } else if differs && !erased && !ours {
-        let reason = Reason::ForeignPrintOnBed;
-        bed::occupy(printer, new, Some(report.identity.clone()), now, id, reason, bed::Part::default());
-        return;
-    } else if differs && erased && !seen.watched {
+    } else if differs && (erased || !ours) {
         // Forgotten while nobody watched: anything may have been printed in between.
-        let reason = Reason::Unconfirmed;
+        let reason = if erased { Reason::Unconfirmed } else { Reason::ForeignPrintOnBed };
         bed::occupy(printer, new, Some(report.identity.clone()), now, id, reason, bed::Part::default());
         return;
-    } else if differs && erased {
-        if let Some(bed) = new.bed.as_mut() {
-            bed.accounted_identity = Some(DeviceIdentity::default());
-        }
     }
     if known.occupancy_id.is_some() && known.occupancy_id == printer.spec.bed.cleared_for && !unresolved(new) {
         bed::clear(printer, new, Some(report.identity.clone()), now, "cleared by a person");
@@ -182,7 +180,12 @@ fn bed_rules(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&Devic
 /// Whether the device asks something before a print of ours has begun.
 fn asks_before_print(seen: &Observed<'_>, report: &DeviceReport) -> bool {
     let started = seen.last_start_job.and_then(|j| j.status.as_ref()).is_some_and(|s| s.start_time.is_some());
-    report.state == DeviceState::Attention && !started && report.progress.is_none_or(|p| p.percent <= 0)
+    asks_first(report) && !started
+}
+
+/// The token a device shows, in the name of its print or of the file.
+fn shown_token(identity: &DeviceIdentity) -> Option<Token> {
+    [&identity.name, &identity.file].into_iter().flatten().find_map(|n| Token::find(n))
 }
 
 /// Whether the identity is that of the start the printer remembers.
@@ -193,18 +196,19 @@ fn is_last_start(status: &PrinterStatus, identity: &DeviceIdentity) -> bool {
 }
 
 /// A start whose job is gone: after a full window of live reports the memory of it ends, its file goes, and a clearance
-/// that was given before does not count.
+/// that was given before does not count. Returns what is to be cleaned up on the device.
 fn abandon(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&DeviceReport>) -> Option<DeviceCommand> {
     let last = new.last_start.clone()?;
-    if last.verdict == Some(StartVerdict::Abandoned) && !seen.last_file_deleted && report.is_some() {
-        return Some(DeviceCommand::DeleteFile { remote_name: last.remote_name });
+    let report = report.filter(|r| !r.is_active())?;
+    if last.verdict.is_some() {
+        // The job's half of the verdict is stored when the claim of that attempt is released: on some devices the
+        // deletion also ends what they show of the print. Done again by each process; absent is fine.
+        let held = new.current_job.as_ref().is_some_and(|c| Token::new(&c.uid, c.attempt).to_string() == last.token);
+        let needed = !held && !seen.last_file_deleted && !last.remote_name.is_empty();
+        return needed.then_some(DeviceCommand::DeleteFile { remote_name: last.remote_name });
     }
-    if last.verdict.is_some() || seen.last_start_job.is_some() {
-        return None;
-    }
-    let report = report?;
     let over = seen.last_start_live >= seen.timing.observation_window && seen.now >= last.deadline.0;
-    if !over || report.is_active() {
+    if seen.last_start_job.is_some() || !over {
         return None;
     }
     if let Some(last) = new.last_start.as_mut() {

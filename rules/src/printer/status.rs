@@ -99,7 +99,11 @@ pub(super) fn device(seen: &Observed<'_>, new: &mut PrinterStatus, report: &Devi
             let text = "the printer has taken a start";
             new.conditions.set(ConditionType::ControlAllowed, True, Reason::ControlProven, text, &at);
         }
-        _ if firmware_changed || new.conditions.condition(ConditionType::ControlAllowed).is_none() => {
+        // Allowed again, or with another firmware: nothing is proven until the next start.
+        told if firmware_changed
+            || new.conditions.condition(ConditionType::ControlAllowed).is_none()
+            || (told == Some(true) && new.conditions.is_false(ConditionType::ControlAllowed)) =>
+        {
             let text = "no start has been sent yet with this firmware";
             new.conditions.set(ConditionType::ControlAllowed, Unknown, Reason::NotProvenYet, text, &at);
         }
