@@ -83,10 +83,13 @@ pub fn count(finished: &Finished, properties: &BTreeSet<String>) -> Counted {
     counted
 }
 
-/// The last lines a program wrote, for a failure that has no other report.
+/// The last lines a program wrote, for a failure that has no other report; without cargo's words on its progress.
 pub fn tail(finished: &Finished) -> String {
     const LINES: usize = 60;
-    let lines: Vec<&str> = finished.lines.iter().map(|l| l.1.as_str()).collect();
+    const PROGRESS: [&str; 5] = ["Compiling ", "Checking ", "Downloading ", "Downloaded ", "Running "];
+    let progress =
+        |line: &str| line.starts_with("   ") && PROGRESS.iter().any(|word| line.trim_start().starts_with(word));
+    let lines: Vec<&str> = finished.lines.iter().map(|l| l.1.as_str()).filter(|line| !progress(line)).collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
@@ -206,9 +209,10 @@ test result: FAILED. 0 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; 
 
     #[test]
     fn a_bad_exit_without_a_failed_test_is_a_failure() {
-        let counted = count(&finished(101, "", "error[E0308]: mismatched types\n"), &properties());
+        let errors = "   Compiling serde v1.0.0\nerror[E0308]: mismatched types\n";
+        let counted = count(&finished(101, "", errors), &properties());
         assert_eq!(counted.others.failed, 1);
-        assert!(counted.failures[0].contains("mismatched types"), "{:?}", counted.failures);
+        assert_eq!(counted.failures, ["error[E0308]: mismatched types"], "without what cargo says of its progress");
     }
 
     #[test]
