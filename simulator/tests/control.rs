@@ -8,7 +8,7 @@ use std::{process::Stdio, time::Duration};
 
 use common::{Buddy, PATIENCE, gcode, one_printer};
 use printernizer_simulator::{Config, Entry, Error, PrinterInfo, Simulator};
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 async fn call(url: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
-    let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+    let client = common::http_client(|builder| builder);
     let request = client.request(method, format!("{url}{path}"));
     let request = body.into_iter().fold(request, |request, body| request.json(&body));
     let response = request.send().await.unwrap();

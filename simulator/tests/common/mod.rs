@@ -63,7 +63,7 @@ pub struct Buddy {
 
 impl Buddy {
     pub fn new(info: PrinterInfo) -> Self {
-        let client = Client::builder().pool_max_idle_per_host(0).no_proxy().timeout(PATIENCE).build().unwrap();
+        let client = http_client(|builder| builder.pool_max_idle_per_host(0));
         Self { info, client }
     }
 
@@ -135,4 +135,10 @@ pub async fn until(printer: &PrinterHandle, what: &str, condition: impl Fn(&Prin
 /// Waits for a state string.
 pub async fn until_link_state(printer: &PrinterHandle, wanted: &str) {
     until(printer, wanted, |state| state.link_state.as_deref() == Some(wanted)).await;
+}
+
+/// A client of its own. No test speaks TLS, but the library wants to know who would.
+pub(crate) fn http_client(more: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    more(Client::builder().no_proxy().timeout(PATIENCE)).build().unwrap()
 }
