@@ -95,9 +95,8 @@ impl Events {
 fn warns(condition: &Condition) -> bool {
     let reason = |r: Reason| condition.reason == r.as_str();
     match (condition.type_.as_str(), condition.status.as_str()) {
-        ("OutcomeUnknown", "True") => true,
         ("Failed", "True") => !reason(Reason::Cancelled),
-        ("Reachable" | "Authorized" | "Trusted" | "ControlAllowed", "False") => true,
+        ("OutcomeUnknown", "True") | ("Reachable" | "Authorized" | "Trusted" | "ControlAllowed", "False") => true,
         ("Accepted", "False") => !reason(Reason::FetchingFile),
         ("Scheduled", "False") => reason(Reason::NoMatchingPrinter),
         ("Started", _) => {

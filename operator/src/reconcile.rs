@@ -38,6 +38,9 @@ pub struct Done {
     pub again: Option<Duration>,
 }
 
+/// A pass that has ended: its key, when it began, and its result, unless its time was up.
+type Pass = (Key, Instant, Option<Result<Done, ApiError>>);
+
 #[derive(Default)]
 struct State {
     due: HashMap<Key, Instant>,
@@ -109,7 +112,7 @@ pub async fn run<F, Fut>(
     F: Fn(Key) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Done, ApiError>> + Send + 'static,
 {
-    let mut passes: JoinSet<(Key, Instant, Option<Result<Done, ApiError>>)> = JoinSet::new();
+    let mut passes: JoinSet<Pass> = JoinSet::new();
     loop {
         heartbeat.beat();
         let (ready, next) = queue.take_due(concurrency.saturating_sub(passes.len()));
@@ -139,7 +142,7 @@ pub async fn run<F, Fut>(
     passes.shutdown().await;
 }
 
-type Ended = Result<(Key, Instant, Option<Result<Done, ApiError>>), tokio::task::JoinError>;
+type Ended = Result<Pass, tokio::task::JoinError>;
 
 fn finished(controller: Controller, queue: &Queue, metrics: &Metrics, ended: Ended) {
     let (key, took, result) = match ended {

@@ -300,6 +300,7 @@ fn local(error: &dyn std::fmt::Display) -> DeviceFault {
 }
 
 /// An error of the driver with its whole chain of causes.
+#[allow(clippy::needless_pass_by_value, reason = "used as `map_err(fault)`")]
 pub(crate) fn fault(error: Error) -> DeviceFault {
     let cause = match &error {
         Error::Unauthorized => LinkFault::CredentialsRefused,

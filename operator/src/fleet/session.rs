@@ -255,7 +255,7 @@ pub(super) async fn serve<D: Device>(
                         next_poll = Instant::now();
                     }
                     DeviceCommand::Start => {
-                        start::run(context, session, device, &command).await;
+                        Box::pin(start::run(context, session, device, &command)).await;
                         next_poll = Instant::now();
                     }
                     DeviceCommand::Pause | DeviceCommand::Resume | DeviceCommand::Stop => {
