@@ -37,7 +37,9 @@ use crate::{print_job, printer};
 /// Passes over objects of one kind that run at the same time.
 const CONCURRENCY: usize = 16;
 /// How long a shutdown may take before the Lease is released all the same.
-const SHUTDOWN: Duration = Duration::from_secs(5);
+const SHUTDOWN: Duration = Duration::from_secs(4);
+/// How long giving the Lease back may take; then the next leader waits for it to run out.
+const RELEASE: Duration = Duration::from_secs(4);
 /// A task that has not been heard of for this long makes the process unhealthy.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
@@ -152,7 +154,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     };
     tracing::info!("shutting down");
     running.stop().await;
-    let released = leadership.release().await;
+    let released = tokio::time::timeout(RELEASE, leadership.release()).await.unwrap_or(false);
     tracing::info!(released, "the Lease was given back");
     process.cancel();
     result

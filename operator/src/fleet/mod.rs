@@ -5,6 +5,7 @@ pub mod device;
 pub mod prusalink;
 mod session;
 mod start;
+mod upload;
 mod watching;
 
 use std::collections::HashMap;

@@ -17,17 +17,17 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::device::{Device, DeviceFault, UploadJob};
+use super::device::{Device, DeviceFault};
 use super::watching::Watching;
-use super::{FleetContext, start};
+use super::{FleetContext, start, upload};
 use crate::api::Key;
 
 /// Commands that may wait; the rules ask again for what did not fit.
 const WAITING_COMMANDS: usize = 8;
 /// Deleted names that are remembered.
 const DELETED_REMEMBERED: usize = 16;
-/// First pause before an upload is tried again; doubles.
-const UPLOAD_BACKOFF: Duration = Duration::from_secs(2);
+/// Lease that must be left when a command to a device begins: it may take a request's whole time.
+const COMMAND_LEASE: Duration = Duration::from_secs(5);
 
 /// Which attempt a session serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,7 +214,7 @@ pub(super) async fn serve<D: Device>(
     commands: &mut mpsc::Receiver<Command>,
     until: Instant,
 ) -> Result<(), DeviceFault> {
-    let (uploads, mut uploaded) = mpsc::channel::<Result<(), DeviceFault>>(1);
+    let (uploads, mut uploaded) = mpsc::channel::<upload::Ended>(1);
     let mut upload: Option<CancellationToken> = None;
     let mut next_poll = Instant::now();
     let result = loop {
@@ -223,47 +223,23 @@ pub(super) async fn serve<D: Device>(
             () = session.cancel.cancelled() => break Ok(()),
             Some(ended) = uploaded.recv() => {
                 upload = None;
-                upload_ended(session, ended);
+                upload::ended(session, ended);
                 context.tell(session);
             }
             Some(command) = commands.recv() => {
-                let what = command.what.clone();
-                match &what {
-                    DeviceCommand::Upload { remote_name } => {
-                        // What an interrupted try has left behind goes first; a name holds one whole file or none.
-                        if let Err(fault) = device.delete(remote_name).await {
-                            upload_ended(session, Err(fault));
-                            session.with(|s| s.pending.retain(|p| *p != what));
-                            context.tell(session);
-                            continue;
-                        }
-                        let cancel = session.cancel.child_token();
-                        begin_upload(context, session, device, &command, remote_name, cancel.clone(), uploads.clone());
-                        upload = Some(cancel);
+                // Every effect asks leadership first; what is not carried out now will be asked for again.
+                if context.api.leadership().permit(COMMAND_LEASE).is_ok() {
+                    if matches!(command.what, DeviceCommand::DeleteFile { .. })
+                        && let Some(cancel) = upload.take()
+                    {
+                        cancel.cancel();
                     }
-                    DeviceCommand::DeleteFile { remote_name } => {
-                        if let Some(cancel) = upload.take() {
-                            cancel.cancel();
-                        }
-                        carry_out(session, device.delete(remote_name).await, || {
-                            session.with(|s| {
-                                s.deleted.push_back(remote_name.clone());
-                                let surplus = s.deleted.len().saturating_sub(DELETED_REMEMBERED);
-                                s.deleted.drain(..surplus);
-                            });
-                        });
-                        next_poll = Instant::now();
+                    if let Some(begun) = carry_out(context, session, device, &command, &uploads).await {
+                        upload = Some(begun);
                     }
-                    DeviceCommand::Start => {
-                        Box::pin(start::run(context, session, device, &command)).await;
-                        next_poll = Instant::now();
-                    }
-                    DeviceCommand::Pause | DeviceCommand::Resume | DeviceCommand::Stop => {
-                        control(context, session, device, &command).await;
-                        next_poll = Instant::now();
-                    }
+                    next_poll = Instant::now();
                 }
-                session.with(|s| s.pending.retain(|p| *p != what));
+                session.with(|s| s.pending.retain(|p| *p != command.what));
                 context.tell(session);
             }
             () = tokio::time::sleep_until(next_poll) => {
@@ -323,11 +299,52 @@ fn differs(old: &DeviceReport, new: &DeviceReport) -> bool {
     essence(old) != essence(new)
 }
 
-fn carry_out(session: &Session, result: Result<(), DeviceFault>, done: impl FnOnce()) {
-    match result {
-        Ok(()) => done(),
-        Err(fault) => tracing::info!(printer = %session.printer, %fault, "the printer did not take the command"),
+/// Carries out one command; gives the token of an upload that was begun.
+async fn carry_out<D: Device>(
+    context: &FleetContext,
+    session: &Session,
+    device: &mut D,
+    command: &Command,
+    uploads: &mpsc::Sender<upload::Ended>,
+) -> Option<CancellationToken> {
+    match &command.what {
+        DeviceCommand::Upload { remote_name } => {
+            // What an interrupted try has left behind goes first; a name holds one whole file or none.
+            if let Err(fault) = device.delete(remote_name).await {
+                upload::ended(session, (command.attempt.clone(), Err(fault)));
+                return None;
+            }
+            upload::begin(context, session, device.uploader(), command, remote_name, uploads.clone())
+        }
+        DeviceCommand::DeleteFile { remote_name } => {
+            if told(session, command, &device.delete(remote_name).await) {
+                session.with(|s| {
+                    s.deleted.push_back(remote_name.clone());
+                    let surplus = s.deleted.len().saturating_sub(DELETED_REMEMBERED);
+                    s.deleted.drain(..surplus);
+                });
+            }
+            None
+        }
+        DeviceCommand::Start => {
+            Box::pin(start::run(context, session, device, command)).await;
+            None
+        }
+        DeviceCommand::Pause | DeviceCommand::Resume | DeviceCommand::Stop => {
+            control(context, session, device, command).await;
+            None
+        }
     }
+}
+
+/// Logs what came of a command; whether the device took it.
+fn told(session: &Session, command: &Command, result: &Result<(), DeviceFault>) -> bool {
+    let (printer, job, what) = (&session.printer, &command.attempt.job, &command.what);
+    match result {
+        Ok(()) => tracing::info!(%printer, %job, command = ?what, "the printer took the command"),
+        Err(fault) => tracing::info!(%printer, %job, command = ?what, %fault, "the printer did not take the command"),
+    }
+    result.is_ok()
 }
 
 async fn control<D: Device>(context: &FleetContext, session: &Session, device: &mut D, command: &Command) {
@@ -337,7 +354,7 @@ async fn control<D: Device>(context: &FleetContext, session: &Session, device: &
     let Ok(report) = fresh else { return };
     let ours = report.is_active() && report.identity.id.as_deref() == Some(id);
     took(context, session, report);
-    if !ours || context.api.leadership().permit(context.timing.send_timeout.max(Duration::from_secs(5))).is_err() {
+    if !ours || context.api.leadership().permit(COMMAND_LEASE).is_err() {
         return;
     }
     let result = match command.what {
@@ -351,74 +368,5 @@ async fn control<D: Device>(context: &FleetContext, session: &Session, device: &
         }
         _ => device.stop(id).await,
     };
-    carry_out(session, result, || {
-        tracing::info!(printer = %session.printer, job = %command.attempt.job, command = ?command.what, "the printer took the command");
-    });
-}
-
-fn begin_upload<D: Device>(
-    context: &FleetContext,
-    session: &Session,
-    device: &D,
-    command: &Command,
-    remote_name: &str,
-    cancel: CancellationToken,
-    ended: mpsc::Sender<Result<(), DeviceFault>>,
-) {
-    let Some(file) = command.file.clone() else { return };
-    session.with(|s| s.upload = UploadView::Running { percent: 0 });
-    let size_bytes = u64::try_from(file.facts.size_bytes).unwrap_or(0);
-    let for_progress = session.clone();
-    let progress = move |sent: u64| {
-        let percent = i32::try_from(sent.min(size_bytes) * 100 / size_bytes.max(1)).unwrap_or(100);
-        for_progress.with(|s| {
-            if matches!(s.upload, UploadView::Running { .. }) {
-                s.upload = UploadView::Running { percent };
-            }
-        });
-    };
-    let files = context.files.clone();
-    let slots = Arc::clone(&context.upload_slots);
-    let permit = context.api.leadership().permit(Duration::from_secs(1));
-    let (make, remote_name) = (device.uploader(), remote_name.to_owned());
-    let printer = session.printer.clone();
-    let task = async move {
-        if let Err(error) = permit {
-            return Err(DeviceFault { cause: LinkFault::Unreachable, message: error.to_string() });
-        }
-        let local = |message: String| DeviceFault { cause: LinkFault::Unreachable, message };
-        // Uploads share the network: only some at a time.
-        let _slot = slots.acquire_owned().await.map_err(|e| local(e.to_string()))?;
-        let cached = files.fetch(&file.request, Some(&file.facts.sha256)).await;
-        let cached = cached.map_err(|e| local(crate::error::chain(&e)))?;
-        tracing::info!(%printer, file = %remote_name, bytes = cached.size_bytes, "uploading");
-        let job = UploadJob {
-            remote_name,
-            path: cached.path.clone(),
-            size_bytes: cached.size_bytes,
-            progress: Arc::new(progress),
-            cancel,
-        };
-        make(job).await
-    };
-    tokio::spawn(async move {
-        let result = task.await;
-        let _ = ended.send(result).await;
-    });
-}
-
-fn upload_ended(session: &Session, ended: Result<(), DeviceFault>) {
-    session.with(|s| match ended {
-        Ok(()) => {
-            s.upload = UploadView::Done { device_job_id: None };
-            s.upload_failures = 0;
-        }
-        Err(fault) => {
-            tracing::warn!(printer = %session.printer, %fault, "the upload did not succeed");
-            s.upload_failures = s.upload_failures.saturating_add(1);
-            let pause = UPLOAD_BACKOFF * (1 << s.upload_failures.min(5));
-            s.upload_not_before = Some(Instant::now() + pause);
-            s.upload = UploadView::Failed { message: fault.message };
-        }
-    });
+    told(session, command, &result);
 }

@@ -22,13 +22,22 @@ use crate::telemetry::metrics::{DeviceKind as KindLabel, StartResult};
 
 /// Runs one try. What came of it stands in the session's state.
 pub(super) async fn run<D: Device>(context: &FleetContext, session: &Session, device: &mut D, command: &Command) {
-    session.with(|s| {
-        if let Some(w) = s.watching.as_mut() {
+    let served = session.with(|s| {
+        let served = s.attempt.as_ref() == Some(&command.attempt);
+        if let Some(w) = s.watching.as_mut().filter(|_| served) {
             w.try_alive(true);
         }
+        served
     });
+    if !served {
+        return;
+    }
     let ended = attempt(context, session, device, command).await;
     session.with(|s| {
+        // What came of this try is not said of another attempt.
+        if s.attempt.as_ref() != Some(&command.attempt) {
+            return;
+        }
         if let Some(w) = s.watching.as_mut() {
             w.try_alive(false);
             if let Ok(answer) = &ended {
