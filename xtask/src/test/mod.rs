@@ -20,6 +20,13 @@ use tally::Tally;
 /// that needs it does not wait for minutes.
 const CONTROL_PLANE: &str = "printernizer-cluster";
 
+/// The script that installs Prusa's own PrusaLink program into the cache, for the driver's test against it.
+const PYTHON_PRUSALINK: &str = "drivers/prusalink/tests/python/install_prusalink.sh";
+
+fn in_cluster_module(command: &mut std::process::Command) -> &mut std::process::Command {
+    command.current_dir(root().join("e2e/cluster")).env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local")
+}
+
 /// Arguments of `test`.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -66,6 +73,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         if !report.check("control plane", program.arg("build"))? {
             return Ok(report.close());
         }
+        for arguments in [["vet", "./supervisor"], ["test", "./supervisor"]] {
+            let name = format!("go {} of the control plane", arguments[0]);
+            report.check(&name, in_cluster_module(std::process::Command::new("go").args(arguments)))?;
+        }
+    }
+    if includes(Part::Process) {
+        let mut script = std::process::Command::new("sh");
+        report.check("Python PrusaLink", script.arg(root().join(PYTHON_PRUSALINK)))?;
     }
     if includes(Part::Unit) {
         let targets = ["--lib", "--bins"].map(str::to_owned).into_iter().chain(selection(&workspace, Kind::Unit));

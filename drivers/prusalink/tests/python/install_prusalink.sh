@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs PyPI prusalink 0.8.1 into a virtual environment that tests/pylink.rs uses. Safe to run again: does nothing
+# Installs PyPI prusalink 0.8.1 into a virtual environment that tests/process_pylink.rs uses. Safe to run again: does nothing
 # when it is already there. Needs root only where Debian packages are missing (libcap headers to build python-prctl,
 # libmagic, libturbojpeg, venv). Place: $PRINTERNIZER_CACHE, else ~/.cache/printernizer.
 set -eu
