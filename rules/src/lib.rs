@@ -10,3 +10,8 @@ pub mod print_job;
 pub mod printer;
 pub mod scheduling;
 pub mod timing;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod testing;

@@ -8,6 +8,8 @@ mod follow;
 pub mod gate;
 pub mod start;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 use printernizer_crds::print_job::{FileStatus, SlotChoice};

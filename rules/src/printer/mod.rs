@@ -3,6 +3,8 @@
 pub mod bed;
 mod decide;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

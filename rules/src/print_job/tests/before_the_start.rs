@@ -1,0 +1,176 @@
+//! A claimed job before its start: upload, release, what was started at the screen, deadlines, records.
+
+use super::{delete, settle};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use printernizer_crds::print_job::DesiredState;
+use printernizer_crds::{ConditionStatus, ConditionType, Reason};
+
+use crate::device::DeviceState;
+use crate::plan::{DeviceCommand, Effect};
+use crate::print_job::UploadView;
+use crate::print_job::gate::Closed;
+use crate::testing::{JOB_UID, Scene, seconds};
+
+#[test]
+fn an_upload_is_recorded_before_its_first_byte_and_only_onto_a_cleared_bed() {
+    let s = Scene::claimed();
+    let plan = s.job_plan();
+    let upload = plan.job().unwrap().upload.clone().unwrap();
+    assert_eq!((upload.token, upload.size_verified), (s.token().to_string(), false));
+    assert_eq!(upload.device_job_id.as_deref(), Some("7"));
+    let send = Effect::Device(DeviceCommand::Upload { remote_name: s.remote_name() });
+    assert_eq!(plan.effects.last(), Some(&send));
+    assert!(matches!(plan.effects[0], Effect::WriteJob(_)));
+
+    let mut occupied = s.clone();
+    occupied.set_printer(ConditionType::BedCleared, ConditionStatus::False, Reason::PartOnBed);
+    assert!(occupied.job_plan().effects.is_empty());
+    let mut busy = s;
+    busy.shows_foreign(DeviceState::Printing);
+    assert!(busy.job_plan().effects.is_empty());
+    assert!(busy.job_plan().look_again.is_some());
+}
+
+#[test]
+fn a_start_is_asked_for_only_when_the_whole_file_is_there() {
+    let mut s = Scene::claimed();
+    s.run_job();
+    s.upload = UploadView::Running { percent: 99 };
+    assert!(!s.run_job().contains(&DeviceCommand::Start));
+    s.upload = UploadView::Failed { message: "cut".into() };
+    assert!(!s.run_job().contains(&DeviceCommand::Start));
+    s.upload = UploadView::Done { device_job_id: None };
+    s.run_job();
+    assert_eq!(s.run_job(), [DeviceCommand::Start]);
+}
+
+#[test]
+fn every_release_deletes_the_file_first_and_takes_the_next_attempt() {
+    let changes: [fn(&mut Scene); 3] = [
+        |s| s.closed = Some(Closed::GiveBack("the bed is not clear".into())),
+        |s| s.job.spec.desired_state = DesiredState::Pause,
+        |s| s.file = None,
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let mut s = Scene::uploaded();
+        change(&mut s);
+        if n == 2 {
+            s.set_printer(ConditionType::Ready, ConditionStatus::False, Reason::Unreachable);
+            s.pass(900);
+        }
+        let before = s.job_status();
+        assert_eq!(s.run_job(), [delete(&s)], "{n}");
+        assert_eq!(s.job_status(), before, "nothing is given back before the file is gone");
+        s.file_deleted = true;
+        s.run_job();
+        assert_eq!((s.job_status().printer, s.job_status().attempt), (None, 2), "{n}");
+        s.run_printer();
+        assert_eq!(s.printer_status().current_job, None);
+    }
+}
+
+#[test]
+fn a_claim_that_was_given_back_is_not_taken_up_again() {
+    let mut s = Scene::uploaded();
+    s.closed = Some(Closed::GiveBack("the bed is not clear".into()));
+    s.file_deleted = true;
+    s.run_job();
+    (s.closed, s.file_deleted) = (None, false);
+    assert!(s.printer_status().current_job.is_some(), "the printer has not released it yet");
+    s.run_job();
+    assert_eq!(s.job_status().printer, None);
+}
+
+#[test]
+fn a_lost_claim_is_unset_with_the_next_attempt_number() {
+    let mut s = Scene::uploaded();
+    s.printer.status.as_mut().unwrap().current_job = None;
+    assert_eq!(s.run_job(), [delete(&s)]);
+    s.file_deleted = true;
+    s.run_job();
+    assert_eq!((s.job_status().printer, s.job_status().attempt), (None, 2));
+    // A Printer that is gone, or has another UID, cannot be asked to delete anything.
+    let mut s = Scene::uploaded();
+    s.printer_gone = true;
+    s.run_job();
+    assert_eq!((s.job_status().printer, s.job_status().attempt), (None, 2));
+}
+
+#[test]
+fn a_claim_on_a_printer_not_ready_for_15_minutes_is_released_and_not_earlier() {
+    let mut s = Scene::claimed();
+    s.run_job();
+    s.pass(3600);
+    s.set_printer(ConditionType::Ready, ConditionStatus::False, Reason::Unreachable);
+    s.silent_for(60);
+    s.pass(899);
+    s.run_job();
+    assert!(s.job_status().printer.is_some(), "it was ready until 15 minutes ago");
+    s.pass(1);
+    s.silent_for(900);
+    s.run_job();
+    assert_eq!(s.job_status().printer, None);
+}
+
+#[test]
+fn a_file_that_was_deleted_is_not_started() {
+    let mut s = Scene::uploaded();
+    s.file_deleted = true;
+    assert_eq!(s.run_job(), []);
+    assert_eq!(s.job_status().attempt, 2);
+}
+
+#[test]
+fn what_was_started_at_the_screen_uses_the_attempt_whatever_it_shows_now() {
+    for state in [DeviceState::Printing, DeviceState::Attention, DeviceState::Finished, DeviceState::Idle] {
+        let mut s = Scene::uploaded();
+        s.shows_ours(state);
+        let plan = s.job_plan();
+        assert!(matches!(plan.effects[..], [Effect::WritePrinter(_), Effect::WriteJob(_)]), "{state:?}");
+        s.apply(&plan);
+        let last = s.printer_status().last_start.unwrap();
+        assert_eq!((last.token, last.verdict), (s.token().to_string(), None));
+        assert_eq!(s.is(ConditionType::Started), state == DeviceState::Printing);
+        assert!(!s.run_job().contains(&DeviceCommand::Start));
+    }
+}
+
+#[test]
+fn a_print_that_runs_is_adopted_even_when_a_backup_forgot_its_upload() {
+    let mut s = Scene::claimed();
+    s.shows_ours(DeviceState::Printing);
+    s.run_job();
+    assert!(s.is(ConditionType::Started));
+    assert_eq!(s.printer_status().last_start.unwrap().remote_name, s.remote_name());
+}
+
+#[test]
+fn a_missed_deadline_ends_a_job_that_has_not_started_and_no_other() {
+    let expire = |mut s: Scene| {
+        s.job.spec.start_deadline_seconds = Some(60);
+        s.pass(7200);
+        settle(&mut s);
+        s.reason(ConditionType::Failed)
+    };
+    assert_eq!(expire(Scene::waiting()), "DeadlineExceeded");
+    assert_eq!(expire(Scene::uploaded()), "DeadlineExceeded");
+    assert_eq!(expire(Scene::intended()), "");
+    assert_eq!(expire(Scene::printing()), "");
+    let mut s = Scene::waiting();
+    s.job.spec.not_after = Some(Time(s.now.checked_add(seconds(90)).unwrap()));
+    assert_eq!(s.job_plan().look_again, Some(std::time::Duration::from_millis(90_001)));
+    s.pass(90);
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Failed), "DeadlineExceeded");
+}
+
+#[test]
+fn a_tracked_job_leaves_a_record_before_its_start() {
+    let mut s = Scene::uploaded();
+    s.job.metadata.annotations = Some([("argocd.argoproj.io/tracking-id".into(), "x".into())].into());
+    let effects = s.job_plan().effects;
+    let record = effects.iter().position(|e| matches!(e, Effect::CreateRecord(r) if r.uid == JOB_UID));
+    let start = effects.iter().position(|e| *e == Effect::Device(DeviceCommand::Start));
+    assert!(record.is_some() && record < start, "{effects:?}");
+}

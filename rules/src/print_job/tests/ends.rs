@@ -1,0 +1,120 @@
+//! Ends of prints: verdicts and their order, attempts, retries, quarantine, cleaning up, time-to-live.
+
+use super::{delete, settle};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use printernizer_crds::ConditionType;
+use printernizer_crds::print_job::Outcome;
+use printernizer_crds::printer::StartVerdict;
+
+use crate::device::DeviceState;
+use crate::plan::Effect;
+use crate::print_job::start::SendAnswer;
+use crate::print_job::status;
+use crate::testing::{Scene, seconds};
+
+#[test]
+fn a_verdict_stands_on_the_printer_first_and_a_crash_in_between_loses_nothing() {
+    let mut s = Scene::printing();
+    s.shows_ours(DeviceState::Finished);
+    let plan = s.job_plan();
+    assert!(matches!(plan.effects[..], [Effect::WritePrinter(_), Effect::WriteJob(_)]));
+    s.apply_one(&plan.effects[0]);
+    // A new process, and the end screen is gone.
+    s.watch = crate::print_job::Watch::default();
+    s.shows_foreign(DeviceState::Printing);
+    s.run_printer();
+    assert!(s.printer_status().current_job.is_some(), "the job still names the printer");
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Complete), "PrintSucceeded");
+    s.run_printer();
+    assert_eq!(s.printer_status().current_job, None);
+}
+
+#[test]
+fn the_grams_of_all_filaments_are_recorded() {
+    let mut s = Scene::printing();
+    s.shows_ours(DeviceState::Finished);
+    s.run_job();
+    let attempts = s.job_status().attempts;
+    assert_eq!(attempts[0].grams_estimated.as_deref(), Some("15.34"));
+    assert_eq!(attempts[0].outcome, Outcome::Succeeded);
+}
+
+#[test]
+fn a_job_that_proved_not_sent_goes_back_free_of_charge() {
+    let mut s = Scene::intended();
+    s.watch.answer = Some(SendAnswer::NotSent("the deadline had passed".into()));
+    settle(&mut s);
+    let status = s.job_status();
+    assert_eq!(s.verdict_written(), Some(StartVerdict::NotSent));
+    assert_eq!((status.printer, status.start, status.attempt, status.failed_prints), (None, None, 2, 0));
+    assert_eq!(status.not_before, Some(Time(s.now.checked_add(seconds(10)).unwrap())));
+    assert!(s.printer_is(ConditionType::Trusted) && s.printer_is(ConditionType::BedCleared));
+    assert_eq!(s.printer_status().current_job, None);
+}
+
+#[test]
+fn a_failed_print_is_printed_again_as_often_as_allowed() {
+    let fail = |limit| {
+        let mut s = Scene::printing();
+        s.job.spec.retry.limit = limit;
+        s.shows_ours(DeviceState::Failed);
+        settle(&mut s);
+        s
+    };
+    let s = fail(1);
+    let status = s.job_status();
+    assert_eq!((status.attempt, status.failed_prints, status.refusals), (2, 1, 1));
+    assert!(!status::is_terminal(&status));
+    assert!(status::is_terminal(&fail(0).job_status()));
+    assert_eq!(s.printer_status().consecutive_failures, 1);
+}
+
+#[test]
+fn two_failed_prints_in_a_row_quarantine_the_printer() {
+    let mut s = Scene::printing();
+    s.printer.status.as_mut().unwrap().consecutive_failures = 1;
+    s.shows_ours(DeviceState::Failed);
+    settle(&mut s);
+    assert_eq!(s.reason(ConditionType::Trusted), "Quarantined");
+    s.printer.spec.acknowledged = s.printer_status().distrust.map(|d| d.id);
+    settle(&mut s);
+    assert!(s.printer_is(ConditionType::Trusted));
+    assert_eq!(s.printer_status().consecutive_failures, 0);
+}
+
+#[test]
+fn an_ended_job_cleans_up_and_expires_and_a_tracked_one_does_not() {
+    let mut s = Scene::printing();
+    s.shows_ours(DeviceState::Finished);
+    s.run_job();
+    assert_eq!(s.run_job(), [delete(&s)]);
+    s.run_printer();
+    s.file_deleted = true;
+    settle(&mut s);
+    assert_eq!(s.job_status().upload, None);
+    assert!(s.job.metadata.finalizers.is_none());
+    let mut tracked = s.clone();
+    tracked.job.metadata.labels = Some([("argocd.argoproj.io/instance".into(), "farm".into())].into());
+    for s in [&mut s, &mut tracked] {
+        s.pass(30 * 24 * 3600 - 1);
+        assert!(!s.job_plan().has(&Effect::DeleteJob));
+        s.pass(1);
+    }
+    assert!(s.job_plan().has(&Effect::DeleteJob));
+    assert!(!tracked.job_plan().has(&Effect::DeleteJob));
+}
+
+#[test]
+fn the_record_of_a_tracked_job_is_finished_before_its_finalizer_goes() {
+    let mut s = Scene::printing();
+    s.job.metadata.labels = Some([("argocd.argoproj.io/instance".into(), "farm".into())].into());
+    s.shows_ours(DeviceState::Finished);
+    s.run_job();
+    s.run_printer();
+    let effects = s.job_plan().effects;
+    let finish = effects.iter().position(|e| matches!(e, Effect::FinishRecord(r) if r.outcome.is_some()));
+    let remove = effects.iter().position(|e| *e == Effect::RemoveJobFinalizer);
+    assert!(finish.is_some() && finish < remove, "{effects:?}");
+}

@@ -1,0 +1,29 @@
+//! Tests of a job's life: the table row by row, the gate clause by clause, and the rest of the start protocol.
+
+mod before_the_start;
+mod copies_and_letting_go;
+mod ends;
+mod gate;
+mod pause_and_stop;
+mod questions;
+mod table;
+
+use crate::plan::DeviceCommand;
+use crate::testing::Scene;
+
+pub(super) fn delete(s: &Scene) -> DeviceCommand {
+    DeviceCommand::DeleteFile { remote_name: s.remote_name() }
+}
+
+/// Runs both rules until nothing is written, deleting what is asked to be deleted.
+pub(super) fn settle(s: &mut Scene) {
+    for _ in 0..12 {
+        let (job, printer, deleted) = (s.job.clone(), s.printer.clone(), s.file_deleted);
+        let commands = [s.run_job(), s.run_printer()].concat();
+        s.file_deleted |= commands.iter().any(|c| matches!(c, DeviceCommand::DeleteFile { .. }));
+        if s.job == job && s.printer == printer && s.file_deleted == deleted {
+            return;
+        }
+    }
+    panic!("the rules do not come to rest");
+}

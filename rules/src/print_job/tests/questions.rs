@@ -1,0 +1,114 @@
+//! Questions to a person: when they are asked, which answers count, what follows from them.
+
+use super::{delete, settle};
+
+use printernizer_crds::ConditionType;
+use printernizer_crds::print_job::{Answer, OutcomeAnswer};
+use printernizer_crds::printer::StartVerdict;
+
+use crate::device::DeviceState;
+use crate::print_job::UploadView;
+use crate::testing::Scene;
+
+#[test]
+fn a_question_says_how_to_answer_and_keeps_its_id_while_the_device_shows_the_same() {
+    let mut s = Scene::asked();
+    let first = s.job_status().question.unwrap();
+    s.run_job();
+    assert_eq!(s.job_status().question.as_ref(), Some(&first));
+    s.shows_foreign(DeviceState::Printing);
+    s.run_job();
+    assert_ne!(s.job_status().question.unwrap().id, first.id);
+}
+
+#[test]
+fn an_answer_counts_only_for_the_open_question_and_while_the_device_shows_what_was_asked_about() {
+    let asked = Scene::asked();
+    let mut wrong = asked.clone();
+    wrong.job.spec.outcome = Some(OutcomeAnswer { question_id: "another".into(), answer: Answer::Succeeded });
+    wrong.run_job();
+    assert!(wrong.is(ConditionType::OutcomeUnknown));
+    let mut stale = asked.clone();
+    stale.answer(Answer::Succeeded);
+    stale.shows_foreign(DeviceState::Idle);
+    stale.run_job();
+    stale.run_job();
+    assert!(stale.is(ConditionType::OutcomeUnknown), "a new question, and the old answer is not to it");
+    let mut silent = asked.clone();
+    silent.answer(Answer::Succeeded);
+    silent.silent_for(10);
+    silent.run_job();
+    assert!(silent.is(ConditionType::OutcomeUnknown));
+    let mut s = asked;
+    s.answer(Answer::Succeeded);
+    settle(&mut s);
+    assert_eq!(s.reason(ConditionType::Complete), "PrintSucceeded");
+    assert_eq!(s.reason(ConditionType::OutcomeUnknown), "AnsweredByPerson");
+    assert!(!s.printer_is(ConditionType::BedCleared), "after every answer the bed is occupied");
+    assert_eq!(s.verdict_written(), Some(StartVerdict::Succeeded));
+}
+
+#[test]
+fn not_printed_deletes_the_file_and_lets_the_next_attempt_start() {
+    let mut s = Scene::asked();
+    s.answer(Answer::NotPrinted);
+    let old_file = delete(&s);
+    assert!(s.run_job().contains(&old_file));
+    s.file_deleted = true;
+    settle(&mut s);
+    assert_eq!((s.job_status().attempt, s.job_status().printer), (2, None));
+    assert!(!s.is(ConditionType::OutcomeUnknown), "otherwise the gate stays closed for ever");
+    s.clear_bed();
+    s.run_printer();
+    s.claim();
+    (s.file_deleted, s.watch) = (false, crate::print_job::Watch::default());
+    s.run_job();
+    s.run_job();
+    s.upload = UploadView::Done { device_job_id: None };
+    s.run_job();
+    assert_eq!(s.gate(), Ok(()));
+}
+
+#[test]
+fn the_table_keeps_running_while_a_question_is_open() {
+    let mut s = Scene::asked();
+    s.shows_ours(DeviceState::Printing);
+    s.watch.seen_active = true;
+    s.run_job();
+    assert!(s.is(ConditionType::Started) && !s.is(ConditionType::OutcomeUnknown));
+    assert_eq!(s.job_status().question, None);
+    let mut s = Scene::asked();
+    s.shows_ours(DeviceState::Finished);
+    settle(&mut s);
+    assert_eq!(s.job_status().attempts[0].reason, "printed", "the device said it, not a person");
+}
+
+#[test]
+fn an_answer_about_a_printer_that_is_gone_ends_the_job() {
+    let mut s = Scene::intended();
+    s.printer_gone = true;
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::OutcomeUnknown), "PrinterGone");
+    s.answer(Answer::Failed);
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Failed), "PrintFailed");
+}
+
+#[test]
+fn a_print_this_cluster_forgot_is_asked_about_and_never_repeated_under_its_name() {
+    let mut s = Scene::waiting();
+    s.report.identity = crate::testing::identity("8", &s.remote_name().replace("-1.bgcode", "-3.bgcode"));
+    s.shows(DeviceState::Finished);
+    s.shown_on = true;
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::OutcomeUnknown), "NoRecordOfUpload");
+    let mut silent = s.clone();
+    silent.shown_on = false;
+    silent.claim();
+    silent.run_job();
+    assert_eq!(silent.job_status().printer, None, "a job before a person takes no printer");
+    s.answer(Answer::NotPrinted);
+    s.run_job();
+    assert_eq!(s.job_status().attempt, 4);
+    assert!(!s.is(ConditionType::OutcomeUnknown));
+}

@@ -1,0 +1,148 @@
+//! What a printer remembers, when it releases a claim, and when it lets go.
+
+use super::{bed_reason, delete};
+use printernizer_crds::printer::StartVerdict;
+use printernizer_crds::{ConditionStatus, ConditionType, PRINTER_FINALIZER, Reason};
+
+use crate::device::DeviceState;
+use crate::plan::Effect;
+use crate::testing::Scene;
+
+#[test]
+fn a_claim_with_a_sent_start_is_released_only_by_a_verdict() {
+    let mut s = Scene::intended();
+    s.job_gone = true;
+    s.run_printer();
+    assert!(s.printer_status().current_job.is_some());
+    assert_eq!(s.verdict_written(), None);
+}
+
+#[test]
+fn a_claim_before_the_intent_ends_with_its_job() {
+    let mut s = Scene::uploaded();
+    s.job_gone = true;
+    s.run_printer();
+    assert_eq!(s.printer_status().current_job, None);
+}
+
+#[test]
+fn a_half_claim_waits_for_its_job_and_ends_when_the_job_is_not_wanted() {
+    let mut s = Scene::waiting();
+    s.claim();
+    s.run_printer();
+    assert!(s.printer_status().current_job.is_some());
+    s.job.spec.desired_state = printernizer_crds::print_job::DesiredState::Pause;
+    s.run_printer();
+    assert_eq!(s.printer_status().current_job, None);
+}
+
+#[test]
+fn a_start_without_a_job_is_resolved_by_a_window_of_live_reports_and_a_new_clearance() {
+    let mut s = Scene::intended();
+    s.job_gone = true;
+    s.run_printer();
+    let mut s = s.watched_in_vain();
+    let mut printing = s.clone();
+    printing.shows_ours(DeviceState::Printing);
+    printing.run_printer();
+    assert_eq!(printing.verdict_written(), None, "it still prints");
+    let mut silent = s.clone();
+    silent.silent_for(3600);
+    silent.run_printer();
+    assert_eq!(silent.verdict_written(), None);
+    let commands = s.run_printer();
+    assert_eq!(s.verdict_written(), Some(StartVerdict::Abandoned));
+    assert_eq!(s.printer_status().current_job, None);
+    assert_eq!(bed_reason(&s), "Unconfirmed");
+    assert_eq!(commands, [delete(&s)]);
+}
+
+#[test]
+fn a_remembered_file_is_deleted_when_the_claim_of_its_attempt_is_released() {
+    let mut s = Scene::printing();
+    s.shows_ours(DeviceState::Finished);
+    let plan = s.job_plan();
+    s.apply_one(&plan.effects[0]);
+    assert_eq!(s.verdict_written(), Some(StartVerdict::Succeeded));
+    assert_eq!(s.run_printer(), [], "the job's half is not written: deleting would end what the device shows");
+    s.run_job();
+    s.run_printer();
+    assert_eq!(s.printer_status().current_job, None);
+    assert_eq!(s.run_printer(), [delete(&s)]);
+    s.last_file_deleted = true;
+    assert_eq!(s.run_printer(), []);
+    s.last_file_deleted = false;
+    s.shows_foreign(DeviceState::Printing);
+    assert_eq!(s.run_printer(), [], "not while something prints");
+}
+
+#[test]
+fn the_finalizer_stands_while_the_printer_remembers_and_a_dead_printer_is_let_go_after_10_minutes() {
+    let mut s = Scene::intended();
+    s.printer.metadata.finalizers = None;
+    assert!(s.printer_plan().has(&Effect::AddPrinterFinalizer));
+    s.run_printer();
+    s.delete_printer();
+    let mut s = s.after(3600);
+    s.run_printer();
+    assert!(s.printer.metadata.finalizers.is_some(), "it answers, so the start can be resolved");
+    s.silent_for(60);
+    s.run_printer();
+    assert!(s.printer.metadata.finalizers.is_none());
+
+    let mut s = Scene::intended();
+    s.delete_printer();
+    s.silent_for(60);
+    let mut s = s.after(599);
+    s.run_printer();
+    assert!(s.printer.metadata.finalizers.is_some());
+    let mut s = Scene::waiting();
+    s.printer.metadata.finalizers = Some(vec![PRINTER_FINALIZER.into()]);
+    s.run_printer();
+    assert!(s.printer.metadata.finalizers.is_none(), "nothing to remember");
+}
+
+/// The Printer was deleted and created again while a start was unresolved.
+fn recreated(mut s: Scene) -> Scene {
+    s.printer.metadata.uid = Some("c0ffee00-0000-4000-8000-000000000002".into());
+    s.printer.status = None;
+    s.orphan = true;
+    s.run_printer();
+    s
+}
+
+#[test]
+fn a_printer_created_again_takes_over_the_claim_and_the_memory_of_the_start() {
+    let before = Scene::intended();
+    let mut s = recreated(before.clone());
+    let (old, new) = (before.printer_status(), s.printer_status());
+    assert_eq!(new.last_start, old.last_start);
+    assert_eq!(new.current_job, old.current_job);
+    s.run_job();
+    assert_eq!(s.job_status().printer.unwrap().uid, "c0ffee00-0000-4000-8000-000000000002");
+    s.orphan = false;
+    s.run_printer();
+    assert_eq!(s.printer_status().last_start, old.last_start);
+    s.shows_ours(DeviceState::Printing);
+    s.run_job();
+    assert!(s.is(ConditionType::Started));
+}
+
+#[test]
+fn a_printer_created_again_remembers_a_print_that_was_started_at_the_screen_too() {
+    let mut s = Scene::uploaded();
+    s.shows_ours(DeviceState::Printing);
+    s.run_job();
+    assert!(s.is(ConditionType::Started));
+    let s = recreated(s);
+    let last = s.printer_status().last_start.unwrap();
+    assert_eq!((last.token, last.verdict), (s.token().to_string(), None));
+}
+
+#[test]
+fn a_start_that_is_resolved_is_no_reason_to_hold_a_printer_back() {
+    let mut s = Scene::waiting();
+    s.set_printer(ConditionType::Ready, ConditionStatus::False, Reason::Unreachable);
+    s.run_printer();
+    assert!(s.printer_is(ConditionType::Ready));
+}

@@ -1,0 +1,372 @@
+//! A farm of one job and one printer for tests: everything both decisions depend on, as plain data. Its stages are
+//! reached by the rules themselves, so each builder is a test of the happy path; a test names only what differs.
+
+mod run;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use printernizer_crds::common::DeviceIdentity;
+use printernizer_crds::conditions::SetAt;
+use printernizer_crds::print_job::{
+    Answer, DeletionPolicy, DesiredState, FileFilament, FileStatus, OutcomeAnswer, PrintJobSpec, Retry, SlotChoice,
+    Source,
+};
+use printernizer_crds::printer::{BedSpec, Connection, CurrentJob, PrinterSpec, StartVerdict};
+use printernizer_crds::{
+    ConditionStatus, ConditionType, Conditions, PRINT_JOB_FINALIZER, PRINTER_FINALIZER, PrintJob, PrintJobStatus,
+    PrintRecord, Printer, PrinterStatus, Reason,
+};
+
+use crate::device::{DeviceProgress, DeviceReport, DeviceState, Link, LinkFault};
+use crate::identity::Token;
+use crate::print_job::gate::{self, Closed};
+use crate::print_job::{UploadView, Waiting, Watch};
+use crate::timing::Timing;
+
+pub const JOB_UID: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+pub const PRINTER_UID: &str = "c0ffee00-0000-4000-8000-000000000001";
+pub const SERIAL: &str = "10589-1234";
+pub const SENDER: &str = "sender-1";
+
+pub fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// Everything two decisions depend on.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    pub job: PrintJob,
+    pub printer: Printer,
+    /// Another PrintJob that holds the printer, where one does.
+    pub other_job: Option<PrintJob>,
+    pub printer_gone: bool,
+    pub job_gone: bool,
+    pub session_gone: bool,
+    pub report: DeviceReport,
+    pub age: Duration,
+    /// The connection, where it is not live.
+    pub link: Option<Link>,
+    pub watch: Watch,
+    pub upload: UploadView,
+    pub closed: Option<Closed>,
+    pub file_deleted: bool,
+    pub pause_sent: bool,
+    pub file: Option<FileStatus>,
+    pub file_refused: Option<Reason>,
+    pub printed_before: Option<PrintRecord>,
+    pub shown_on: bool,
+    pub mapping: Result<Vec<SlotChoice>, String>,
+    pub waiting: Option<Waiting>,
+    pub watched: bool,
+    pub shown_job_exists: bool,
+    pub orphan: bool,
+    pub duplicate_of: Option<&'static str>,
+    pub last_start_live: Duration,
+    pub last_file_deleted: bool,
+    pub hold_starts: bool,
+    pub unresolved_elsewhere: Option<&'static str>,
+    /// Number of the next fresh id.
+    pub fresh: u32,
+    pub now: Timestamp,
+    pub timing: Timing,
+}
+
+fn metadata(name: &str, uid: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.into()),
+        namespace: Some("farm".into()),
+        uid: Some(uid.into()),
+        generation: Some(1),
+        creation_timestamp: Some(Time("2026-11-21T10:00:00Z".parse().unwrap())),
+        ..ObjectMeta::default()
+    }
+}
+
+pub fn identity(id: &str, name: &str) -> DeviceIdentity {
+    DeviceIdentity { id: Some(id.into()), name: Some(name.into()), file: None }
+}
+
+impl Scene {
+    /// A printer nobody has connected to yet, and a job nobody has looked at.
+    pub fn bare() -> Self {
+        let spec = PrintJobSpec {
+            display_name: Some("Bracket".into()),
+            source: Source::default(),
+            sha256: None,
+            plate: 1,
+            printer_ref: None,
+            printer_selector: None,
+            requirements: None,
+            color_match: None,
+            filaments: Vec::new(),
+            options: None,
+            tolerations: Vec::new(),
+            priority: 0,
+            run_id: String::new(),
+            desired_state: DesiredState::Run,
+            deletion_policy: DeletionPolicy::LetFinish,
+            outcome: None,
+            result: None,
+            retry: Retry::default(),
+            start_deadline_seconds: None,
+            not_after: None,
+            ttl_seconds_after_finished: None,
+            order: None,
+        };
+        let job = PrintJob { metadata: metadata("bracket", JOB_UID), spec, status: None };
+        let spec = PrinterSpec {
+            model: "COREONE".into(),
+            location: None,
+            connection: Connection::default(),
+            capabilities: None,
+            slots: Vec::new(),
+            bed: BedSpec::default(),
+            acknowledged: None,
+            unschedulable: false,
+            unschedulable_reason: None,
+            taints: Vec::new(),
+            start_windows: Vec::new(),
+            average_power_watts: None,
+            machine_hour_rate: None,
+        };
+        let printer = Printer { metadata: metadata("anna", PRINTER_UID), spec, status: None };
+        let filament = |index, grams: &str| FileFilament {
+            index,
+            material: Some("PLA".into()),
+            grams: Some(grams.into()),
+            ..FileFilament::default()
+        };
+        let file = FileStatus {
+            sha256: "0".repeat(64),
+            size_bytes: 1_000_000,
+            format: "BinaryGcode".into(),
+            printer_model: Some("COREONE".into()),
+            estimated_seconds: Some(3600),
+            filaments: vec![filament(1, "12.34"), filament(2, "3")],
+            ..FileStatus::default()
+        };
+        let report = DeviceReport {
+            state: DeviceState::Idle,
+            identity: identity("7", "older.gcode"),
+            serial_number: Some(SERIAL.into()),
+            firmware_version: Some("6.4.0".into()),
+            ..DeviceReport::default()
+        };
+        Self {
+            job,
+            printer,
+            other_job: None,
+            printer_gone: false,
+            job_gone: false,
+            session_gone: false,
+            report,
+            age: seconds(1),
+            link: None,
+            watch: Watch::default(),
+            upload: UploadView::Idle,
+            closed: None,
+            file_deleted: false,
+            pause_sent: false,
+            file: Some(file),
+            file_refused: None,
+            printed_before: None,
+            shown_on: false,
+            mapping: Ok(vec![SlotChoice { index: 1, slot: "Main".into() }]),
+            waiting: None,
+            watched: true,
+            shown_job_exists: false,
+            orphan: false,
+            duplicate_of: None,
+            last_start_live: Duration::ZERO,
+            last_file_deleted: false,
+            hold_starts: false,
+            unresolved_elsewhere: None,
+            fresh: 1,
+            now: "2026-11-21T12:00:00Z".parse().unwrap(),
+            timing: Timing::default(),
+        }
+    }
+
+    /// An accepted job, and a ready printer whose bed a person has cleared.
+    pub fn waiting() -> Self {
+        let mut s = Self::bare();
+        s.run_job();
+        s.run_printer();
+        s.clear_bed();
+        s.run_printer();
+        assert!(s.printer_status().conditions.is_true(ConditionType::BedCleared));
+        s
+    }
+
+    /// Both halves of the claim are written.
+    pub fn claimed() -> Self {
+        let mut s = Self::waiting();
+        s.claim();
+        s.run_job();
+        assert!(gate::claim_agrees(&s.job, &s.printer));
+        s
+    }
+
+    /// The file is on the device, whole.
+    pub fn uploaded() -> Self {
+        let mut s = Self::claimed();
+        s.run_job();
+        s.upload = UploadView::Done { device_job_id: Some("7".into()) };
+        s.run_job();
+        assert!(s.job_status().upload.as_ref().is_some_and(|u| u.size_verified));
+        s
+    }
+
+    /// Both halves of the intent are written, and the start may have been sent by another process.
+    pub fn intended() -> Self {
+        let mut s = Self::uploaded();
+        s.write_intent();
+        s.after(1)
+    }
+
+    /// The print was seen running by this process.
+    pub fn printing() -> Self {
+        let mut s = Self::intended();
+        s.shows_ours(DeviceState::Printing);
+        s.watch.seen_active = true;
+        s.run_job();
+        s.run_printer();
+        assert!(s.job_status().conditions.is_true(ConditionType::Started));
+        s
+    }
+
+    /// A full window was watched in vain and a person was asked.
+    pub fn asked() -> Self {
+        let mut s = Self::intended().watched_in_vain();
+        s.run_job();
+        assert!(s.job_status().question.is_some());
+        s
+    }
+
+    /// A full window of live reports was counted, and the deadline is over.
+    pub fn watched_in_vain(mut self) -> Self {
+        self.watch.live = self.timing.observation_window;
+        self.last_start_live = self.timing.observation_window;
+        self.after(300)
+    }
+
+    pub fn after(mut self, n: u64) -> Self {
+        self.pass(n);
+        self
+    }
+
+    pub fn pass(&mut self, n: u64) {
+        self.now = self.now.checked_add(seconds(n)).unwrap();
+    }
+
+    pub fn claim(&mut self) {
+        let attempt = self.job_status().attempt.max(1);
+        self.job.metadata.finalizers = Some(vec![PRINT_JOB_FINALIZER.into()]);
+        self.printer.metadata.finalizers = Some(vec![PRINTER_FINALIZER.into()]);
+        let claim = CurrentJob { name: "bracket".into(), uid: JOB_UID.into(), attempt };
+        self.printer.status.as_mut().unwrap().current_job = Some(claim);
+    }
+
+    pub fn clear_bed(&mut self) {
+        self.printer.spec.bed.cleared_for = self.printer_status().bed.as_ref().and_then(|b| b.occupancy_id.clone());
+    }
+
+    pub fn answer(&mut self, answer: Answer) {
+        let question_id = self.job_status().question.clone().expect("a question is open").id;
+        self.job.spec.outcome = Some(OutcomeAnswer { question_id, answer });
+    }
+
+    pub fn delete_job(&mut self) {
+        self.job.metadata.deletion_timestamp = Some(Time(self.now));
+    }
+
+    pub fn delete_printer(&mut self) {
+        self.printer.metadata.deletion_timestamp = Some(Time(self.now));
+    }
+
+    pub fn write_intent(&mut self) {
+        let (job, printer) = gate::intent(&self.gate_view(None), SENDER, None).unwrap();
+        self.job.status = Some(job);
+        self.printer.status = Some(printer);
+    }
+
+    pub fn token(&self) -> Token {
+        gate::token_of(&self.job)
+    }
+
+    pub fn remote_name(&self) -> String {
+        self.token().remote_name("Bracket", "bgcode")
+    }
+
+    /// The device shows our print, numbered 8, in this state.
+    pub fn shows_ours(&mut self, state: DeviceState) {
+        self.report.identity = identity("8", &self.remote_name());
+        self.shows(state);
+    }
+
+    /// The device shows a print of someone else, numbered 9, in this state.
+    pub fn shows_foreign(&mut self, state: DeviceState) {
+        self.report.identity = identity("9", "vase.gcode");
+        self.shows(state);
+    }
+
+    /// The device has forgotten its print.
+    pub fn shows_nothing(&mut self) {
+        self.report.identity = DeviceIdentity::default();
+        self.shows(DeviceState::Idle);
+    }
+
+    pub fn shows(&mut self, state: DeviceState) {
+        self.report.state = state;
+        let active = matches!(
+            state,
+            DeviceState::Preparing | DeviceState::Printing | DeviceState::Paused | DeviceState::Attention
+        );
+        self.report.has_print = active;
+        let percent = if state == DeviceState::Attention { 0 } else { 10 };
+        self.report.progress = active.then(|| DeviceProgress { percent, ..DeviceProgress::default() });
+    }
+
+    pub fn silent_for(&mut self, n: u64) {
+        let message = "no answer".to_owned();
+        self.link = Some(Link::Down { cause: LinkFault::Unreachable, message, silent_for: seconds(n) });
+    }
+
+    pub fn link(&self) -> Link {
+        let live = Link::Live { report: self.report.clone(), age: self.age };
+        self.link.clone().unwrap_or(live)
+    }
+
+    pub fn job_status(&self) -> PrintJobStatus {
+        self.job.status.clone().unwrap_or_default()
+    }
+
+    pub fn printer_status(&self) -> PrinterStatus {
+        self.printer.status.clone().unwrap_or_default()
+    }
+
+    pub fn verdict_written(&self) -> Option<StartVerdict> {
+        self.printer_status().last_start.and_then(|l| l.verdict)
+    }
+
+    pub fn is(&self, type_: ConditionType) -> bool {
+        self.job_status().conditions.is_true(type_)
+    }
+
+    pub fn reason(&self, type_: ConditionType) -> String {
+        let of_job = self.job_status().conditions.condition(type_).map(|c| c.reason.clone());
+        let of_printer = self.printer_status().conditions.condition(type_).map(|c| c.reason.clone());
+        of_job.or(of_printer).unwrap_or_default()
+    }
+
+    pub fn printer_is(&self, type_: ConditionType) -> bool {
+        self.printer_status().conditions.is_true(type_)
+    }
+
+    pub fn set_printer(&mut self, type_: ConditionType, is: ConditionStatus, reason: Reason) {
+        let at = SetAt { time: Time(self.now), generation: Some(1) };
+        self.printer.status.as_mut().unwrap().conditions.set(type_, is, reason, "for the test", &at);
+    }
+}
