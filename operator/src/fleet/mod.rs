@@ -226,18 +226,14 @@ async fn run(context: Arc<FleetContext>, session: Session, mut commands: mpsc::R
             _ => (RECONNECT_BASE, RECONNECT_CAP),
         };
         let pause = base.saturating_mul(1 << (failures - 1).min(10)).min(cap);
-        let new = session.with(|s| {
-            let new = s.fault.as_ref().is_none_or(|old| old.cause != fault.cause || old.message != fault.message);
-            s.fault = Some(fault.clone());
-            s.reports_judged = false;
-            s.pending.clear();
-            new
-        });
+        let new = session.connection_lost(&fault);
+        // From here on no command is taken; what was taken before belongs to the lost connection.
+        while commands.try_recv().is_ok() {}
+        session.with(|s| s.pending.clear());
         if new {
             tracing::warn!(printer = %session.printer, %fault, retry_in = ?pause, "no connection to the printer");
             context.tell(&session);
         }
-        while commands.try_recv().is_ok() {}
         wait(&context, &session, &printer, &connection, pause, secret_refused.as_deref()).await;
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use printernizer_crds::print_job::FileStatus;
-use printernizer_rules::device::{DeviceReport, Link, LinkFault};
+use printernizer_rules::device::{DeviceReport, DeviceState, Link, LinkFault};
 use printernizer_rules::identity::Token;
 use printernizer_rules::plan::DeviceCommand;
 use printernizer_rules::print_job::gate::Closed;
@@ -80,6 +80,13 @@ pub(super) struct State {
     pub(super) deleted: VecDeque<String>,
     pub(super) pending: Vec<DeviceCommand>,
     pub(super) changed_at: Option<Timestamp>,
+}
+
+impl State {
+    /// Whether a command is still about the attempt this session serves.
+    fn serves(&self, command: &Command) -> bool {
+        self.attempt.as_ref() == Some(&command.attempt) || matches!(command.what, DeviceCommand::DeleteFile { .. })
+    }
 }
 
 /// A session, as the rest of the operator sees it.
@@ -172,12 +179,26 @@ impl Session {
         self.with(|s| s.reports_judged |= s.report.is_some());
     }
 
-    /// Hands over a command. One that waits or runs already is not added again.
+    /// The connection has ended; true if that, or its cause, is new.
+    pub(super) fn connection_lost(&self, fault: &DeviceFault) -> bool {
+        self.with(|s| {
+            let new = s.fault.as_ref().is_none_or(|old| old.cause != fault.cause || old.message != fault.message);
+            s.fault = Some(fault.clone());
+            s.reports_judged = false;
+            if let Some(watching) = s.watching.as_mut() {
+                watching.connection_lost();
+            }
+            new
+        })
+    }
+
+    /// Hands over a command. One that waits or runs already is not added again. Without a connection none is taken:
+    /// by the time there is one, it may not be wanted any more, and the rules ask again.
     pub fn command(&self, command: Command) {
         let fits = self.with(|s| {
+            let live = s.fault.is_none() && s.report.is_some();
             let known = s.pending.contains(&command.what);
-            let served = s.attempt.as_ref() == Some(&command.attempt)
-                || matches!(command.what, DeviceCommand::DeleteFile { .. });
+            let served = s.serves(&command);
             let pointless = match &command.what {
                 DeviceCommand::Upload { .. } => {
                     matches!(s.upload, UploadView::Running { .. } | UploadView::Done { .. })
@@ -186,7 +207,7 @@ impl Session {
                 DeviceCommand::DeleteFile { remote_name } => s.deleted.contains(remote_name),
                 _ => false,
             };
-            if known || !served || pointless {
+            if known || !live || !served || pointless {
                 return false;
             }
             s.pending.push(command.what.clone());
@@ -215,27 +236,29 @@ pub(super) async fn serve<D: Device>(
     until: Instant,
 ) -> Result<(), DeviceFault> {
     let (uploads, mut uploaded) = mpsc::channel::<upload::Ended>(1);
-    let mut upload: Option<CancellationToken> = None;
+    // The upload under way: whose it is, and what cuts it off.
+    let mut upload: Option<(Command, CancellationToken)> = None;
     let mut next_poll = Instant::now();
     let result = loop {
         tokio::select! {
             biased;
             () = session.cancel.cancelled() => break Ok(()),
             Some(ended) = uploaded.recv() => {
-                upload = None;
+                upload.take_if(|(command, _)| command.attempt == ended.0);
                 upload::ended(session, ended);
                 context.tell(session);
             }
             Some(command) = commands.recv() => {
                 // Every effect asks leadership first; what is not carried out now will be asked for again.
-                if context.api.leadership().permit(COMMAND_LEASE).is_ok() {
-                    if matches!(command.what, DeviceCommand::DeleteFile { .. })
-                        && let Some(cancel) = upload.take()
+                let serves = session.with(|s| s.serves(&command));
+                if serves && context.api.leadership().permit(COMMAND_LEASE).is_ok() {
+                    if let DeviceCommand::DeleteFile { remote_name } = &command.what
+                        && let Some((_, cancel)) = upload.take_if(|(c, _)| matches!(&c.what, DeviceCommand::Upload { remote_name: sent } if sent == remote_name))
                     {
                         cancel.cancel();
                     }
                     if let Some(begun) = carry_out(context, session, device, &command, &uploads).await {
-                        upload = Some(begun);
+                        upload = Some((command.clone(), begun));
                     }
                     next_poll = Instant::now();
                 }
@@ -260,7 +283,7 @@ pub(super) async fn serve<D: Device>(
             }
         }
     };
-    if let Some(cancel) = upload {
+    if let Some((_, cancel)) = upload {
         cancel.cancel();
         session.with(|s| s.upload = UploadView::Failed { message: "the connection to the printer ended".into() });
     }
@@ -273,6 +296,11 @@ pub(super) fn took(context: &FleetContext, session: &Session, report: DeviceRepo
     let news = session.with(|s| {
         if let Some(watching) = s.watching.as_mut() {
             watching.report(&report, now);
+        }
+        let was_paused = s.report.as_ref().is_some_and(|(old, _)| old.state == DeviceState::Paused);
+        if was_paused && report.state != DeviceState::Paused {
+            // The pause we caused is over, however it ended; the next one may be somebody else's.
+            s.pause_sent = false;
         }
         let news = s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| differs(old, &report));
         s.fault = None;
@@ -359,13 +387,12 @@ async fn control<D: Device>(context: &FleetContext, session: &Session, device: &
     }
     let result = match command.what {
         DeviceCommand::Pause => {
-            session.with(|s| s.pause_sent = true);
-            device.pause(id).await
+            let result = device.pause(id).await;
+            // A pause that was refused, or of which nobody knows, is not ours to end.
+            session.with(|s| s.pause_sent = result.is_ok());
+            result
         }
-        DeviceCommand::Resume => {
-            session.with(|s| s.pause_sent = false);
-            device.resume(id).await
-        }
+        DeviceCommand::Resume => device.resume(id).await,
         _ => device.stop(id).await,
     };
     told(session, command, &result);

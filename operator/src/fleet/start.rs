@@ -130,6 +130,10 @@ async fn attempt<D: Device>(
     command: &Command,
 ) -> Result<SendAnswer, Closed> {
     let unreachable = |fault: super::device::DeviceFault| Closed::NotNow(fault.message);
+    if context.hold_starts {
+        // The gate says so too; the device need not be asked for that.
+        return Err(Closed::NotNow("all starts are held (--hold-starts)".into()));
+    }
     // 3. Gate: leadership, a new connection, a full report over it.
     let needed = CALL_TIMEOUT + context.timing.send_timeout;
     let permit = context.api.leadership().permit(needed).map_err(|e| Closed::NotNow(e.to_string()))?;

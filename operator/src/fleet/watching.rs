@@ -58,6 +58,11 @@ impl Watching {
         self.watch.live = Duration::ZERO;
     }
 
+    /// The connection has ended: what was sent on it can no longer be said to have failed.
+    pub fn connection_lost(&mut self) {
+        self.watch.unbroken = false;
+    }
+
     /// A report has come.
     pub fn report(&mut self, report: &DeviceReport, now: Instant) {
         let since = self.last_report.map(|last| now.duration_since(last));
