@@ -1,12 +1,15 @@
 //! The vocabulary of tests against a real Kubernetes API server: start a control plane, apply CRDs, take a
-//! namespace, wait for a condition. `farm` adds printers. Never touches a cluster it was not given.
+//! namespace, wait for a condition. `farm` adds printers, `demo` shows them at work. Never touches a cluster it was
+//! not given.
 //! The control plane itself is the Go module in `e2e/cluster/`, which this crate builds once and keeps in a cache.
 
 mod cache;
 pub mod cluster;
 mod crds;
+pub mod demo;
 pub mod farm;
 mod namespace;
+pub mod proxy;
 mod wait;
 
 pub use cache::cache_dir;

@@ -3,6 +3,7 @@
 //! simulator's ledger and by what the API server says.
 
 mod operator;
+mod traffic;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use thiserror::Error;
 use crate::cluster::Cluster;
 use crate::{CrdError, NamespaceError, wait_until};
 pub use operator::{Operator, OperatorOptions};
+pub use traffic::Requests;
 
 /// What can go wrong around a farm, as opposed to on it.
 #[derive(Debug, Error)]
@@ -233,24 +235,36 @@ impl Farm {
     pub async fn clear_beds(&self) -> Result<Vec<String>, FarmError> {
         let mut cleared = Vec::new();
         for printer in self.printers().list(&ListParams::default()).await? {
-            let name = printer.name_any();
-            let Some(status) = printer.status.as_ref() else { continue };
-            let Some(bed) = status.bed.as_ref().filter(|b| !b.print_in_progress) else { continue };
-            let (Some(id), false) = (&bed.occupancy_id, status.conditions.is_true(ConditionType::BedCleared)) else {
-                continue;
-            };
-            if printer.spec.bed.cleared_for.as_ref() == Some(id) {
-                continue;
+            if waiting_bed(&printer).is_some() {
+                self.clear_bed(&printer).await?;
+                cleared.push(printer.name_any());
             }
-            let machine = self.machine(&name)?;
-            if machine.state().bed_occupied {
-                machine.person(&Action::TakePartOff)?;
-            }
-            self.change_printer(&name, json!({ "bed": { "clearedFor": id } })).await?;
-            cleared.push(name);
         }
         Ok(cleared)
     }
+
+    /// Takes the part off the bed of this printer, if its bed waits for that, and confirms it.
+    pub async fn clear_bed(&self, printer: &Printer) -> Result<(), FarmError> {
+        let Some(id) = waiting_bed(printer) else { return Ok(()) };
+        let name = printer.name_any();
+        let machine = self.machine(&name)?;
+        if machine.state().bed_occupied {
+            machine.person(&Action::TakePartOff)?;
+        }
+        self.change_printer(&name, json!({ "bed": { "clearedFor": id } })).await?;
+        Ok(())
+    }
+}
+
+/// The id a person confirms to clear the bed of this printer; `None` while it is clear, a print is running, or it was
+/// confirmed already.
+pub fn waiting_bed(printer: &Printer) -> Option<&str> {
+    let status = printer.status.as_ref()?;
+    let bed = status.bed.as_ref().filter(|b| !b.print_in_progress)?;
+    let id = bed.occupancy_id.as_ref()?;
+    let waits =
+        !status.conditions.is_true(ConditionType::BedCleared) && printer.spec.bed.cleared_for.as_ref() != Some(id);
+    waits.then_some(id.as_str())
 }
 
 /// A job in one line, for the message of a failed wait.

@@ -1,0 +1,105 @@
+//! Names of writes, such that the same step of a job's life has the same name in every run: kind and name of the
+//! object, and the essence of what is written. Paths of the API server follow Kubernetes' conventions; those of a
+//! printer are PrusaLink's v1.
+
+use hyper::Method;
+use serde_json::Value;
+
+/// Kinds whose writes bear no decision of the farm.
+const NOT_COUNTED: [&str; 2] = ["events", "leases"];
+/// Kinds whose objects have names that differ from run to run.
+const NAMED_ANEW: [&str; 1] = ["printrecords"];
+
+/// The name of a write to the API server; `None` for a read and for what is not counted.
+pub(super) fn of_api_write(method: &Method, path: &str, body: &[u8]) -> Option<String> {
+    if !is_write(method) {
+        return None;
+    }
+    let path = path.split('?').next().unwrap_or_default().trim_matches('/');
+    let place = path.split_once("namespaces/").and_then(|(_, rest)| rest.split_once('/')).map_or(path, |(_, r)| r);
+    let mut parts = place.splitn(3, '/');
+    let kind = parts.next().unwrap_or_default();
+    if NOT_COUNTED.contains(&kind) {
+        return None;
+    }
+    let mut name = format!("{method} {kind}");
+    if let Some(object) = parts.next().filter(|_| !NAMED_ANEW.contains(&kind)) {
+        name.push('/');
+        name.push_str(object);
+    }
+    if let Some(subresource) = parts.next() {
+        name.push('/');
+        name.push_str(subresource);
+    }
+    if let Ok(body) = serde_json::from_slice::<Value>(body) {
+        name.push_str(&essence(kind, &body));
+    }
+    Some(name)
+}
+
+/// What a write says, in a few words.
+fn essence(kind: &str, body: &Value) -> String {
+    let mut words = String::new();
+    let mut say = |what: &str| {
+        words.push(' ');
+        words.push_str(what);
+    };
+    let status = &body["status"];
+    match kind {
+        "printjobs" if status.is_object() => {
+            say(status["phase"].as_str().unwrap_or("without phase"));
+            for (field, word) in
+                [("printer", "claim"), ("upload", "upload"), ("start", "intent"), ("question", "question")]
+            {
+                if !status[field].is_null() {
+                    say(word);
+                }
+            }
+        }
+        "printers" if status.is_object() => {
+            say(status["state"].as_str().unwrap_or("without state"));
+            if !status["currentJob"].is_null() {
+                say("claim");
+            }
+            match (&status["lastStart"], status["lastStart"]["verdict"].as_str()) {
+                (Value::Null, _) => {}
+                (_, None) => say("intent"),
+                (_, Some(verdict)) => say(verdict),
+            }
+            match (&status["bed"], &status["bed"]["occupancyID"]) {
+                (Value::Null, _) => {}
+                (_, Value::Null) => say("clear"),
+                _ => say("occupied"),
+            }
+        }
+        _ => {}
+    }
+    if let Some(finalizers) = body["metadata"]["finalizers"].as_array().filter(|_| !status.is_object()) {
+        say(if finalizers.is_empty() { "without finalizer" } else { "with finalizer" });
+    }
+    words
+}
+
+/// The name of a request that makes a printer do something; `None` for a read.
+pub(super) fn of_device_write(printer: &str, method: &Method, path: &str) -> Option<String> {
+    if !is_write(method) {
+        return None;
+    }
+    let parts: Vec<&str> = path.split('?').next().unwrap_or_default().trim_matches('/').split('/').collect();
+    let what = match (method, parts.as_slice()) {
+        // An unknown sub-command of a job asks which job was last and changes nothing.
+        (&Method::PUT, ["api", "v1", "job", _, command]) if !["pause", "resume", "continue"].contains(command) => {
+            return None;
+        }
+        (_, ["api", "v1", "job", _, command]) => format!("{method} job {command}"),
+        (_, ["api", "v1", "job", ..]) => format!("{method} job"),
+        (&Method::POST, ["api", "v1", "files", ..]) => "POST start".to_owned(),
+        (_, ["api", "v1", "files", ..]) => format!("{method} file"),
+        _ => format!("{method} {}", parts.join("/")),
+    };
+    Some(format!("{printer} {what}"))
+}
+
+fn is_write(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method)
+}
