@@ -14,4 +14,6 @@ pub mod timing;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod testing;

@@ -271,7 +271,7 @@ fn happen(s: &mut Scene, event: &Event) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_plan_on_any_walk_keeps_the_promises(stage in any_stage(), events in prop::collection::vec(any_event(), 1..30)) {

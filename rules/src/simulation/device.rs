@@ -1,0 +1,175 @@
+//! A simple device: numbers its prints, shows their ends, forgets them when its power is cut, and keeps a ledger of every
+//! physical start. It speaks no protocol; what the operator sees of it is a report.
+
+use std::collections::BTreeSet;
+
+use printernizer_crds::common::DeviceIdentity;
+
+use super::Dice;
+use crate::device::{DeviceProgress, DeviceReport, DeviceState};
+
+/// What it is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    Nothing,
+    Asking,
+    Printing { left: u64 },
+    Paused { left: u64 },
+    Shows(DeviceState),
+}
+
+#[derive(Clone, Debug)]
+pub struct Device {
+    doing: Doing,
+    number: u32,
+    name: Option<String>,
+    /// Whether it forgets its print when its power is cut.
+    forgets: bool,
+    pub files: BTreeSet<String>,
+    /// A start that was taken by its network and is acted on so many seconds later.
+    pub on_the_way: Option<(String, u64)>,
+    /// Names of all prints that were physically started.
+    pub ledger: Vec<String>,
+}
+
+impl Device {
+    pub fn new(forgets: bool) -> Self {
+        let files = BTreeSet::new();
+        let name = Some("older.gcode".into());
+        Self { doing: Doing::Nothing, number: 7, name, forgets, files, on_the_way: None, ledger: Vec::new() }
+    }
+
+    pub fn is_active(&self) -> bool {
+        matches!(self.doing, Doing::Asking | Doing::Printing { .. } | Doing::Paused { .. })
+    }
+
+    pub fn was_started(&self, name: &str) -> bool {
+        self.ledger.iter().any(|n| n == name)
+    }
+
+    /// Takes a start, or refuses it.
+    pub fn start(&mut self, name: &str, dice: &mut Dice) -> bool {
+        if self.is_active() || !self.files.contains(name) {
+            return false;
+        }
+        self.number += 1;
+        self.name = Some(name.to_owned());
+        self.doing = Doing::Asking;
+        if !dice.one_in(4) {
+            self.print(dice);
+        }
+        true
+    }
+
+    fn print(&mut self, dice: &mut Dice) {
+        self.ledger.extend(self.name.clone());
+        self.doing = Doing::Printing { left: 20 + dice.below(200) };
+    }
+
+    /// A person at its screen: answers its question, resumes, or starts one of our files that never ran.
+    pub fn person(&mut self, dice: &mut Dice) {
+        if self.doing == Doing::Asking {
+            if dice.one_in(3) {
+                self.doing = Doing::Nothing;
+            } else {
+                self.print(dice);
+            }
+            return;
+        }
+        if dice.one_in(20) {
+            self.resume();
+        }
+        let untouched = self.files.iter().find(|f| !self.was_started(f)).cloned();
+        if let Some(name) = untouched.filter(|_| self.on_the_way.is_none() && dice.one_in(20)) {
+            self.start(&name, dice);
+        }
+    }
+
+    pub fn foreign_print(&mut self, dice: &mut Dice) {
+        if !self.is_active() {
+            self.number += 1;
+            self.name = Some(format!("vase{}.gcode", self.number));
+            self.doing = Doing::Printing { left: 20 + dice.below(200) };
+        }
+    }
+
+    pub fn cut_power(&mut self) {
+        self.doing = Doing::Nothing;
+        self.on_the_way = None;
+        if self.forgets {
+            self.name = None;
+        }
+    }
+
+    pub fn delete(&mut self, name: &str) {
+        let shown = self.name.as_deref() == Some(name);
+        if !(shown && self.is_active()) {
+            self.files.remove(name);
+            if shown && matches!(self.doing, Doing::Shows(_)) {
+                self.doing = Doing::Nothing;
+            }
+        }
+    }
+
+    pub fn pause(&mut self) {
+        if let Doing::Printing { left } = self.doing {
+            self.doing = Doing::Paused { left };
+        }
+    }
+
+    pub fn resume(&mut self) {
+        if let Doing::Paused { left } = self.doing {
+            self.doing = Doing::Printing { left };
+        }
+    }
+
+    pub fn stop(&mut self) {
+        match self.doing {
+            Doing::Asking => self.doing = Doing::Nothing,
+            Doing::Printing { .. } | Doing::Paused { .. } => self.doing = Doing::Shows(DeviceState::Stopped),
+            Doing::Nothing | Doing::Shows(_) => {}
+        }
+    }
+
+    pub fn pass(&mut self, seconds: u64, dice: &mut Dice) {
+        if let Some((name, left)) = self.on_the_way.take() {
+            match left.checked_sub(seconds) {
+                Some(left) if left > 0 => self.on_the_way = Some((name, left)),
+                _ => {
+                    self.start(&name, dice);
+                }
+            }
+        }
+        if let Doing::Printing { left } = self.doing {
+            self.doing = match left.checked_sub(seconds) {
+                Some(left) if left > 0 => Doing::Printing { left },
+                _ if dice.one_in(5) => Doing::Shows(DeviceState::Failed),
+                // Someone leaves the end screen before anyone has seen it.
+                _ if dice.one_in(20) => Doing::Nothing,
+                _ => Doing::Shows(DeviceState::Finished),
+            };
+        }
+    }
+
+    pub fn report(&self, otherwise: &DeviceReport) -> DeviceReport {
+        let known = self.name.as_ref().map(|name| DeviceIdentity {
+            id: Some(self.number.to_string()),
+            name: Some(name.clone()),
+            file: None,
+        });
+        let percent = i32::from(self.doing != Doing::Asking);
+        DeviceReport {
+            state: match self.doing {
+                Doing::Nothing => DeviceState::Idle,
+                Doing::Asking => DeviceState::Attention,
+                Doing::Printing { .. } => DeviceState::Printing,
+                Doing::Paused { .. } => DeviceState::Paused,
+                Doing::Shows(state) => state,
+            },
+            has_print: self.is_active(),
+            identity: known.unwrap_or_default(),
+            progress: self.is_active().then(|| DeviceProgress { percent, ..DeviceProgress::default() }),
+            ..otherwise.clone()
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The session of the simulated operator: polls, counts what it sees, and carries out one command at a time. A start is
+//! several steps, so that anything may happen between any two of them: gate, first half, second half, send.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use jiff::Timestamp;
+
+use super::World;
+use crate::device::{DeviceReport, DeviceState};
+use crate::identity::Token;
+use crate::plan::DeviceCommand;
+use crate::print_job::gate;
+use crate::print_job::start::{Relation, SendAnswer, asks_first, relation};
+use crate::print_job::{UploadView, Watch};
+use crate::testing::{Scene, seconds};
+
+/// A try to start, between two of its steps.
+#[derive(Clone, Debug)]
+pub enum Try {
+    /// The gate was open on these facts and these versions of both objects.
+    Open { facts: Box<Scene>, versions: (u64, u64), sender: String },
+    /// The first half is written.
+    Half { facts: Box<Scene>, versions: (u64, u64), sender: String },
+    /// Both halves are written.
+    Whole { facts: Box<Scene>, sender: String },
+}
+
+/// What one process knows and has under way.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    pub token: Option<Token>,
+    pub commands: VecDeque<DeviceCommand>,
+    pub deleted: BTreeSet<String>,
+    pub trying: Option<Try>,
+    intent_known: bool,
+    last_report: Option<Timestamp>,
+}
+
+impl Session {
+    pub fn command(&mut self, command: DeviceCommand) {
+        let pointless =
+            matches!(&command, DeviceCommand::DeleteFile { remote_name } if self.deleted.contains(remote_name));
+        if !pointless && !self.commands.contains(&command) {
+            self.commands.push_back(command);
+        }
+    }
+}
+
+impl World {
+    /// Turns the session to the attempt the job is at.
+    pub fn attach(&mut self) {
+        let status = self.scene.job_status();
+        if status.printer.is_none() || crate::print_job::status::is_terminal(&status) {
+            return;
+        }
+        let token = self.scene.token();
+        if self.session.token.as_ref() != Some(&token) {
+            let scene = &mut self.scene;
+            (scene.watch, scene.upload, scene.closed, scene.pause_sent) =
+                (Watch::default(), UploadView::Idle, None, false);
+            (self.session.token, self.session.intent_known) = (Some(token.clone()), false);
+        }
+        let remembered = self.scene.printer_status().last_start.is_some_and(|l| l.token == token.to_string());
+        if (status.start.is_some() || status.start_time.is_some() || remembered) && !self.session.intent_known {
+            self.session.intent_known = true;
+            self.scene.watch.live = seconds(0);
+        }
+    }
+
+    /// One poll of the device.
+    pub fn poll(&mut self) {
+        if !self.up {
+            return;
+        }
+        let report = self.device.report(&self.scene.report);
+        let since = self.session.last_report.map(|at| self.scene.now.duration_since(at).unsigned_abs());
+        self.session.last_report = Some(self.scene.now);
+        let gap = since.is_some_and(|s| s > self.scene.timing.report_gap);
+        let step = since.filter(|_| !gap).unwrap_or_default();
+        (self.scene.report, self.scene.age) = (report.clone(), seconds(0));
+        self.count(&report, step, gap);
+    }
+
+    fn count(&mut self, report: &DeviceReport, step: std::time::Duration, gap: bool) {
+        let Some(token) = self.session.token.clone() else { return };
+        let number = self.scene.job_status().device_job_id;
+        let ours = relation(&token, None, number.as_deref(), &report.identity) == Relation::Ours;
+        let watch = &mut self.scene.watch;
+        watch.unbroken &= !gap;
+        if ours && asks_first(report) && !watch.seen_active {
+            watch.preview_for += if watch.seen_preview { step } else { seconds(0) };
+            watch.seen_preview = true;
+        } else if ours && report.is_active() {
+            watch.seen_active = true;
+        }
+        if self.session.intent_known {
+            watch.live += step;
+        }
+        if matches!(watch.answer, Some(SendAnswer::Refused(_))) {
+            watch.quiet = if report.is_active() { seconds(0) } else { watch.quiet + step };
+        }
+    }
+
+    /// One step of the session's work.
+    pub fn session_step(&mut self) {
+        if let Some(trying) = self.session.trying.take() {
+            let ended = self.try_step(trying);
+            if self.session.trying.is_none() {
+                self.scene.watch.try_alive = false;
+                if let Some(answer) = ended {
+                    self.scene.watch.answer = Some(answer);
+                    (self.scene.watch.unbroken, self.scene.watch.quiet) = (true, seconds(0));
+                    (self.session.intent_known, self.scene.watch.live) = (true, seconds(0));
+                }
+            }
+            return;
+        }
+        if !self.up {
+            return;
+        }
+        let Some(command) = self.session.commands.pop_front() else { return };
+        let ours_runs = self.scene.report.state != DeviceState::Idle
+            && self.device.report(&self.scene.report).identity.id == self.scene.job_status().device_job_id;
+        match command {
+            DeviceCommand::Upload { remote_name } => {
+                if self.dice.one_in(8) {
+                    self.scene.upload = UploadView::Failed { message: "cut".into() };
+                } else {
+                    self.device.files.insert(remote_name);
+                    self.scene.upload = UploadView::Done { device_job_id: None };
+                }
+            }
+            DeviceCommand::DeleteFile { remote_name } => {
+                self.device.delete(&remote_name);
+                if !self.device.files.contains(&remote_name) {
+                    self.session.deleted.insert(remote_name);
+                }
+            }
+            DeviceCommand::Start => self.begin_try(),
+            DeviceCommand::Pause if ours_runs => {
+                self.scene.pause_sent = true;
+                self.device.pause();
+            }
+            DeviceCommand::Resume if ours_runs => self.device.resume(),
+            DeviceCommand::Stop if ours_runs => self.device.stop(),
+            DeviceCommand::Pause | DeviceCommand::Resume | DeviceCommand::Stop => {}
+        }
+    }
+
+    fn begin_try(&mut self) {
+        self.poll();
+        let facts = Box::new(self.scene.clone());
+        let current = self.session.token.as_ref() == Some(&facts.token()) && !facts.job_gone;
+        match facts.gate() {
+            Ok(()) if current => {
+                self.scene.closed = None;
+                self.scene.watch.try_alive = true;
+                let sender = format!("sender-{}", self.steps);
+                self.session.trying = Some(Try::Open { facts, versions: self.versions, sender });
+            }
+            Ok(()) => {}
+            Err(closed) => self.scene.closed = Some(closed),
+        }
+    }
+
+    /// The next step of a try; what it has come to, if that was its last one.
+    pub fn try_step(&mut self, trying: Try) -> Option<SendAnswer> {
+        match trying {
+            Try::Open { mut facts, versions, sender } => {
+                let (job, printer) = gate::intent(&facts.gate_view(None), &sender, None)?;
+                if !self.write_job(versions.0, job.clone()) {
+                    return None;
+                }
+                facts.job.status = Some(job);
+                facts.other_job = None;
+                let prepared = Scene { printer: facts.printer.clone(), ..*facts };
+                let mut prepared = Box::new(prepared);
+                prepared.printer.status = Some(printer);
+                self.session.trying = Some(Try::Half { facts: prepared, versions, sender });
+                None
+            }
+            Try::Half { facts, versions, sender } => {
+                if !self.write_printer(versions.1, facts.printer_status()) {
+                    return Some(SendAnswer::NotSent("the printer changed".into()));
+                }
+                self.session.trying = Some(Try::Whole { facts, sender });
+                None
+            }
+            Try::Whole { mut facts, sender } => {
+                if !self.up {
+                    return Some(SendAnswer::NotSent("the connection ended".into()));
+                }
+                (facts.report, facts.age, facts.now) = (self.device.report(&facts.report), seconds(0), self.scene.now);
+                if let Err(closed) = gate::check(&facts.gate_view(Some(&sender))) {
+                    return Some(SendAnswer::NotSent(closed.to_string()));
+                }
+                let name = facts.job_status().start?.remote_name;
+                Some(self.send(&name))
+            }
+        }
+    }
+
+    fn send(&mut self, name: &str) -> SendAnswer {
+        match self.dice.below(10) {
+            0 => SendAnswer::Unclear,
+            1 => {
+                self.device.on_the_way = Some((name.to_owned(), 1 + self.dice.below(200)));
+                SendAnswer::Unclear
+            }
+            2 | 3 => {
+                self.device.start(name, &mut self.dice);
+                SendAnswer::Unclear
+            }
+            _ if self.device.start(name, &mut self.dice) => SendAnswer::Accepted,
+            _ => SendAnswer::Refused("not in a state to print".into()),
+        }
+    }
+}
