@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use printernizer_crds::print_job::FileStatus;
 use printernizer_rules::device::{DeviceReport, DeviceState, Link, LinkFault};
 use printernizer_rules::identity::Token;
@@ -24,6 +23,9 @@ use crate::api::Key;
 
 /// Commands that may wait; the rules ask again for what did not fit.
 const WAITING_COMMANDS: usize = 8;
+/// A pause, resume or stop the device has taken is not sent again before this time: to be taken means to be queued, and
+/// the machine needs a while to show what it does about it.
+const COMMAND_REPEAT: Duration = Duration::from_secs(10);
 /// Deleted names that are remembered.
 const DELETED_REMEMBERED: usize = 16;
 /// Lease that must be left when a command to a device begins: it may take a request's whole time.
@@ -77,9 +79,10 @@ pub(super) struct State {
     pub(super) upload_not_before: Option<Instant>,
     pub(super) closed: Option<Closed>,
     pub(super) pause_sent: bool,
+    pub(super) taken: Option<(DeviceCommand, Instant)>,
     pub(super) deleted: VecDeque<String>,
     pub(super) pending: Vec<DeviceCommand>,
-    pub(super) changed_at: Option<Timestamp>,
+    pub(super) unstored_since: Option<Instant>,
 }
 
 impl State {
@@ -118,8 +121,8 @@ pub struct Seen {
     pub host: Option<String>,
     /// Whether an earlier report of this connection was judged already.
     pub watched: bool,
-    /// When the report last changed.
-    pub changed_at: Option<Timestamp>,
+    /// When the state was reported that no status has yet.
+    pub unstored_since: Option<Instant>,
 }
 
 impl Session {
@@ -138,6 +141,7 @@ impl Session {
                 s.upload_not_before = None;
                 s.closed = None;
                 s.pause_sent = false;
+                s.taken = None;
             }
             if let Some(watching) = s.watching.as_mut() {
                 if intent_known {
@@ -169,14 +173,17 @@ impl Session {
                 pause_sent: s.pause_sent,
                 host: s.host.clone(),
                 watched: s.reports_judged,
-                changed_at: s.changed_at,
+                unstored_since: s.unstored_since,
             }
         })
     }
 
-    /// The report of this connection was judged and what it meant is stored.
-    pub fn report_was_judged(&self) {
-        self.with(|s| s.reports_judged |= s.report.is_some());
+    /// The report of this connection was judged and what it meant is stored: the state reported at `unstored_since`.
+    pub fn report_was_judged(&self, unstored_since: Option<Instant>) {
+        self.with(|s| {
+            s.reports_judged |= s.report.is_some();
+            s.unstored_since.take_if(|since| Some(*since) == unstored_since);
+        });
     }
 
     /// The connection has ended; true if that, or its cause, is new.
@@ -205,7 +212,8 @@ impl Session {
                         || s.upload_not_before.is_some_and(|at| Instant::now() < at)
                 }
                 DeviceCommand::DeleteFile { remote_name } => s.deleted.contains(remote_name),
-                _ => false,
+                DeviceCommand::Start => false,
+                what => s.taken.as_ref().is_some_and(|(taken, at)| taken == what && at.elapsed() < COMMAND_REPEAT),
             };
             if known || !live || !served || pointless {
                 return false;
@@ -303,11 +311,11 @@ pub(super) fn took(context: &FleetContext, session: &Session, report: DeviceRepo
             s.pause_sent = false;
         }
         let news = s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| differs(old, &report));
+        if s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| old.state != report.state) {
+            s.unstored_since.get_or_insert(now);
+        }
         s.fault = None;
         s.report = Some((report, now));
-        if news {
-            s.changed_at = Some(Timestamp::now());
-        }
         news
     });
     if news {
@@ -395,5 +403,7 @@ async fn control<D: Device>(context: &FleetContext, session: &Session, device: &
         DeviceCommand::Resume => device.resume(id).await,
         _ => device.stop(id).await,
     };
-    told(session, command, &result);
+    if told(session, command, &result) {
+        session.with(|s| s.taken = Some((command.what.clone(), Instant::now())));
+    }
 }

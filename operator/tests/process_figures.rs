@@ -1,0 +1,440 @@
+//! What a farm costs: writes and reads at the API server, requests to the devices, memory, processor time, and how soon
+//! a change at a device stands in a status. Each figure is printed as it is measured; hard rules are asserted.
+//!
+//! With production timings, in real time. The spans are short; `PRINTERNIZER_FIGURES=long` makes them long enough for
+//! docs/performance.md.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::ListParams;
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt as _};
+use printernizer_crds::print_job::Phase;
+use printernizer_crds::printer::PrinterState;
+use printernizer_crds::{ConditionType, Conditions as _, PrintJob, Printer, Reason};
+use printernizer_e2e::cluster::Cluster;
+use printernizer_e2e::farm::{Farm, Operator, OperatorOptions, Requests, project};
+use printernizer_e2e::{Namespace, cluster, wait_until};
+use printernizer_simulator::{Action, Config, PrinterHandle, Simulator};
+use serde_json::json;
+use tokio::sync::{RwLock, watch};
+
+const SOON: Duration = Duration::from_secs(60);
+/// Production's, see rules::timing.
+const POLL_PERIOD: Duration = Duration::from_secs(2);
+const PROGRESS_PERIOD: Duration = Duration::from_secs(60);
+const WRITES: &[&str] = &["POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"];
+const READS: &[&str] = &["GET", "LIST"];
+/// What the operator writes, and nothing but the operator while a test only looks.
+const OURS: &[&str] = &[
+    "printers",
+    "printers/status",
+    "printjobs",
+    "printjobs/status",
+    "printrecords",
+    "printrecords/status",
+    "events",
+    "secrets",
+    "configmaps",
+];
+
+/// Whoever measures the cost of a whole farm is alone; small farms may be measured side by side.
+static ALONE: RwLock<()> = RwLock::const_new(());
+
+fn long() -> bool {
+    std::env::var("PRINTERNIZER_FIGURES").is_ok_and(|v| v == "long")
+}
+
+fn span(short_seconds: u64, long_seconds: u64) -> Duration {
+    Duration::from_secs(if long() { long_seconds } else { short_seconds })
+}
+
+fn build() -> &'static str {
+    if cfg!(debug_assertions) { "debug build" } else { "release build" }
+}
+
+/// One line for each figure, shown also by a test that passes.
+fn figure(name: &str, value: impl Display, goal: &str) {
+    let goal = if goal.is_empty() { String::new() } else { format!(" (goal: {goal})") };
+    let _ = writeln!(std::io::stderr(), "figure: {name} = {value}{goal} [{}]", build());
+}
+
+#[allow(clippy::cast_precision_loss, reason = "figures are rounded")]
+fn a_minute(count: u64, span: Duration) -> f64 {
+    count as f64 * 60.0 / span.as_secs_f64()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "figures are rounded")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
+}
+
+/// A farm with its operator.
+struct Measured {
+    farm: Farm,
+    operator: Operator,
+    namespace: Namespace,
+    _directory: tempfile::TempDir,
+}
+
+impl Measured {
+    async fn start(name: &str, config: Config) -> Self {
+        let cluster: &'static Cluster = cluster::shared().await.unwrap();
+        Farm::define(cluster).await.unwrap();
+        let client = cluster.client().await.unwrap();
+        let namespace = Namespace::create(&client, name).await.unwrap();
+        let simulator = Simulator::start(config).await.unwrap();
+        let farm = Farm::new(client, namespace.name(), simulator);
+        let directory = tempfile::tempdir().unwrap();
+        let operator = Operator::start(&OperatorOptions {
+            program: PathBuf::from(env!("CARGO_BIN_EXE_printernizer")),
+            kubeconfig: cluster.kubeconfig().to_owned(),
+            directory: directory.path().to_owned(),
+            namespace: namespace.name().to_owned(),
+            simulated_time: 1,
+            arguments: Vec::new(),
+        })
+        .await
+        .unwrap();
+        farm.add_printers().await.unwrap();
+        let measured = Self { farm, operator, namespace, _directory: directory };
+        measured.all_printers("are ready", |p| is(p, ConditionType::Ready)).await;
+        measured
+    }
+
+    async fn all_printers(&self, what: &str, wanted: impl Fn(&Printer) -> bool) {
+        let what = format!("all printers {what}");
+        let found = wait_until(&what, SOON, async || {
+            let all = self.farm.printers().list(&ListParams::default()).await.map_err(|e| e.to_string())?.items;
+            let others: Vec<String> = all.iter().filter(|p| !wanted(p)).map(|p| p.name_any()).collect();
+            if others.is_empty() { Ok(()) } else { Err(format!("not: {}", others.join(" "))) }
+        });
+        found.await.unwrap_or_else(|e| panic!("{e}\n{}", self.operator.tail()));
+    }
+
+    async fn versions(&self) -> BTreeMap<String, String> {
+        let mut versions = BTreeMap::new();
+        for p in self.farm.printers().list(&ListParams::default()).await.unwrap() {
+            versions.insert(format!("printer/{}", p.name_any()), p.resource_version().unwrap());
+        }
+        for j in self.farm.jobs().list(&ListParams::default()).await.unwrap() {
+            versions.insert(format!("job/{}", j.name_any()), j.resource_version().unwrap());
+        }
+        versions
+    }
+
+    /// Waits until nothing was written for 5 s; gives the versions of then.
+    async fn settled(&self) -> BTreeMap<String, String> {
+        let last = std::sync::Mutex::new((self.versions().await, Instant::now()));
+        wait_until("nothing is written for 5 s", SOON * 2, async || {
+            let now = self.versions().await;
+            let mut last = last.lock().unwrap();
+            if now != last.0 {
+                *last = (now, Instant::now());
+            }
+            if last.1.elapsed() >= Duration::from_secs(5) { Ok(last.0.clone()) } else { Err("written a moment ago") }
+        })
+        .await
+        .unwrap()
+    }
+
+    async fn status_writes(&self) -> f64 {
+        self.operator.metric("printernizer_status_writes_total").await.unwrap()
+    }
+
+    async fn lease_version(&self) -> Option<String> {
+        let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
+            Api::namespaced(self.farm.client(), self.farm.namespace());
+        leases.get("printernizer").await.unwrap().resource_version()
+    }
+
+    fn device_requests(&self) -> u64 {
+        self.machines().iter().map(PrinterHandle::requests).sum()
+    }
+
+    fn machines(&self) -> Vec<PrinterHandle> {
+        let simulator = self.farm.simulator();
+        simulator.printers().iter().map(|i| simulator.printer(&i.name).unwrap()).collect()
+    }
+
+    /// Lets the farm be for a while; nothing but the Lease may be written. Prints what was asked for meanwhile.
+    async fn watch_rest(&self, what: &str, span: Duration) {
+        let client = self.farm.client();
+        let versions = self.settled().await;
+        let (writes, lease) = (self.status_writes().await, self.lease_version().await);
+        let passes = self.operator.metric("printernizer_reconcile_total").await.unwrap();
+        let (cpu, devices) = (self.operator.cpu_time().unwrap(), self.device_requests());
+        let (began, requests) = (Instant::now(), Requests::read(&client).await.unwrap());
+        // The figures are those of a span, not of a condition.
+        tokio::time::sleep(span).await;
+        let took = began.elapsed();
+        let requests = Requests::read(&client).await.unwrap().since(&requests);
+        let (cpu, devices) = (self.operator.cpu_time().unwrap() - cpu, self.device_requests() - devices);
+        let (writes, lease_now) = (self.status_writes().await - writes, self.lease_version().await);
+        let passes = self.operator.metric("printernizer_reconcile_total").await.unwrap() - passes;
+        let printers = self.machines().len();
+
+        let written = requests.of(WRITES, OURS);
+        figure(&format!("{what}: status writes in {} s", span.as_secs()), writes, "0");
+        figure(&format!("{what}: API writes but of Leases in {} s", span.as_secs()), written, "0");
+        for resource in ["printers", "printjobs", "secrets", "configmaps"] {
+            let reads = a_minute(requests.of(READS, &[resource]), took);
+            figure(&format!("{what}: API reads of {resource} a minute"), format!("{reads:.0}"), "");
+        }
+        figure(&format!("{what}: passes a minute"), format!("{:.0}", passes * 60.0 / took.as_secs_f64()), "");
+        let each = a_minute(devices, took) / f64::from(u32::try_from(printers).unwrap());
+        figure(&format!("{what}: requests to a device a minute"), format!("{each:.1}"), "");
+        let percent = cpu.as_secs_f64() * 100.0 / took.as_secs_f64();
+        figure(&format!("{what}: processor, {printers} printers"), format!("{percent:.1} % of a core"), "");
+        let rss = mebibytes(self.operator.resident_bytes().unwrap());
+        figure(&format!("{what}: resident memory, {printers} printers"), format!("{rss:.1} MiB"), "");
+
+        assert_ne!(lease, lease_now, "the operator is alive: it renews its Lease");
+        assert_eq!(self.versions().await, versions, "{}", self.operator.tail());
+        assert!(writes == 0.0, "{writes} status writes\n{}", self.operator.tail());
+        if !cluster::shared().await.unwrap().is_existing() {
+            assert_eq!(written, 0, "{requests:?}\n{}", self.operator.tail());
+        }
+    }
+
+    async fn end(self) {
+        let status = self.operator.terminate(Duration::from_secs(10)).await.unwrap();
+        assert!(status.success());
+        self.namespace.delete().await.unwrap();
+    }
+}
+
+fn is(printer: &Printer, condition: ConditionType) -> bool {
+    printer.status.as_ref().is_some_and(|s| s.conditions.is_true(condition))
+}
+
+fn queued(job: &PrintJob) -> bool {
+    job.status.as_ref().is_some_and(|s| s.conditions.has_reason(ConditionType::Scheduled, Reason::Queued))
+}
+
+/// The example part, with this estimate of its slicer.
+fn part(estimate: &str) -> Vec<u8> {
+    let text = std::fs::read_to_string(project().join("examples/files/cable-clip.gcode")).unwrap();
+    let line = text.lines().find(|l| l.starts_with("; estimated printing time (normal mode) = ")).unwrap();
+    text.replace(line, &format!("; estimated printing time (normal mode) = {estimate}")).into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_farm_at_rest_writes_nothing_but_its_lease() {
+    let _alone = ALONE.write().await;
+    let jobs = 1000;
+    let m = Measured::start("rest", Config::prusalink(100)).await;
+    m.watch_rest("100 idle printers", span(30, 300)).await;
+
+    m.farm.add_file("clip", part("2h 0m 0s")).await.unwrap();
+    let (before, began) = (m.status_writes().await, Instant::now());
+    futures::stream::iter(0..jobs)
+        .map(|n| {
+            let farm = &m.farm;
+            async move { farm.print(&format!("job-{n:04}"), "clip", json!({})).await }
+        })
+        .buffer_unordered(16)
+        .try_for_each(|_| async { Ok(()) })
+        .await
+        .unwrap();
+    figure(&format!("creating {jobs} jobs"), format!("{:.1} s", began.elapsed().as_secs_f64()), "");
+    let list = m.farm.jobs();
+    wait_until("all jobs wait for a printer", SOON * 3, async || {
+        let all = list.list(&ListParams::default()).await.map_err(|e| e.to_string())?.items;
+        let others = all.iter().filter(|j| !queued(j)).count();
+        if others == 0 { Ok(()) } else { Err(format!("{others} do not yet")) }
+    })
+    .await
+    .unwrap_or_else(|e| panic!("{e}\n{}", m.operator.tail()));
+    figure(&format!("{jobs} jobs created and queued"), format!("{:.1} s", began.elapsed().as_secs_f64()), "");
+    let a_job = (m.status_writes().await - before) / f64::from(jobs);
+    figure("status writes until a job is queued", format!("{a_job:.2} a job"), "");
+    m.watch_rest("100 idle printers, 1000 jobs that wait", span(20, 300)).await;
+
+    // One bed becomes free: one job goes there, and the other 999 have nothing to write about it.
+    let before = m.settled().await;
+    let (writes, requests) = (m.status_writes().await, Requests::read(&m.farm.client()).await.unwrap());
+    let printer = m.farm.printers().get("prusa-1").await.unwrap();
+    let id = printer.status.unwrap().bed.unwrap().occupancy_id.unwrap();
+    m.farm.change_printer("prusa-1", json!({ "bed": { "clearedFor": id } })).await.unwrap();
+    let began = Instant::now();
+    let what = "prints a job";
+    m.farm
+        .printer("prusa-1", what, SOON, |p| p.status.as_ref().is_some_and(|s| s.state == Some(PrinterState::Printing)))
+        .await
+        .unwrap_or_else(|e| panic!("{e}\n{}", m.operator.tail()));
+    let took = began.elapsed().as_secs_f64();
+    figure("from a cleared bed to a running print, 1000 jobs wait", format!("{took:.1} s"), "");
+    let after = m.settled().await;
+    let requests = Requests::read(&m.farm.client()).await.unwrap().since(&requests);
+    let others = after.iter().filter(|(k, v)| k.starts_with("job/") && before.get(*k) != Some(*v)).count();
+    figure("status writes of one start, all objects", m.status_writes().await - writes, "");
+    figure("API reads of jobs during one start, 1000 jobs wait", requests.of(&["GET"], &["printjobs"]), "");
+    figure("jobs written when one of 1000 starts", others, "1");
+    assert_eq!(others, 1, "{}", m.operator.tail());
+    m.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_print_is_written_at_most_once_a_minute_beside_changes_of_state() {
+    let _beside = ALONE.read().await;
+    let m = Measured::start("running", Config::prusalink(1)).await;
+    // A percent every six seconds: far more news than may be written.
+    m.farm.add_file("clip", part("10m 0s")).await.unwrap();
+    m.farm.clear_beds().await.unwrap();
+    m.farm.print("clip-1", "clip", json!({})).await.unwrap();
+    let printing = |j: &PrintJob| j.status.as_ref().is_some_and(|s| s.phase == Some(Phase::Printing));
+    m.farm.job("clip-1", "prints", SOON, printing).await.unwrap_or_else(|e| panic!("{e}\n{}", m.operator.tail()));
+
+    let span = span(75, 300);
+    let end = tokio::time::Instant::now() + span;
+    let config = watcher::Config::default().fields("metadata.name=clip-1");
+    let mut versions = watcher(m.farm.jobs(), config).boxed();
+    let (mut seen, mut writes, mut changes) = (None, 0_u64, 0_u64);
+    while let Ok(Some(event)) = tokio::time::timeout_at(end, versions.next()).await {
+        let (watcher::Event::Apply(job) | watcher::Event::InitApply(job)) = event.unwrap() else { continue };
+        let status = job.status.clone().unwrap();
+        let state: Vec<_> =
+            status.conditions.iter().map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone())).collect();
+        let new = (job.resource_version(), (status.phase, state));
+        if let Some((version, state)) = seen.replace(new.clone()) {
+            writes += u64::from(version != new.0);
+            changes += u64::from(state != new.1);
+        }
+    }
+    let percent = m.machines()[0].state().progress_percent.unwrap();
+    figure("running print: percent done meanwhile", percent, "");
+    let name = format!("running print: writes of the job in {} s, {changes} changes of state", span.as_secs());
+    let allowed = span.as_secs() / PROGRESS_PERIOD.as_secs() + 1;
+    figure(&name, writes, &format!("at most {}", allowed + changes));
+    assert!(percent >= 5, "it has printed on: {percent} %");
+    assert!(writes >= 1, "progress is written");
+    assert!(writes <= allowed + changes, "{}", m.operator.tail());
+    m.end().await;
+}
+
+/// The state each printer shows in the API, and when that was heard of.
+type Shown = HashMap<String, (Option<PrinterState>, Instant)>;
+
+/// Follows the states printers show in the API.
+fn follow(client: Client, namespace: &str) -> watch::Receiver<Shown> {
+    let (told, shown) = watch::channel(Shown::new());
+    let printers: Api<Printer> = Api::namespaced(client, namespace);
+    tokio::spawn(async move {
+        let mut events = watcher(printers, watcher::Config::default()).boxed();
+        while let Some(event) = events.next().await {
+            let (watcher::Event::Apply(p) | watcher::Event::InitApply(p)) = event.unwrap() else { continue };
+            let (now, state) = (Instant::now(), p.status.as_ref().and_then(|s| s.state));
+            told.send_if_modified(|shown| {
+                let new = shown.get(&p.name_any()).is_none_or(|(old, _)| *old != state);
+                if new {
+                    shown.insert(p.name_any(), (state, now));
+                }
+                new
+            });
+        }
+    });
+    shown
+}
+
+/// Pauses and resumes a print at the screen until the time is up; gives how long the API needed each time.
+async fn pause_and_resume(
+    name: String,
+    machine: PrinterHandle,
+    mut shown: watch::Receiver<Shown>,
+    until: Instant,
+) -> Vec<Duration> {
+    let mut took = Vec::new();
+    for turn in 0_u64.. {
+        let (act, on_the_wire, state) = match turn % 2 {
+            0 => (Action::Pause, "PAUSED", PrinterState::Paused),
+            _ => (Action::Resume, "PRINTING", PrinterState::Printing),
+        };
+        // Anywhere between two polls, or each change would come right after one.
+        let pause: f64 = rand::random_range(0.0..POLL_PERIOD.as_secs_f64());
+        tokio::time::sleep(Duration::from_secs_f64(pause)).await;
+        if Instant::now() >= until {
+            break;
+        }
+        machine.person(&act).unwrap();
+        assert!(machine.wait_for(SOON, |s| s.link_state.as_deref() == Some(on_the_wire)).await, "{name} {on_the_wire}");
+        let changed = Instant::now();
+        let wanted = |s: &Shown| s.get(&name).is_some_and(|(is, _)| *is == Some(state));
+        let arrived =
+            tokio::time::timeout(SOON, shown.wait_for(wanted)).await.expect("the API shows it").unwrap()[&name].1;
+        took.push(arrived.saturating_duration_since(changed));
+    }
+    took
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    sorted[(sorted.len() * percent).div_ceil(100).clamp(1, sorted.len()) - 1]
+}
+
+/// Observations at most this long, by the upper bounds of a histogram's buckets; the last is all of them.
+fn buckets(metrics: &str, name: &str) -> Vec<(f64, f64)> {
+    let prefix = format!("{name}_bucket{{le=\"");
+    let parse = |line: &str| {
+        let (bound, count) = line.strip_prefix(&prefix)?.split_once("\"} ")?;
+        Some((bound.parse().unwrap_or(f64::INFINITY), count.parse().ok()?))
+    };
+    metrics.lines().filter_map(parse).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_at_a_device_soon_stands_in_its_status() {
+    let _beside = ALONE.read().await;
+    let mut config = Config::prusalink(20);
+    config.machine.pausing_milliseconds = 100;
+    config.machine.resuming_milliseconds = 100;
+    let m = Measured::start("changes", config).await;
+    let shown = follow(m.farm.client(), m.farm.namespace());
+    for machine in m.machines() {
+        let file_name = "long.gcode".to_owned();
+        machine.person(&Action::PrintForeignFile { file_name, duration_seconds: 1_000_000 }).unwrap();
+    }
+    m.all_printers("print", |p| p.status.as_ref().is_some_and(|s| s.state == Some(PrinterState::Printing))).await;
+    let metric = "printernizer_report_to_status_seconds";
+    let before = buckets(&m.operator.metrics().await.unwrap(), metric);
+    let until = Instant::now() + span(40, 300);
+    let people = m
+        .machines()
+        .into_iter()
+        .map(|machine| tokio::spawn(pause_and_resume(machine.info().name, machine, shown.clone(), until)));
+    let mut took: Vec<Duration> =
+        futures::future::join_all(people).await.into_iter().flat_map(Result::unwrap).collect();
+    let after = buckets(&m.operator.metrics().await.unwrap(), metric);
+    took.sort();
+
+    figure("changes at devices", took.len(), "");
+    let milliseconds = |d: Duration| format!("{} ms", d.as_millis());
+    let (p50, p99) = (percentile(&took, 50), percentile(&took, 99));
+    figure("device to watcher, waiting for the poll included, p50", milliseconds(p50), "");
+    figure("device to watcher, waiting for the poll included, p99", milliseconds(p99), "under 2100 ms");
+    figure(
+        "device to watcher, beyond the poll period, p99",
+        milliseconds(p99.saturating_sub(POLL_PERIOD)),
+        "under 100 ms",
+    );
+    let counts: Vec<(f64, f64)> = after.iter().zip(&before).map(|(a, b)| (a.0, a.1 - b.1)).collect();
+    let all = counts.last().unwrap().1;
+    let within = |limit: f64| counts.iter().filter(|(bound, _)| *bound <= limit).map(|c| c.1).fold(0.0, f64::max) / all;
+    let bound = |share: f64| counts.iter().find(|c| c.1 >= share * all).unwrap().0 * 1000.0;
+    figure("report to status, p50", format!("at most {} ms", bound(0.5)), "");
+    figure("report to status, p99", format!("at most {} ms", bound(0.99)), "under 100 ms");
+    figure("report to status within 100 ms", format!("{:.1} %", within(0.1) * 100.0), "99 %");
+
+    #[allow(clippy::cast_precision_loss, reason = "a small count")]
+    let (changes, limit) = (took.len() as f64, if cfg!(debug_assertions) { 1.0 } else { 0.1 });
+    assert!(changes >= 100.0, "enough to speak of a hundredth: {changes}");
+    assert!((all - changes).abs() <= 1.0, "the metric counts each change once: {all} of {changes}");
+    assert!(within(limit) >= 0.99, "report to status: {counts:?}");
+    let slow = POLL_PERIOD + Duration::from_secs_f64(limit * 2.0);
+    assert!(p99 <= slow, "device to watcher: {p99:?}\n{}", m.operator.tail());
+    m.end().await;
+}
