@@ -1,0 +1,282 @@
+//! One life of one job on one printer, with an operator that is killed at one point of it, or not at all; and a person
+//! who does what people do: clears the bed as soon as it waits for it, and answers truthfully what became of a print.
+//!
+//! The person is deliberately eager: were the bed cleared late, it would hide a second start.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use printernizer_crds::print_job::{Outcome, Phase};
+use printernizer_crds::{ConditionType, Conditions, PrintJob, PrintRecord, Printer};
+use printernizer_e2e::Namespace;
+use printernizer_e2e::cluster::Cluster;
+use printernizer_e2e::farm::{Farm, Operator, OperatorOptions, in_short};
+use printernizer_e2e::proxy::{Hook, Proxy, Rule, Script, Write};
+use printernizer_simulator::{Config, Event, Ledger, Simulator};
+use serde_json::json;
+use tokio::time::Instant;
+
+/// How long a life may take. It takes a few seconds; a machine that is busy takes longer.
+const LIMIT: Duration = Duration::from_secs(120);
+/// The operator's windows and the machine's steps run this much faster: five minutes take three seconds.
+const FASTER: u32 = 100;
+/// The person looks this often.
+const LOOK: Duration = Duration::from_millis(100);
+const JOB: &str = "clip-1";
+const PRINTER: &str = "prusa-1";
+
+/// Where the operator is killed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Point {
+    pub name: String,
+    pub occurrence: usize,
+    pub hook: Hook,
+}
+
+impl Point {
+    /// Both points of a write.
+    pub fn around(write: &Write) -> [Self; 2] {
+        [Hook::StopBefore, Hook::StopAfter].map(|hook| Self {
+            name: write.name.clone(),
+            occurrence: write.occurrence,
+            hook,
+        })
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = if self.hook == Hook::StopBefore { "before" } else { "after" };
+        write!(formatter, "{side} {} #{}", self.name, self.occurrence)
+    }
+}
+
+impl FromStr for Point {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "a kill point reads `before|after <name of the write> #<which of that name>`";
+        let (side, rest) = text.split_once(' ').ok_or(FORM)?;
+        let hook = match side {
+            "before" => Hook::StopBefore,
+            "after" => Hook::StopAfter,
+            _ => return Err(FORM),
+        };
+        let (name, occurrence) = rest.rsplit_once(" #").ok_or(FORM)?;
+        Ok(Self { name: name.to_owned(), occurrence: occurrence.parse().map_err(|_| FORM)?, hook })
+    }
+}
+
+/// What came of a life.
+#[derive(Debug)]
+pub struct Story {
+    /// All writes.
+    pub trace: Vec<Write>,
+    /// The write at which the operator was killed; `None` when this life had no such write.
+    pub killed_at: Option<Write>,
+    /// Whether a person had to say what became of the print.
+    pub asked: bool,
+    /// Start commands the printer received.
+    pub start_commands: usize,
+}
+
+/// Lives one life; an error says what was wrong, and with what at hand to understand it.
+pub async fn live(cluster: &Cluster, point: Option<&Point>) -> Result<Story, String> {
+    let directory = tempfile::tempdir().map_err(text)?;
+    let client = cluster.client().await.map_err(text)?;
+    let namespace = Namespace::create(&client, "kill").await.map_err(text)?;
+    let simulator = Simulator::start(Config::prusalink(1).time_scale(f64::from(FASTER))).await.map_err(text)?;
+    let ledger = simulator.ledger().clone();
+    let script = Script::new(point.map(|p| Rule { name: p.name.clone(), occurrence: p.occurrence, hook: p.hook }));
+    let farm = Farm::new(client, namespace.name(), simulator);
+    let mut logs = Vec::new();
+    let lived = life(cluster, &farm, &script, directory.path(), &mut logs).await;
+    let lived = lived.and_then(|life| judge(&ledger).map(|()| life));
+    let (killed_at, asked) = lived.map_err(|why| {
+        let writes: Vec<String> = script.trace().iter().map(|w| format!("  {} {w}", w.life)).collect();
+        let entries: Vec<String> = ledger.entries().iter().map(|e| format!("  {} {:?}", e.time, e.event)).collect();
+        let logs: Vec<String> = logs.iter().filter_map(|l| std::fs::read_to_string(l).ok()).collect();
+        format!(
+            "{why}\nwrites (life, name):\n{}\nledger:\n{}\nlogs:\n{}",
+            writes.join("\n"),
+            entries.join("\n"),
+            logs.join("--- killed, started again ---\n")
+        )
+    })?;
+    namespace.delete().await.map_err(text)?;
+    Ok(Story { trace: script.trace(), killed_at, asked, start_commands: ledger.start_commands("").len() })
+}
+
+async fn life(
+    cluster: &Cluster,
+    farm: &Farm,
+    script: &Script,
+    directory: &std::path::Path,
+    logs: &mut Vec<PathBuf>,
+) -> Result<(Option<Write>, bool), String> {
+    let api = Proxy::api(cluster.client().await.map_err(text)?, script.clone()).await.map_err(text)?;
+    let info = farm.simulator().printers().into_iter().next().ok_or("no printer")?;
+    let target = info.url.trim_start_matches("http://").parse().map_err(text)?;
+    let device = Proxy::device(PRINTER, target, script.clone()).await.map_err(text)?;
+    farm.add_printer(&info, &device.url(), json!({})).await.map_err(text)?;
+    farm.add_file("clip", part()).await.map_err(text)?;
+    farm.print(JOB, "clip", json!({})).await.map_err(text)?;
+    // Tracked by Argo CD: the operator also writes a record, which outlives the job.
+    let tracked =
+        json!({ "metadata": { "annotations": { "argocd.argoproj.io/tracking-id": "farm:printjobs/clip-1" } } });
+    farm.jobs().patch(JOB, &PatchParams::default(), &Patch::Merge(tracked)).await.map_err(text)?;
+
+    let options = OperatorOptions {
+        program: PathBuf::from(env!("CARGO_BIN_EXE_printernizer")),
+        kubeconfig: api.kubeconfig(directory).map_err(text)?,
+        directory: directory.to_owned(),
+        namespace: farm.namespace().to_owned(),
+        simulated_time: FASTER,
+        arguments: Vec::new(),
+    };
+    let mut operator = Operator::start(&options).await.map_err(text)?;
+    logs.push(operator.log().to_owned());
+    let limit = Instant::now() + LIMIT;
+    let (mut killed_at, mut asked) = (None, false);
+    loop {
+        tokio::select! {
+            write = script.stopped() => {
+                operator.kill().await.map_err(text)?;
+                script.next_life();
+                killed_at = Some(write);
+                // The lease of a process that is dead beyond doubt need not run out: nobody waits 15 s for each point.
+                let leases: Api<Lease> = Api::namespaced(farm.client(), farm.namespace());
+                match leases.delete("printernizer", &DeleteParams::default()).await {
+                    Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                    other => drop(other.map_err(text)?),
+                }
+                operator = Operator::start(&options).await.map_err(text)?;
+                logs.push(operator.log().to_owned());
+            }
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        if !operator.is_running() {
+            return Err("the operator ended by itself".into());
+        }
+        let (job, printer) = tokio::try_join!(farm.jobs().get(JOB), farm.printers().get(PRINTER)).map_err(text)?;
+        asked |= answer(farm, &job).await?;
+        if machine_rests(farm.simulator().ledger()) {
+            farm.clear_beds().await.map_err(text)?;
+        }
+        let rest = what_is_left(farm, &job, &printer).await?;
+        if rest.is_empty() {
+            break;
+        }
+        if Instant::now() > limit {
+            return Err(format!("after {LIMIT:?} {}; {}", rest.join(", "), in_short(&job)));
+        }
+    }
+    operator.terminate(Duration::from_secs(10)).await.map_err(text)?;
+    Ok((killed_at, asked))
+}
+
+/// A print file of one minute, which is 0.6 s here.
+fn part() -> Vec<u8> {
+    let text = "; generated by PrusaSlicer 2.5.0\nG28\nG1 X10 Y10 F6000\n; filament used [mm] = 10\n\
+                ; filament used [g] = 0.03\n; estimated printing time (normal mode) = 1m 0s\n\
+                ; prusaslicer_config = begin\n; filament_type = PLA\n; nozzle_diameter = 0.4\n\
+                ; printer_model = COREONE\n; prusaslicer_config = end\n";
+    text.as_bytes().to_vec()
+}
+
+/// What is still to happen before the life is complete.
+async fn what_is_left(farm: &Farm, job: &PrintJob, printer: &Printer) -> Result<Vec<&'static str>, String> {
+    let mut rest = Vec::new();
+    let mut must = |holds: bool, otherwise: &'static str| {
+        if !holds {
+            rest.push(otherwise);
+        }
+    };
+    let status = job.status.clone().unwrap_or_default();
+    must(matches!(status.phase, Some(Phase::Succeeded | Phase::Failed | Phase::Cancelled)), "the job has not ended");
+    must(status.upload.is_none(), "the file is not known to be deleted");
+    must(job.metadata.finalizers.as_ref().is_none_or(Vec::is_empty), "the job has its finalizer");
+    let held = printer.status.clone().unwrap_or_default();
+    must(held.current_job.is_none(), "the printer is claimed");
+    must(held.last_start.as_ref().is_some_and(|l| l.verdict.is_some()), "the start has no verdict");
+    must(printer.metadata.finalizers.as_ref().is_none_or(Vec::is_empty), "the printer has its finalizer");
+    must(held.conditions.is_true(ConditionType::BedCleared), "the bed is not clear");
+    must(machine_rests(farm.simulator().ledger()), "the machine prints");
+    if rest.is_empty() {
+        let machine = farm.machine(PRINTER).map_err(text)?.state();
+        let records: Api<PrintRecord> = Api::namespaced(farm.client(), farm.namespace());
+        let records = records.list(&ListParams::default()).await.map_err(text)?.items;
+        let outcomes: Vec<Option<Outcome>> =
+            records.iter().map(|r| r.status.as_ref().and_then(|s| s.outcome)).collect();
+        // These are not waited for: when the life is complete they are true, or they are wrong.
+        if status.phase != Some(Phase::Succeeded) {
+            return Err(format!("the job ended otherwise than the print: {}", in_short(job)));
+        }
+        if !machine.files.is_empty() {
+            return Err(format!("files were left on the printer: {:?}", machine.files));
+        }
+        if outcomes != [Some(Outcome::Succeeded)] {
+            return Err(format!("the record does not tell what happened: {records:?}"));
+        }
+    }
+    Ok(rest)
+}
+
+/// Nothing is being printed or about to be.
+fn machine_rests(ledger: &Ledger) -> bool {
+    let (mut accepted, mut over) = (0, 0);
+    for entry in ledger.entries() {
+        match entry.event {
+            Event::JobAccepted { .. } => accepted += 1,
+            Event::PhysicalEnd { .. } | Event::JobAbandoned { .. } => over += 1,
+            _ => {}
+        }
+    }
+    accepted == over
+}
+
+/// Answers the question that is open, by what the ledger says of this attempt. Gives whether one is.
+async fn answer(farm: &Farm, job: &PrintJob) -> Result<bool, String> {
+    let Some(status) = job.status.as_ref().filter(|s| s.conditions.is_true(ConditionType::OutcomeUnknown)) else {
+        return Ok(false);
+    };
+    let Some(question) = &status.question else { return Err("a question without an id".into()) };
+    let ledger = farm.simulator().ledger();
+    if !machine_rests(ledger) || job.spec.outcome.as_ref().is_some_and(|o| o.question_id == question.id) {
+        return Ok(true);
+    }
+    let uid: String = job.metadata.uid.iter().flat_map(|u| u.chars()).filter(|c| *c != '-').take(16).collect();
+    let token = format!("-pz-{uid}-{}.", status.attempt.max(1));
+    let said = if ledger.physical_starts(&token).is_empty() { "NotPrinted" } else { "Succeeded" };
+    farm.change_job(JOB, json!({ "outcome": { "questionID": question.id, "answer": said } })).await.map_err(text)?;
+    Ok(true)
+}
+
+/// What must be true of the machine whatever happened to the operator. Nothing here ever fails to print, and the
+/// person never errs: so the part was printed exactly once.
+fn judge(ledger: &Ledger) -> Result<(), String> {
+    let starts: Vec<String> = ledger
+        .physical_starts("")
+        .into_iter()
+        .filter_map(|e| if let Event::PhysicalStart { file_name, .. } = e.event { Some(file_name) } else { None })
+        .collect();
+    if let Some(twice) = starts.iter().enumerate().find_map(|(i, name)| starts[..i].contains(name).then_some(name)) {
+        return Err(format!("one attempt was physically started twice: {twice}"));
+    }
+    if !ledger.starts_on_occupied_bed().is_empty() {
+        return Err("a print was started on an occupied bed".into());
+    }
+    if starts.len() != 1 {
+        return Err(format!("the part was printed {} times: {starts:?}", starts.len()));
+    }
+    Ok(())
+}
+
+fn text(error: impl fmt::Display) -> String {
+    error.to_string()
+}
