@@ -307,6 +307,9 @@ fn run(seed: u64) -> usize {
         *starts.entry(name).or_insert(0) += 1;
     }
     assert!(starts.values().all(|n| *n == 1), "seed {seed}: started twice: {starts:?}");
+    // A further attempt prints only after a print that failed, and only as often as allowed.
+    let allowed = 1 + usize::try_from(world.scene.job.spec.retry.limit).unwrap();
+    assert!(starts.len() <= allowed, "seed {seed}: printed more often than wanted: {starts:?}");
     // What is over and cleaned up writes nothing any more.
     (0..130).for_each(|_| world.round());
     let writes = world.writes;

@@ -89,3 +89,26 @@ impl Timing {
         self.backoff_base.saturating_mul(1 << doublings).min(self.backoff_cap)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_after_refusals_doubles_up_to_its_cap() {
+        let timing = Timing::default();
+        let pauses: Vec<u64> = [0, 1, 2, 3, 7, 8, i32::MAX].map(|n| timing.backoff(n).as_secs()).into();
+        assert_eq!(pauses, [10, 10, 20, 40, 600, 600, 600]);
+    }
+
+    #[test]
+    fn faster_time_shortens_windows_and_never_what_bounds_real_networks_and_processes() {
+        let (real, fast) = (Timing::default(), Timing::default().simulated(60));
+        assert_eq!(fast.observation_window, Duration::from_secs(5));
+        assert_eq!(fast.unready_limit, Duration::from_secs(15));
+        let bounds = |t: &Timing| [t.send_timeout, t.start_deadline, t.fresh_report, t.stale_after];
+        assert_eq!(bounds(&fast), bounds(&real));
+        assert!(fast.poll_period >= Duration::from_millis(100));
+        assert_eq!(real.simulated(0), real);
+    }
+}

@@ -166,3 +166,30 @@ pub fn words(seconds: i64) -> String {
         (h, m, _) => format!("{h}h{m}m"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_written_as_kubectl_writes_ages() {
+        let spans = [(-5, "0s"), (9, "9s"), (190, "3m10s"), (601, "10m"), (7500, "2h5m")];
+        for (seconds, text) in spans {
+            assert_eq!(words(seconds), text);
+        }
+    }
+
+    #[test]
+    fn progress_is_written_every_5_points_or_60_seconds_and_only_when_it_has_changed() {
+        let timing = Timing::default();
+        let start: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        let at = |percent| DeviceProgress { percent, ..DeviceProgress::default() };
+        let after = |n| start.checked_add(Duration::from_secs(n)).unwrap();
+        let written = progress(start, &at(10));
+        assert!(progress_is_due(None, &at(0), start, &timing));
+        assert!(!progress_is_due(Some(&written), &at(14), after(59), &timing));
+        assert!(progress_is_due(Some(&written), &at(14), after(60), &timing));
+        assert!(progress_is_due(Some(&written), &at(15), after(1), &timing));
+        assert!(!progress_is_due(Some(&written), &at(10), after(3600), &timing));
+    }
+}

@@ -16,6 +16,7 @@ use crate::plan::{DeviceCommand, Effect, Plan};
 use crate::print_job::gate::token_of;
 use crate::print_job::start::asks_first;
 use crate::print_job::status::is_terminal;
+use crate::scheduling::is_waiting_for_a_printer;
 
 /// Whether a session should be kept for the printer. A deleted one is kept until its finalizer has gone.
 pub fn wants_connection(printer: &Printer) -> bool {
@@ -195,7 +196,12 @@ fn is_last_start(status: &PrinterStatus, identity: &DeviceIdentity) -> bool {
     [&identity.name, &identity.file].into_iter().flatten().any(|n| token.is_some() && Token::find(n) == token)
 }
 
-/// A start whose job is gone: after a full window of live reports the memory of it ends, its file goes, and a clearance
+/// Whether the job will still say what became of this start: it has not ended and is at this very attempt.
+pub fn owes_verdict(job: &PrintJob, last: &LastStart) -> bool {
+    !job.status.as_ref().is_some_and(is_terminal) && token_of(job).to_string() == last.token
+}
+
+/// A start whose job is gone, or knows of it no more: after a full window of live reports the memory of it ends, its file goes, and a clearance
 /// that was given before does not count. Returns what is to be cleaned up on the device.
 fn abandon(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&DeviceReport>) -> Option<DeviceCommand> {
     let last = new.last_start.clone()?;
@@ -208,7 +214,7 @@ fn abandon(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&DeviceR
         return needed.then_some(DeviceCommand::DeleteFile { remote_name: last.remote_name });
     }
     let over = seen.last_start_live >= seen.timing.observation_window && seen.now >= last.deadline.0;
-    if seen.last_start_job.is_some() || !over {
+    if seen.last_start_job.is_some_and(|job| owes_verdict(job, &last)) || !over {
         return None;
     }
     if let Some(last) = new.last_start.as_mut() {
@@ -238,15 +244,9 @@ fn release_claim(seen: &Observed<'_>, new: &mut PrinterStatus) {
     let status = job.status.as_ref().unwrap_or(&none);
     let names_us = status.printer.as_ref().is_some_and(|p| Some(&p.uid) == seen.printer.metadata.uid.as_ref());
     let stale_attempt = names_us && status.attempt != claim.attempt;
-    let may_still_name_us =
-        status.printer.is_none() && !is_terminal(status) && wanted(job) && claim.attempt >= status.attempt.max(1);
+    let may_still_name_us = is_waiting_for_a_printer(job) && claim.attempt >= status.attempt.max(1);
     let over = is_terminal(status) || stale_attempt || (!names_us && !may_still_name_us);
     if over {
         new.current_job = None;
     }
-}
-
-fn wanted(job: &PrintJob) -> bool {
-    job.metadata.deletion_timestamp.is_none()
-        && job.spec.desired_state == printernizer_crds::print_job::DesiredState::Run
 }

@@ -14,7 +14,7 @@ use printernizer_crds::{PrintJob, Printer};
 use crate::device::{DeviceKind, Link};
 use crate::timing::Timing;
 
-pub use decide::{decide, wants_connection};
+pub use decide::{decide, owes_verdict, wants_connection};
 pub use status::{fault_of, serial_claimed};
 
 /// Everything one decision about a Printer depends on.

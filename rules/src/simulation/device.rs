@@ -80,7 +80,9 @@ impl Device {
             self.resume();
         }
         let untouched = self.files.iter().find(|f| !self.was_started(f)).cloned();
-        if let Some(name) = untouched.filter(|_| self.on_the_way.is_none() && dice.one_in(20)) {
+        // A print at the screen that nobody watched, on a device that then forgets it, is a known limit.
+        let possible = self.on_the_way.is_none() && !self.forgets;
+        if let Some(name) = untouched.filter(|_| possible && dice.one_in(20)) {
             self.start(&name, dice);
         }
     }

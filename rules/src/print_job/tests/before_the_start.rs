@@ -1,11 +1,10 @@
 //! A claimed job before its start: upload, release, what was started at the screen, deadlines, records.
 
-use super::{delete, settle};
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::print_job::DesiredState;
 use printernizer_crds::{ConditionStatus, ConditionType, Reason};
 
+use super::{delete, settle};
 use crate::device::DeviceState;
 use crate::plan::{DeviceCommand, Effect};
 use crate::print_job::UploadView;
@@ -111,6 +110,17 @@ fn a_claim_on_a_printer_not_ready_for_15_minutes_is_released_and_not_earlier() {
     s.silent_for(900);
     s.run_job();
     assert_eq!(s.job_status().printer, None);
+}
+
+#[test]
+fn nothing_is_decided_while_a_try_to_start_is_alive() {
+    for mut s in [Scene::uploaded(), Scene::intended().watched_in_vain()] {
+        s.watch.try_alive = true;
+        s.job.spec.desired_state = DesiredState::Cancel;
+        s.closed = Some(Closed::GiveBack("the bed is not clear".into()));
+        assert!(s.job_plan().effects.is_empty());
+        assert!(s.job_plan().look_again.is_some());
+    }
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! Copies, jobs that Git creates again, deletions, and printers that do not answer.
 
-use super::settle;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::print_job::DeletionPolicy;
 use printernizer_crds::{ConditionType, PrintRecord, PrintRecordSpec, RUN_ANNOTATION};
 
+use super::settle;
 use crate::device::DeviceState;
 use crate::plan::DeviceCommand;
 use crate::print_job::status;

@@ -1,12 +1,11 @@
 //! Ends of prints: verdicts and their order, attempts, retries, quarantine, cleaning up, time-to-live.
 
-use super::{delete, settle};
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::ConditionType;
-use printernizer_crds::print_job::Outcome;
+use printernizer_crds::print_job::{Answer, Outcome};
 use printernizer_crds::printer::StartVerdict;
 
+use super::{delete, settle};
 use crate::device::DeviceState;
 use crate::plan::Effect;
 use crate::print_job::start::SendAnswer;
@@ -117,4 +116,29 @@ fn the_record_of_a_tracked_job_is_finished_before_its_finalizer_goes() {
     let finish = effects.iter().position(|e| matches!(e, Effect::FinishRecord(r) if r.outcome.is_some()));
     let remove = effects.iter().position(|e| *e == Effect::RemoveJobFinalizer);
     assert!(finish.is_some() && finish < remove, "{effects:?}");
+}
+
+#[test]
+fn a_verdict_that_is_written_holds_unless_it_said_that_nothing_ran() {
+    let answered = |answer| {
+        let mut s = Scene::asked();
+        s.answer(answer);
+        let plan = s.job_plan();
+        s.apply_one(&plan.effects[0]);
+        s.shows_ours(DeviceState::Printing);
+        s.run_job();
+        s
+    };
+    let s = answered(Answer::Succeeded);
+    assert_eq!(s.verdict_written(), Some(StartVerdict::Succeeded));
+    assert!(s.is(ConditionType::Complete));
+
+    let mut s = Scene::intended();
+    s.watch.answer = Some(SendAnswer::NotSent("the deadline had passed".into()));
+    s.run_job();
+    assert_eq!(s.verdict_written(), Some(StartVerdict::NotSent));
+    s.shows_ours(DeviceState::Printing);
+    s.run_job();
+    assert_eq!(s.verdict_written(), None, "it runs: the memory of it is open again");
+    assert!(s.is(ConditionType::Started));
 }

@@ -1,11 +1,10 @@
 //! Questions to a person: when they are asked, which answers count, what follows from them.
 
-use super::{delete, settle};
-
 use printernizer_crds::ConditionType;
 use printernizer_crds::print_job::{Answer, OutcomeAnswer};
 use printernizer_crds::printer::StartVerdict;
 
+use super::{delete, settle};
 use crate::device::DeviceState;
 use crate::print_job::UploadView;
 use crate::testing::Scene;

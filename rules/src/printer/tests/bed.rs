@@ -1,9 +1,9 @@
 //! The bed, sentence by sentence: what occupies it, what clears it, and what it survives.
 
-use super::{bed_reason, occupancy};
 use printernizer_crds::ConditionType;
 use printernizer_crds::printer::{BedClearing, StartVerdict};
 
+use super::{bed_reason, occupancy};
 use crate::device::{DeviceState, Link};
 use crate::testing::{Scene, identity};
 

@@ -1,9 +1,9 @@
 //! What a printer remembers, when it releases a claim, and when it lets go.
 
-use super::{bed_reason, delete};
 use printernizer_crds::printer::StartVerdict;
 use printernizer_crds::{ConditionStatus, ConditionType, PRINTER_FINALIZER, Reason};
 
+use super::{bed_reason, delete};
 use crate::device::DeviceState;
 use crate::plan::Effect;
 use crate::testing::Scene;
@@ -145,4 +145,29 @@ fn a_start_that_is_resolved_is_no_reason_to_hold_a_printer_back() {
     s.set_printer(ConditionType::Ready, ConditionStatus::False, Reason::Unreachable);
     s.run_printer();
     assert!(s.printer_is(ConditionType::Ready));
+}
+
+#[test]
+fn a_half_claim_of_a_job_that_is_not_accepted_any_more_is_released() {
+    let mut s = Scene::waiting();
+    s.claim();
+    s.job.metadata.generation = Some(2);
+    (s.file, s.file_refused) = (None, Some(Reason::Unsliced));
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Accepted), "Unsliced");
+    s.run_printer();
+    assert_eq!(s.printer_status().current_job, None);
+}
+
+#[test]
+fn a_start_its_job_knows_nothing_of_any_more_is_resolved_like_one_without_a_job() {
+    let mut s = Scene::intended();
+    let job = s.job.status.as_mut().unwrap();
+    (job.attempt, job.start, job.upload, job.printer) = (3, None, None, None);
+    s.run_printer();
+    assert_eq!(s.verdict_written(), None);
+    let mut s = s.watched_in_vain();
+    s.run_printer();
+    assert_eq!(s.verdict_written(), Some(StartVerdict::Abandoned));
+    assert!(!s.printer_is(ConditionType::BedCleared));
 }
