@@ -1,4 +1,4 @@
-//! What the tests need of the machine: looks for it, and installs what Debian has when it may.
+//! What the demo and the tests need of the machine: looks for it, and installs what Debian has when it may.
 //!
 //! It installs nothing unless it runs as root on a machine with apt-get; otherwise it says the exact command. It never
 //! installs anything that Debian does not ship: for that it says where it comes from.
@@ -8,10 +8,21 @@ use std::process::{Command, Stdio};
 use crate::error::Error;
 use crate::process::{describe, say, stream};
 
-/// Oldest Go that builds the control plane of the tests; e2e/cluster/go.mod asks for it.
+/// Oldest Go that builds the control plane; e2e/cluster/go.mod asks for it.
 const GO_MINOR: u32 = 26;
 
-/// One thing the tests need.
+/// What a thing may be needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// To compile the project.
+    Build,
+    /// To check and test it.
+    Test,
+    /// To build the control plane.
+    ControlPlane,
+}
+
+/// One thing that is needed.
 struct Need {
     /// What it is for, as a person would say it.
     purpose: &'static str,
@@ -21,8 +32,8 @@ struct Need {
     suffices: fn(&str) -> bool,
     /// Where it comes from.
     source: Source,
-    /// Whether only tests with a control plane need it.
-    control_plane_only: bool,
+    /// What for.
+    used: Use,
 }
 
 enum Source {
@@ -38,35 +49,35 @@ const NEEDS: &[Need] = &[
         probe: &["cc", "--version"],
         suffices: |_| true,
         source: Source::Debian(&["gcc", "libc6-dev"]),
-        control_plane_only: false,
+        used: Use::Build,
     },
     Need {
         purpose: "rustfmt",
         probe: &["cargo", "fmt", "--version"],
         suffices: |_| true,
         source: Source::Elsewhere("run `rustup component add rustfmt`"),
-        control_plane_only: false,
+        used: Use::Test,
     },
     Need {
         purpose: "clippy",
         probe: &["cargo", "clippy", "--version"],
         suffices: |_| true,
         source: Source::Elsewhere("run `rustup component add clippy`"),
-        control_plane_only: false,
+        used: Use::Test,
     },
     Need {
         purpose: "Python with venv, for the test against Prusa's own PrusaLink program",
         probe: &["python3", "-c", "import ensurepip, venv"],
         suffices: |_| true,
         source: Source::Debian(&["python3", "python3-venv"]),
-        control_plane_only: false,
+        used: Use::Test,
     },
     Need {
-        purpose: "Go 1.26 or newer, for the control plane of the tests",
+        purpose: "Go 1.26 or newer, for the control plane of demo and tests",
         probe: &["go", "version"],
         suffices: go_suffices,
         source: Source::Elsewhere("install it from https://go.dev/dl and put it on the PATH"),
-        control_plane_only: true,
+        used: Use::ControlPlane,
     },
 ];
 
@@ -78,9 +89,9 @@ fn go_suffices(version: &str) -> bool {
     minor.and_then(|digits| digits.parse::<u32>().ok()).is_some_and(|minor| minor >= GO_MINOR)
 }
 
-/// Sees to it that everything is there.
-pub fn ensure(with_control_plane: bool) -> Result<(), Error> {
-    let wanted = || NEEDS.iter().filter(|need| with_control_plane || !need.control_plane_only);
+/// Sees to it that everything for these uses is there.
+pub fn ensure(uses: &[Use]) -> Result<(), Error> {
+    let wanted = || NEEDS.iter().filter(|need| uses.contains(&need.used));
     let missing: Vec<&Need> = wanted().filter(|need| !present(need)).collect();
     let packages = packages(&missing);
     if !packages.is_empty() && may_install() {
@@ -144,7 +155,7 @@ mod tests {
     use super::*;
 
     fn need(source: Source, probe: &'static [&'static str]) -> Need {
-        Need { purpose: "a thing", probe, suffices: |_| true, source, control_plane_only: false }
+        Need { purpose: "a thing", probe, suffices: |_| true, source, used: Use::Test }
     }
 
     #[test]

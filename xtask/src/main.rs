@@ -1,8 +1,9 @@
-//! The project's commands: `cargo xtask generate` and `cargo xtask test`.
+//! The project's commands: `cargo xtask demo`, `cargo xtask generate` and `cargo xtask test`.
 //!
 //! Each command does one thing that a person or the continuous build would otherwise do by hand, shows what it is
 //! doing while it does it, and says through its exit code whether it went well.
 
+mod demo;
 mod error;
 mod generate;
 mod install;
@@ -24,6 +25,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show a farm at work: simulated printers, a control plane, the operator, and a live table.
+    Demo(demo::Arguments),
     /// Write the files that are made from the code: crds/manifests.
     Generate(generate::Arguments),
     /// Check and test everything, or one kind of test.
@@ -32,6 +35,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
     };

@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::error::Error;
 
+/// The program that builds the control plane into its cache, where it is missing.
+pub const CONTROL_PLANE: &str = "printernizer-cluster";
+
 /// The folder of the workspace.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -65,7 +65,7 @@ impl Examples {
             })?;
             let mut machine = PrinterConfig::named(printer["metadata"]["name"].as_str()?);
             machine.password = Some(Password::new(secret["stringData"]["password"].as_str()?));
-            machine.serial_number = link["serialNumber"].as_str().unwrap_or_default().to_owned();
+            link["serialNumber"].as_str().unwrap_or_default().clone_into(&mut machine.serial_number);
             if let Some(material) = printer["spec"]["slots"][0]["material"].as_str() {
                 material.clone_into(&mut machine.material);
             }

@@ -70,25 +70,25 @@ pub async fn run(options: Options) -> Result<ExitCode, DemoError> {
     let mut screen = Screen::new();
     // From here on Ctrl-C ends the demo in order; while the control plane starts, it waits until that is done.
     let mut signals = Signals::new()?;
-    let stage = Stage::set(&options, begun, &mut screen).await?;
+    let stage = Stage::set(&options, begun).await?;
     let directory = stage.directory().to_owned();
     let mut show = Show::new(&options, stage, begun);
     let played = show.play(&mut screen, &mut signals).await;
     screen.leave()?;
     let shown = match &played {
-        Ok(end) => show.tell_end(end, &mut screen),
+        Ok(end) => show.tell_end(end),
         Err(error) => Err(DemoError::Told(error.to_string())),
     };
     let went_well = matches!(shown, Ok(ExitCode::SUCCESS)) || matches!(played, Ok(End::Interrupted));
     let (picture, stage) = (show.picture, show.stage);
     let taken_down = stage.strike(GOODBYE, !went_well).await;
     if !went_well {
-        screen.say(&format!("The operator's log is kept in {}", directory.display()))?;
+        Screen::say(&format!("The operator's log is kept in {}", directory.display()))?;
     }
     played?;
     if let (Some(path), Some(picture)) = (&options.picture, picture) {
         picture.write(path)?;
-        screen.say(&format!("Picture of the table: {}", path.display()))?;
+        Screen::say(&format!("Picture of the table: {}", path.display()))?;
     }
     taken_down?;
     shown
@@ -182,7 +182,7 @@ impl Show {
         if self.options.picture.is_some() && self.ended.is_none() {
             Picture::keep_better(&mut self.picture, &frame, &printers, &jobs);
         }
-        screen.show(&frame, self.story.take_new())?;
+        screen.show(&frame, &self.story.take_new())?;
         Ok(match &self.ended {
             Some(_) if self.options.once => Some(End::AllJobs),
             None if now > self.options.limit && self.options.once => Some(End::TooLong),
@@ -191,18 +191,18 @@ impl Show {
     }
 
     /// What is said when the table is left, and the exit code.
-    fn tell_end(&self, end: &End, screen: &mut Screen) -> Result<ExitCode, DemoError> {
+    fn tell_end(&self, end: &End) -> Result<ExitCode, DemoError> {
         let verdict = self.ended.as_ref().map(|(after, verdict)| (after, verdict));
         let code = match (end, verdict) {
             (End::AllJobs | End::Interrupted, Some((after, verdict))) => {
-                screen.say("")?;
+                Screen::say("")?;
                 for line in verdict.lines(*after, self.options.time_scale) {
-                    screen.say(&line)?;
+                    Screen::say(&line)?;
                 }
                 if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }
             (End::TooLong, _) => {
-                screen.say(&format!(
+                Screen::say(&format!(
                     "Not every job has ended within {} s. `kubectl describe printjob` tells why a job waits; run the demo \
                      without --once to look.",
                     self.options.limit.as_secs()

@@ -30,16 +30,16 @@ impl Screen {
     }
 
     /// Prints a line that stays. Not while the table is shown.
-    pub fn say(&mut self, line: &str) -> Result<(), DemoError> {
+    pub fn say(line: &str) -> Result<(), DemoError> {
         writeln!(std::io::stdout(), "{line}").map_err(DemoError::Screen)
     }
 
     /// Shows a frame on a terminal; elsewhere the new lines of the story.
-    pub fn show(&mut self, frame: &Frame, news: Vec<String>) -> Result<(), DemoError> {
+    pub fn show(&mut self, frame: &Frame, news: &[String]) -> Result<(), DemoError> {
         if self.is_terminal {
             return self.draw(frame).map_err(DemoError::Screen);
         }
-        news.iter().try_for_each(|line| self.say(line))
+        news.iter().try_for_each(|line| Self::say(line))
     }
 
     fn draw(&mut self, frame: &Frame) -> std::io::Result<()> {
@@ -106,7 +106,7 @@ impl Screen {
             return Ok(());
         }
         let mut output = std::io::stdout().lock();
-        output.queue(Show).and_then(|o| o.flush()).map_err(DemoError::Screen)?;
+        output.queue(Show).and_then(std::io::Write::flush).map_err(DemoError::Screen)?;
         self.drawn = 0;
         Ok(())
     }

@@ -38,7 +38,7 @@ pub struct Stage {
 
 impl Stage {
     /// Starts everything and applies the manifests.
-    pub async fn set(options: &Options, begun: Instant, screen: &mut Screen) -> Result<Self, DemoError> {
+    pub async fn set(options: &Options, begun: Instant) -> Result<Self, DemoError> {
         let at = || format!("{:5.1} s  ", begun.elapsed().as_secs_f64());
         let directory = tempfile::Builder::new().prefix("printernizer-demo-").tempdir().map_err(FarmError::Files)?;
         let examples = Examples::read(&project().join("examples"), options.printers)?;
@@ -47,19 +47,20 @@ impl Stage {
         let cluster =
             Cluster::existing_or_start(options.context.as_deref(), plane).await.map_err(FarmError::Cluster)?;
         let which = if cluster.is_existing() { "existing cluster" } else { "control plane" };
-        screen.say(&format!("{}{which} at {}", at(), cluster.server()))?;
+        Screen::say(&format!("{}{which} at {}", at(), cluster.server()))?;
         let client = cluster.client().await.map_err(FarmError::Cluster)?;
         Farm::define(&cluster).await?;
-        let namespace = match cluster.is_existing() {
-            true => Some(Namespace::create(&client, "printernizer-demo").await.map_err(FarmError::Namespace)?),
-            false => None,
+        let namespace = if cluster.is_existing() {
+            Some(Namespace::create(&client, "printernizer-demo").await.map_err(FarmError::Namespace)?)
+        } else {
+            None
         };
         let name = namespace.as_ref().map_or("default", Namespace::name).to_owned();
         let machines = Config { printers: examples.machines(), ..Config::default() }.time_scale(options.time_scale);
         let simulator = Simulator::start(machines).await.map_err(FarmError::Simulator)?;
         let jobs = examples.jobs();
         let infos = simulator.printers();
-        screen.say(&format!("{}definitions applied, {} simulated printers switched on", at(), infos.len()))?;
+        Screen::say(&format!("{}definitions applied, {} simulated printers switched on", at(), infos.len()))?;
 
         let operator = Operator::start(&OperatorOptions {
             program: options.operator.clone(),
@@ -70,9 +71,9 @@ impl Stage {
             arguments: Vec::new(),
         })
         .await?;
-        screen.say(&format!("{}operator started, with the timings of production", at()))?;
+        Screen::say(&format!("{}operator started, with the timings of production", at()))?;
         apply(&cluster, &name, &examples.at(&infos)).await?;
-        screen.say(&format!("{}kubectl apply: examples/, with the addresses of the simulated printers\n", at()))?;
+        Screen::say(&format!("{}kubectl apply: examples/, with the addresses of the simulated printers\n", at()))?;
         let reach = reach(&cluster, namespace.as_ref().map(Namespace::name));
         Ok(Self { farm: Farm::new(client, name, simulator), cluster, operator, jobs, reach, namespace, directory })
     }

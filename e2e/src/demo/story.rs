@@ -78,10 +78,12 @@ fn of_job(job: &PrintJob) -> Option<String> {
     let printer = status.printer.as_ref().map_or("its printer", |p| p.name.as_str());
     let message = |type_| status.conditions.condition(type_).map_or("", |c| c.message.as_str());
     Some(match status.phase? {
-        Phase::Pending if status.conditions.is_true(ConditionType::Accepted) => {
-            format!("waits: {}", message(ConditionType::Scheduled))
+        Phase::Pending => {
+            // Between two writes there is nothing to tell.
+            let accepted = status.conditions.is_true(ConditionType::Accepted);
+            let type_ = if accepted { ConditionType::Scheduled } else { ConditionType::Accepted };
+            format!("waits: {}", status.conditions.condition(type_)?.message)
         }
-        Phase::Pending => format!("waits: {}", message(ConditionType::Accepted)),
         Phase::Held => "is held".to_owned(),
         Phase::Assigned => format!("was given to {printer}"),
         Phase::Uploading => format!("is uploaded to {printer}"),

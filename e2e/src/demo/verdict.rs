@@ -42,11 +42,10 @@ impl Verdict {
             match &entry.event {
                 Event::StartCommand { .. } => commands += 1,
                 Event::PhysicalStart { file_name, bed_occupied, .. } => {
-                    match token(file_name) {
-                        Some(token) => *starts.entry(token.to_owned()).or_default() += 1,
-                        None => {
-                            complaints.push(format!("{} printed {file_name}, which is no job's file", entry.printer))
-                        }
+                    if let Some(token) = token(file_name) {
+                        *starts.entry(token.to_owned()).or_default() += 1;
+                    } else {
+                        complaints.push(format!("{} printed {file_name}, which is no job's file", entry.printer));
                     }
                     if *bed_occupied {
                         complaints.push(format!("{} printed {file_name} onto an occupied bed", entry.printer));

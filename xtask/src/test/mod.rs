@@ -11,14 +11,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::generate;
+use crate::install::{self, Use};
 use crate::process::{Finished, describe, say, stream, warn};
-use crate::workspace::{Kind, Workspace, cargo, root};
-use crate::{generate, install};
+use crate::workspace::{CONTROL_PLANE, Kind, Workspace, cargo, root};
 use tally::Tally;
-
-/// The program that builds the control plane into its cache, where it is missing. Built here, in sight, the first test
-/// that needs it does not wait for minutes.
-const CONTROL_PLANE: &str = "printernizer-cluster";
 
 /// The script that installs Prusa's own PrusaLink program into the cache, for the driver's test against it.
 const PYTHON_PRUSALINK: &str = "drivers/prusalink/tests/python/install_prusalink.sh";
@@ -51,7 +48,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let mut report = Report::default();
 
     begin("what the tests need");
-    install::ensure(control_plane)?;
+    install::ensure(if control_plane {
+        &[Use::Build, Use::Test, Use::ControlPlane]
+    } else {
+        &[Use::Build, Use::Test]
+    })?;
     let workspace = Workspace::load()?;
     if arguments.kind.is_none() {
         report.check("format", cargo().args(["fmt", "--all", "--check"]))?;
@@ -69,6 +70,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         if let Some(path) = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
             say(&format!("KUBECONFIG is set: the tests use, and change, the cluster of {}", path.display()));
         }
+        // Built here, in sight, the first test that needs it does not wait for minutes.
         let mut program = std::process::Command::new(workspace.program(CONTROL_PLANE));
         if !report.check("control plane", program.arg("build"))? {
             return Ok(report.close());

@@ -1,0 +1,111 @@
+//! `cargo xtask demo`: builds what the demo needs, with cargo's own progress in sight, and becomes the demo.
+//!
+//! The demo itself is `printernizer-demo` in e2e/. This program is replaced by it, so that Ctrl-C, the terminal and the
+//! exit code are the demo's own.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use crate::error::Error;
+use crate::install::{self, Use};
+use crate::process::{describe, say};
+use crate::workspace::{CONTROL_PLANE, Workspace, cargo};
+
+/// The program that is the demo.
+const DEMO: &str = "printernizer-demo";
+/// Packages with the programs of the demo.
+const PACKAGES: [&str; 2] = ["printernizer", "printernizer-e2e"];
+
+/// Arguments of `demo`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// End when every job has ended; the exit code says whether all went well.
+    #[arg(long)]
+    once: bool,
+    /// Use the existing cluster of this kubeconfig context. So does the variable KUBECONFIG, with its current context.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Number of simulated printers, 4 to 64.
+    #[arg(long, value_name = "N")]
+    printers: Option<u8>,
+    /// Seconds that pass on the printers in one second, 1 to 600. Default: 60, an hour's print in a minute.
+    #[arg(long, value_name = "N")]
+    time_scale: Option<u16>,
+    /// Write a picture of the table to this SVG file.
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+}
+
+/// Builds and shows. Returns only when something is missing.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let kubeconfig = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
+    let existing = arguments.context.is_some() || kubeconfig.is_some();
+    install::ensure(if existing { &[Use::Build] } else { &[Use::Build, Use::ControlPlane] })?;
+    let workspace = Workspace::load()?;
+    let packages = PACKAGES.iter().flat_map(|name| ["--package", name]);
+    if let Some(failed) = show(cargo().args(["build", "--locked", "--bins"]).args(packages))? {
+        return Ok(failed);
+    }
+    if existing {
+        say("The demo uses an existing cluster: it applies the definitions there, and makes a namespace of its own.");
+    } else if let Some(failed) = show(Command::new(workspace.program(CONTROL_PLANE)).arg("build"))? {
+        return Ok(failed);
+    }
+    let mut demo = Command::new(workspace.program(DEMO));
+    demo.args(options(arguments));
+    // Returns only if it could not be done.
+    let cause = demo.exec();
+    Err(Error::Start { program: describe(&demo), advice: "was it built?".to_owned(), cause })
+}
+
+fn options(arguments: &Arguments) -> Vec<std::ffi::OsString> {
+    let mut options = Vec::new();
+    if arguments.once {
+        options.push("--once".into());
+    }
+    let mut option = |name: &str, value: Option<std::ffi::OsString>| {
+        if let Some(value) = value {
+            options.extend([name.into(), value]);
+        }
+    };
+    option("--context", arguments.context.as_ref().map(Into::into));
+    option("--printers", arguments.printers.map(|n| n.to_string().into()));
+    option("--time-scale", arguments.time_scale.map(|n| n.to_string().into()));
+    option("--picture", arguments.picture.as_ref().map(Into::into));
+    options
+}
+
+/// Runs a command in sight of the person; gives an exit code if it failed.
+fn show(command: &mut Command) -> Result<Option<ExitCode>, Error> {
+    say(&format!("== {}", describe(command)));
+    let status = command.status().map_err(|cause| Error::Start {
+        program: describe(command),
+        advice: "is it installed?".to_owned(),
+        cause,
+    })?;
+    Ok((!status.success()).then_some(ExitCode::FAILURE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_asks_for_reaches_the_demo() {
+        let arguments = Arguments {
+            once: true,
+            context: Some("kind".into()),
+            printers: Some(5),
+            time_scale: None,
+            picture: Some("a b.svg".into()),
+        };
+        assert_eq!(options(&arguments), ["--once", "--context", "kind", "--printers", "5", "--picture", "a b.svg"]);
+    }
+
+    #[test]
+    fn a_build_that_fails_ends_the_demo_with_a_failure() {
+        assert_eq!(show(&mut Command::new("false")).unwrap(), Some(ExitCode::FAILURE));
+        assert_eq!(show(&mut Command::new("true")).unwrap(), None);
+    }
+}
