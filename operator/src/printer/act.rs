@@ -1,6 +1,5 @@
 //! Carries out what was decided about a Printer, in order; the only step that writes.
 
-use jiff::Timestamp;
 use printernizer_crds::PRINTER_FINALIZER;
 use printernizer_rules::identity::Token;
 use printernizer_rules::plan::{Effect, Plan};
@@ -24,10 +23,9 @@ pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<
                 let new = printer.status.clone().unwrap_or_default();
                 context.events.conditions(&printer, &old.conditions, &new.conditions);
                 if old.state != new.state
-                    && let Some(changed) = facts.seen.as_ref().and_then(|s| s.changed_at)
+                    && let Some(reported) = facts.seen.as_ref().and_then(|s| s.unstored_since)
                 {
-                    let took = Timestamp::now().duration_since(changed);
-                    context.metrics.report_reached_status(took.try_into().unwrap_or_default());
+                    context.metrics.report_reached_status(reported.elapsed());
                 }
                 let job = new.current_job.or(old.current_job).map(|c| c.name);
                 if let Some(name) = job {
@@ -56,7 +54,7 @@ pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<
         }
     }
     if let Some(session) = &facts.session {
-        session.report_was_judged();
+        session.report_was_judged(facts.seen.as_ref().and_then(|s| s.unstored_since));
     }
     Ok(Done { outcome, again: plan.look_again })
 }
