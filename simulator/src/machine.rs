@@ -66,6 +66,8 @@ pub(crate) trait Machine: Send + Sync {
     fn info(&self) -> PrinterInfo;
     /// What it is really doing.
     fn state(&self) -> PrinterState;
+    /// HTTP requests or messages read since the start, refused ones too.
+    fn requests(&self) -> u64;
     /// Plays a person at the machine.
     fn person(&self, action: &Action) -> Result<(), ActError>;
     /// Adds a fault to those set.

@@ -197,6 +197,11 @@ impl PrinterHandle {
         self.machine.state()
     }
 
+    /// Requests it has read since the start, refused ones too: how much a client asks of it.
+    pub fn requests(&self) -> u64 {
+        self.machine.requests()
+    }
+
     /// Plays a person at the machine.
     ///
     /// # Errors

@@ -16,7 +16,10 @@ mod usb;
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -52,6 +55,8 @@ pub(crate) struct Printer {
     ledger: Ledger,
     network: NetworkTimings,
     inner: Mutex<Inner>,
+    /// Requests read, refused ones too.
+    requests: AtomicU64,
     /// Wakes the ticker and the endpoint.
     changed: watch::Sender<u64>,
     /// The power-up whose connections the endpoint takes; `None` while it refuses them.
@@ -104,6 +109,7 @@ impl Printer {
                 transfer: None,
                 last_transfer_id: 0,
             }),
+            requests: AtomicU64::new(0),
             changed: watch::Sender::new(0),
             endpoint_boots: watch::Sender::new(Some(0)),
         }
@@ -307,6 +313,10 @@ impl Machine for Printer {
             self.record(inner, Event::Person { act: action.without_secret() });
             Ok(())
         })
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     fn wake(&self) {

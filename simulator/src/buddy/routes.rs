@@ -3,7 +3,7 @@
 //! Faults act here, around the endpoint, so that no endpoint knows of them. A request that has begun is carried out
 //! even if its client is gone, as on the machine.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Link, Printer,
@@ -30,6 +30,7 @@ pub(crate) async fn serve(printer: &Arc<Printer>, connection: &mut Connection, b
             Ok(head) => head,
             Err(end) => return refuse_unreadable(connection, end).await,
         };
+        printer.requests.fetch_add(1, Ordering::Relaxed);
         match printer.link() {
             Link::Up(now) if now == boots => {}
             Link::Silent(now) if now == boots => return stay_silent(printer).await,
