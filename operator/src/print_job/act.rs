@@ -20,6 +20,7 @@ pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<
     let mut printer = facts.printer.clone();
     let key = Key::of(&job);
     let outcome = if plan.effects.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
+    let mut again = plan.look_again;
     for effect in plan.effects {
         match effect {
             Effect::WritePrinter(status) => {
@@ -62,11 +63,15 @@ pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<
                 }
             }
             Effect::DeleteJob => context.api.delete_job(&job).await?,
-            Effect::FetchFile => context.desk.fetch(&job),
+            Effect::FetchFile => {
+                if let Some(retry) = context.desk.fetch(&job) {
+                    again = Some(again.map_or(retry, |a| a.min(retry)));
+                }
+            }
             Effect::Device(what) => command(facts, &job, what),
         }
     }
-    Ok(Done { outcome, again: plan.look_again })
+    Ok(Done { outcome, again })
 }
 
 fn command(facts: &Facts, job: &PrintJob, what: DeviceCommand) {

@@ -17,8 +17,10 @@ use crate::reconcile::Queue;
 
 /// Files that are read at the same time.
 const READERS: usize = 4;
-/// Pause before a file that could not be had is tried again.
-const RETRY: Duration = Duration::from_secs(30);
+/// First pause before a file that could not be had is tried again; doubles.
+const RETRY: Duration = Duration::from_secs(5);
+/// Longest such pause.
+const RETRY_CAP: Duration = Duration::from_secs(300);
 
 /// How far a job's file is.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +53,7 @@ struct Entry {
     wish: Wish,
     state: FileState,
     retry_at: Instant,
+    refusals: u32,
 }
 
 /// Reads print files for the jobs.
@@ -124,29 +127,31 @@ impl Desk {
         self.with(|e| e.remove(key));
     }
 
-    /// Begins to read the job's file, unless that is under way or was tried a moment ago. Wakes the job when done.
-    pub fn fetch(&self, job: &PrintJob) {
+    /// Begins to read the job's file, unless that is under way or was tried a moment ago. Wakes the job when done. Gives
+    /// the time after which it may be tried again, where it was refused.
+    pub fn fetch(&self, job: &PrintJob) -> Option<Duration> {
         let (key, wish) = (Key::of(job), wish_of(job));
         let begin = self.with(|entries| {
             let known = entries.get(&key).filter(|e| e.wish == wish);
-            let wait = match known.map(|e| &e.state) {
-                Some(FileState::Fetching | FileState::Read(_)) => true,
-                Some(FileState::Refused { .. }) => known.is_some_and(|e| Instant::now() < e.retry_at),
-                _ => false,
-            };
-            if !wait {
-                // A file that was refused stays refused until it was read again: no flapping conditions.
-                let state = match known.map(|e| e.state.clone()) {
-                    Some(refused @ FileState::Refused { .. }) => refused,
-                    _ => FileState::Fetching,
-                };
-                let entry = Entry { wish: wish.clone(), state, retry_at: Instant::now() + RETRY };
-                entries.insert(key.clone(), entry);
+            match known.map(|e| (&e.state, e.retry_at)) {
+                Some((FileState::Fetching | FileState::Read(_), _)) => return Err(None),
+                Some((FileState::Refused { .. }, at)) if Instant::now() < at => {
+                    return Err(Some(at.saturating_duration_since(Instant::now())));
+                }
+                _ => {}
             }
-            !wait
+            // A file that was refused stays refused until it was read again: no flapping conditions.
+            let state = match known.map(|e| e.state.clone()) {
+                Some(refused @ FileState::Refused { .. }) => refused,
+                _ => FileState::Fetching,
+            };
+            let refusals = known.map_or(0, |e| e.refusals);
+            let entry = Entry { wish: wish.clone(), state, retry_at: Instant::now() + RETRY_CAP, refusals };
+            entries.insert(key.clone(), entry);
+            Ok(())
         });
-        if !begin {
-            return;
+        if let Err(again) = begin {
+            return again;
         }
         let request = request_of(job);
         let (files, readers, entries, jobs) =
@@ -159,17 +164,15 @@ impl Desk {
                     read(&files, &request, wish.sha256.as_deref()).await
                 }
             };
-            let refused = matches!(state, FileState::Refused { .. });
             let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(entry) = entries.get_mut(&key).filter(|e| e.wish == wish) {
                 entry.state = state;
-                entry.retry_at = Instant::now() + RETRY;
-                if refused {
-                    jobs.after(key.clone(), RETRY + Duration::from_millis(100));
-                }
+                entry.retry_at = Instant::now() + RETRY.saturating_mul(1 << entry.refusals.min(10)).min(RETRY_CAP);
+                entry.refusals = entry.refusals.saturating_add(1);
                 jobs.now(key);
             }
         });
+        None
     }
 }
 
