@@ -138,6 +138,8 @@ impl Device {
             match left.checked_sub(seconds) {
                 Some(left) if left > 0 => self.on_the_way = Some((name, left)),
                 _ => {
+                    // It was taken over whole: deleting the file in the meantime does not stop it.
+                    self.files.insert(name.clone());
                     self.start(&name, dice);
                 }
             }
