@@ -254,6 +254,15 @@ async fn a_farm_at_rest_writes_nothing_but_its_lease() {
     figure(&format!("{jobs} jobs created and queued"), format!("{:.1} s", began.elapsed().as_secs_f64()), "");
     let a_job = (m.status_writes().await - before) / f64::from(jobs);
     figure("status writes until a job is queued", format!("{a_job:.2} a job"), "");
+    for controller in ["print_job", "scheduling"] {
+        let name =
+            |part: &str| format!("printernizer_reconcile_duration_seconds_{part}{{controller=\"{controller}\"}} ");
+        let text = m.operator.metrics().await.unwrap();
+        let value =
+            |part: &str| -> f64 { text.lines().find_map(|l| l.strip_prefix(&name(part))).unwrap().parse().unwrap() };
+        let (count, sum) = (value("count"), value("sum"));
+        figure(&format!("passes of {controller}"), format!("{count}, {:.1} ms each", sum * 1000.0 / count), "");
+    }
     m.watch_rest("100 idle printers, 1000 jobs that wait", span(20, 300)).await;
 
     // One bed becomes free: one job goes there, and the other 999 have nothing to write about it.

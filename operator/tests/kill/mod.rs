@@ -91,7 +91,7 @@ pub async fn live(cluster: &Cluster, point: Option<&Point>) -> Result<Story, Str
     let client = cluster.client().await.map_err(text)?;
     let namespace = Namespace::create(&client, "kill").await.map_err(text)?;
     let simulator = Simulator::start(Config::prusalink(1).time_scale(f64::from(FASTER))).await.map_err(text)?;
-    let ledger = simulator.ledger().clone();
+    let ledger = simulator.ledger();
     let script = Script::new(point.map(|p| Rule { name: p.name.clone(), occurrence: p.occurrence, hook: p.hook }));
     let farm = Farm::new(client, namespace.name(), simulator);
     let mut logs = Vec::new();
@@ -163,9 +163,10 @@ async fn life(
         if !operator.is_running() {
             return Err("the operator ended by itself".into());
         }
-        let (job, printer) = tokio::try_join!(farm.jobs().get(JOB), farm.printers().get(PRINTER)).map_err(text)?;
+        let job = farm.jobs().get(JOB).await.map_err(text)?;
+        let printer = farm.printers().get(PRINTER).await.map_err(text)?;
         asked |= answer(farm, &job).await?;
-        if machine_rests(farm.simulator().ledger()) {
+        if machine_rests(&farm.simulator().ledger()) {
             farm.clear_beds().await.map_err(text)?;
         }
         let rest = what_is_left(farm, &job, &printer).await?;
@@ -206,7 +207,7 @@ async fn what_is_left(farm: &Farm, job: &PrintJob, printer: &Printer) -> Result<
     must(held.last_start.as_ref().is_some_and(|l| l.verdict.is_some()), "the start has no verdict");
     must(printer.metadata.finalizers.as_ref().is_none_or(Vec::is_empty), "the printer has its finalizer");
     must(held.conditions.is_true(ConditionType::BedCleared), "the bed is not clear");
-    must(machine_rests(farm.simulator().ledger()), "the machine prints");
+    must(machine_rests(&farm.simulator().ledger()), "the machine prints");
     if rest.is_empty() {
         let machine = farm.machine(PRINTER).map_err(text)?.state();
         let records: Api<PrintRecord> = Api::namespaced(farm.client(), farm.namespace());
@@ -247,7 +248,7 @@ async fn answer(farm: &Farm, job: &PrintJob) -> Result<bool, String> {
     };
     let Some(question) = &status.question else { return Err("a question without an id".into()) };
     let ledger = farm.simulator().ledger();
-    if !machine_rests(ledger) || job.spec.outcome.as_ref().is_some_and(|o| o.question_id == question.id) {
+    if !machine_rests(&ledger) || job.spec.outcome.as_ref().is_some_and(|o| o.question_id == question.id) {
         return Ok(true);
     }
     let uid: String = job.metadata.uid.iter().flat_map(|u| u.chars()).filter(|c| *c != '-').take(16).collect();

@@ -1,0 +1,90 @@
+//! Objects that come back: copies out of backups and exports, jobs that Git creates again, and what is kept of them.
+
+mod support;
+
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use printernizer_crds::print_job::Phase;
+use printernizer_crds::{ConditionType, PrintRecord, RUN_ANNOTATION, Reason};
+use printernizer_simulator::Config;
+use serde_json::json;
+use support::Shop;
+
+async fn apply(shop: &Shop, name: &str, metadata: serde_json::Value, spec: serde_json::Value) {
+    let mut job = json!({
+        "apiVersion": "printernizer.io/v1alpha1", "kind": "PrintJob", "metadata": metadata,
+        "spec": { "displayName": name, "source": { "configMap": { "name": "part", "key": "part.gcode" } } },
+    });
+    job["metadata"]["name"] = json!(name);
+    job["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    shop.farm.jobs().patch(name, &PatchParams::apply("git").force(), &Patch::Apply(job)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_printed_job_does_not_print_until_it_is_told_to() {
+    let shop = Shop::open("copy", Config::prusalink(1).time_scale(20.0)).await;
+    let foreign = json!({ "annotations": { RUN_ANNOTATION: "11111111-2222-3333-4444-555555555555" } });
+    apply(&shop, "clip", foreign.clone(), json!({})).await;
+    let status = shop.job_says("clip", ConditionType::Accepted, Reason::CopyOfPrintedJob).await;
+    assert_eq!(status.phase, Some(Phase::Pending));
+    // It does not wait for a printer either: another job gets the printer.
+    shop.print("other", json!({ "priority": -10 })).await;
+    shop.phase("other", Phase::Printing).await;
+    shop.skip(600);
+    shop.phase("other", Phase::Succeeded).await;
+    assert_eq!(shop.starts("clip"), 0);
+    apply(&shop, "clip", foreign, json!({ "runID": "again" })).await;
+    shop.clear("prusa-1").await;
+    shop.phase("clip", Phase::Printing).await;
+    shop.skip(600);
+    shop.phase("clip", Phase::Succeeded).await;
+    assert_eq!(shop.starts("clip"), 1);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_git_creates_again_is_printed_once_per_run_id() {
+    let shop = Shop::open("git", Config::prusalink(1).time_scale(20.0)).await;
+    let tracked = json!({ "labels": { "kustomize.toolkit.fluxcd.io/name": "farm" } });
+    apply(&shop, "clip", tracked.clone(), json!({ "ttlSecondsAfterFinished": 0 })).await;
+    shop.phase("clip", Phase::Printing).await;
+    shop.skip(600);
+    shop.phase("clip", Phase::Succeeded).await;
+    let records: Api<PrintRecord> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
+    let record = printernizer_e2e::wait_until("the record says how it ended", support::SOON, async || {
+        let all = records.list(&kube::api::ListParams::default()).await.map_err(|e| e.to_string())?;
+        match all.items.as_slice() {
+            [record] if record.status.as_ref().is_some_and(|s| s.end_time.is_some()) => Ok(record.clone()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!((record.spec.name.as_str(), record.spec.printed_on.as_str()), ("clip", "prusa-1"));
+
+    shop.farm.jobs().delete("clip", &DeleteParams::default()).await.unwrap();
+    shop.job_is_gone("clip").await;
+    shop.clear("prusa-1").await;
+    apply(&shop, "clip", tracked.clone(), json!({})).await;
+    shop.job_says("clip", ConditionType::Accepted, Reason::AlreadyPrinted).await;
+    assert_eq!(shop.starts("clip"), 1);
+    apply(&shop, "clip", tracked, json!({ "runID": "2026-12" })).await;
+    shop.phase("clip", Phase::Printing).await;
+    shop.skip(600);
+    shop.phase("clip", Phase::Succeeded).await;
+    assert_eq!(shop.starts("clip"), 2);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_job_that_nobody_tracks_goes_when_its_time_is_over() {
+    let shop = Shop::open("ttl", Config::prusalink(1).time_scale(20.0)).await;
+    shop.print("clip", json!({ "ttlSecondsAfterFinished": 1 })).await;
+    shop.phase("clip", Phase::Printing).await;
+    shop.skip(600);
+    shop.job_is_gone("clip").await;
+    // What lies on the bed is remembered without the job.
+    let status = shop.printer_says("prusa-1", ConditionType::BedCleared, Reason::PartOnBed).await;
+    assert_eq!(status.bed.unwrap().job.as_deref(), Some("clip"));
+    shop.close().await;
+}
