@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api as KubeApi, Client, Resource, ResourceExt};
 use printernizer_crds::{PrintJob, PrintJobStatus, PrintRecord, PrintRecordStatus, Printer, PrinterStatus};
 use serde::Serialize;
@@ -174,9 +174,12 @@ impl Api {
         Self::timed(self.of::<K>(&key.namespace).get_opt(&key.name)).await
     }
 
-    /// Lists the PrintJobs of a namespace from the quorum.
-    pub async fn jobs_in(&self, namespace: &str) -> Result<Vec<PrintJob>, ApiError> {
-        Ok(Self::timed(self.of::<PrintJob>(namespace).list(&ListParams::default())).await?.items)
+    /// Lists the PrintJobs of a namespace from the quorum, each as JSON: one that cannot be read as a PrintJob must not
+    /// hide the others, nor what it says itself.
+    pub async fn jobs_in(&self, namespace: &str) -> Result<Vec<DynamicObject>, ApiError> {
+        let jobs: KubeApi<DynamicObject> =
+            KubeApi::namespaced_with(self.client.clone(), namespace, &ApiResource::erase::<PrintJob>(&()));
+        Ok(Self::timed(jobs.list(&ListParams::default())).await?.items)
     }
 
     /// A Secret; `None` when it is not there.

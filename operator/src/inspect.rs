@@ -34,7 +34,7 @@ fn refuse(path: &Path, error: &(dyn std::error::Error + 'static)) -> ExitCode {
 /// Prints the definitions as one YAML stream.
 pub fn crds() -> ExitCode {
     for crd in printernizer_crds::manifests::all() {
-        match serde_saphyr::to_string(&crd) {
+        match printernizer_crds::manifests::to_yaml(&crd) {
             Ok(yaml) => println!("---\n{}", yaml.trim_end()),
             Err(error) => {
                 eprintln!("error: {error}");

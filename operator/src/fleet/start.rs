@@ -9,8 +9,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use printernizer_crds::{PrintJob, Printer};
 use printernizer_rules::device::{DeviceKind, DeviceReport};
-use printernizer_rules::print_job::gate::{self, Closed, GateView};
 use printernizer_rules::print_job::start::SendAnswer;
+use printernizer_rules::print_job::{
+    self,
+    gate::{self, Closed, GateView},
+};
 use tokio::time::Instant;
 
 use super::device::Device;
@@ -82,16 +85,19 @@ async fn read(context: &FleetContext, session: &Session, job_key: &Key) -> Resul
     );
     let job = job.map_err(failed)?.ok_or(Closed::Changed("the job is gone"))?;
     let printer = printer.map_err(failed)?.ok_or(Closed::Changed("the printer is gone"))?;
-    let serial = job.status.as_ref().and_then(|s| s.printer.as_ref()).map(|p| p.serial_number.clone());
-    let unresolved_elsewhere = all.map_err(failed)?.into_iter().find_map(|other| {
-        let status = other.status.as_ref()?;
-        let same = other.metadata.uid != job.metadata.uid
-            && status.start.is_some()
-            && status.printer.as_ref().map(|p| &p.serial_number) == serial.as_ref()
-            && !printernizer_rules::print_job::status::is_terminal(status);
-        same.then(|| other.metadata.name.clone()).flatten()
-    });
+    let serial = job.status.as_ref().and_then(|s| s.printer.as_ref()).map(|p| p.serial_number.as_str());
+    let others = all.map_err(failed)?.into_iter().filter(|other| other.metadata.uid != job.metadata.uid);
+    let unresolved_elsewhere =
+        others.filter(|other| may_be_unresolved(&other.data, serial)).find_map(|other| other.metadata.name);
     Ok(Objects { job, printer, unresolved_elsewhere })
+}
+
+/// Whether a PrintJob has an unresolved start on the device with this serial number. One that cannot be read counts if
+/// it names the device and an intent: what became of it cannot be known.
+fn may_be_unresolved(job: &serde_json::Value, serial: Option<&str>) -> bool {
+    let status = &job["status"];
+    let ended = || serde_json::from_value(status.clone()).is_ok_and(|s| print_job::status::is_terminal(&s));
+    !status["start"].is_null() && status["printer"]["serialNumber"].as_str() == serial && !ended()
 }
 
 /// Asks the gate. The mapping is computed again from this very report.
