@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -16,7 +15,7 @@ use printernizer_crds::{ConditionType, Conditions, PrintJob, PrintRecord, Printe
 use printernizer_e2e::Namespace;
 use printernizer_e2e::cluster::Cluster;
 use printernizer_e2e::farm::{Farm, Operator, OperatorOptions, in_short};
-use printernizer_e2e::proxy::{Hook, Proxy, Rule, Script, Write};
+use printernizer_e2e::proxy::{Proxy, Rule, Script, Write};
 use printernizer_simulator::{Config, Event, Ledger, Simulator};
 use serde_json::json;
 use tokio::time::Instant;
@@ -30,45 +29,22 @@ const LOOK: Duration = Duration::from_millis(100);
 const JOB: &str = "clip-1";
 const PRINTER: &str = "prusa-1";
 
-/// Where the operator is killed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Point {
-    pub name: String,
-    pub occurrence: usize,
-    pub hook: Hook,
+/// What is to become of the print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Course {
+    /// It is printed.
+    Printed,
+    /// It is canceled as soon as the machine moves; it is long enough for the operator to be started again meanwhile.
+    Canceled,
 }
 
-impl Point {
-    /// Both points of a write.
-    pub fn around(write: &Write) -> [Self; 2] {
-        [Hook::StopBefore, Hook::StopAfter].map(|hook| Self {
-            name: write.name.clone(),
-            occurrence: write.occurrence,
-            hook,
-        })
-    }
-}
-
-impl fmt::Display for Point {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let side = if self.hook == Hook::StopBefore { "before" } else { "after" };
-        write!(formatter, "{side} {} #{}", self.name, self.occurrence)
-    }
-}
-
-impl FromStr for Point {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "a kill point reads `before|after <name of the write> #<which of that name>`";
-        let (side, rest) = text.split_once(' ').ok_or(FORM)?;
-        let hook = match side {
-            "before" => Hook::StopBefore,
-            "after" => Hook::StopAfter,
-            _ => return Err(FORM),
-        };
-        let (name, occurrence) = rest.rsplit_once(" #").ok_or(FORM)?;
-        Ok(Self { name: name.to_owned(), occurrence: occurrence.parse().map_err(|_| FORM)?, hook })
+impl Course {
+    /// How long the print takes on a machine whose time is not shortened.
+    fn print_minutes(self) -> u32 {
+        match self {
+            Self::Printed => 1,
+            Self::Canceled => 60,
+        }
     }
 }
 
@@ -77,8 +53,8 @@ impl FromStr for Point {
 pub struct Story {
     /// All writes.
     pub trace: Vec<Write>,
-    /// The write at which the operator was killed; `None` when this life had no such write.
-    pub killed_at: Option<Write>,
+    /// How often the operator was killed; less than asked for when there was no such write this time.
+    pub kills: usize,
     /// Whether a person had to say what became of the print.
     pub asked: bool,
     /// Start commands the printer received.
@@ -86,18 +62,18 @@ pub struct Story {
 }
 
 /// Lives one life; an error says what was wrong, and with what at hand to understand it.
-pub async fn live(cluster: &Cluster, point: Option<&Point>) -> Result<Story, String> {
+pub async fn live(cluster: &Cluster, course: Course, kills: &[Rule]) -> Result<Story, String> {
     let directory = tempfile::tempdir().map_err(text)?;
     let client = cluster.client().await.map_err(text)?;
     let namespace = Namespace::create(&client, "kill").await.map_err(text)?;
     let simulator = Simulator::start(Config::prusalink(1).time_scale(f64::from(FASTER))).await.map_err(text)?;
     let ledger = simulator.ledger();
-    let script = Script::new(point.map(|p| Rule { name: p.name.clone(), occurrence: p.occurrence, hook: p.hook }));
+    let script = Script::new(kills.iter().cloned());
     let farm = Farm::new(client, namespace.name(), simulator);
     let mut logs = Vec::new();
-    let lived = life(cluster, &farm, &script, directory.path(), &mut logs).await;
+    let lived = life(cluster, course, &farm, &script, directory.path(), &mut logs).await;
     let lived = lived.and_then(|life| judge(&ledger).map(|()| life));
-    let (killed_at, asked) = lived.map_err(|why| {
+    let (kills, asked) = lived.map_err(|why| {
         let writes: Vec<String> = script.trace().iter().map(|w| format!("  {} {w}", w.life)).collect();
         let entries: Vec<String> = ledger.entries().iter().map(|e| format!("  {} {:?}", e.time, e.event)).collect();
         let logs: Vec<String> = logs.iter().filter_map(|l| std::fs::read_to_string(l).ok()).collect();
@@ -109,22 +85,23 @@ pub async fn live(cluster: &Cluster, point: Option<&Point>) -> Result<Story, Str
         )
     })?;
     namespace.delete().await.map_err(text)?;
-    Ok(Story { trace: script.trace(), killed_at, asked, start_commands: ledger.start_commands("").len() })
+    Ok(Story { trace: script.trace(), kills, asked, start_commands: ledger.start_commands("").len() })
 }
 
 async fn life(
     cluster: &Cluster,
+    course: Course,
     farm: &Farm,
     script: &Script,
     directory: &std::path::Path,
     logs: &mut Vec<PathBuf>,
-) -> Result<(Option<Write>, bool), String> {
+) -> Result<(usize, bool), String> {
     let api = Proxy::api(cluster.client().await.map_err(text)?, script.clone()).await.map_err(text)?;
     let info = farm.simulator().printers().into_iter().next().ok_or("no printer")?;
     let target = info.url.trim_start_matches("http://").parse().map_err(text)?;
     let device = Proxy::device(PRINTER, target, script.clone()).await.map_err(text)?;
     farm.add_printer(&info, &device.url(), json!({})).await.map_err(text)?;
-    farm.add_file("clip", part()).await.map_err(text)?;
+    farm.add_file("clip", part(course)).await.map_err(text)?;
     farm.print(JOB, "clip", json!({})).await.map_err(text)?;
     // Tracked by Argo CD: the operator also writes a record, which outlives the job.
     let tracked =
@@ -142,13 +119,13 @@ async fn life(
     let mut operator = Operator::start(&options).await.map_err(text)?;
     logs.push(operator.log().to_owned());
     let limit = Instant::now() + LIMIT;
-    let (mut killed_at, mut asked) = (None, false);
+    let (mut kills, mut asked, mut canceled) = (0, false, false);
     loop {
         tokio::select! {
-            write = script.stopped() => {
+            _ = script.stopped() => {
                 operator.kill().await.map_err(text)?;
                 script.next_life();
-                killed_at = Some(write);
+                kills += 1;
                 // The lease of a process that is dead beyond doubt need not run out: nobody waits 15 s for each point.
                 let leases: Api<Lease> = Api::namespaced(farm.client(), farm.namespace());
                 match leases.delete("printernizer", &DeleteParams::default()).await {
@@ -165,11 +142,15 @@ async fn life(
         }
         let job = farm.jobs().get(JOB).await.map_err(text)?;
         let printer = farm.printers().get(PRINTER).await.map_err(text)?;
+        if course == Course::Canceled && !canceled && !farm.simulator().ledger().physical_starts("").is_empty() {
+            farm.change_job(JOB, json!({ "desiredState": "Cancel" })).await.map_err(text)?;
+            canceled = true;
+        }
         asked |= answer(farm, &job).await?;
         if machine_rests(&farm.simulator().ledger()) {
             farm.clear_beds().await.map_err(text)?;
         }
-        let rest = what_is_left(farm, &job, &printer).await?;
+        let rest = what_is_left(farm, course, &job, &printer).await?;
         if rest.is_empty() {
             break;
         }
@@ -178,20 +159,28 @@ async fn life(
         }
     }
     operator.terminate(Duration::from_secs(10)).await.map_err(text)?;
-    Ok((killed_at, asked))
+    Ok((kills, asked))
 }
 
-/// A print file of one minute, which is 0.6 s here.
-fn part() -> Vec<u8> {
-    let text = "; generated by PrusaSlicer 2.5.0\nG28\nG1 X10 Y10 F6000\n; filament used [mm] = 10\n\
-                ; filament used [g] = 0.03\n; estimated printing time (normal mode) = 1m 0s\n\
-                ; prusaslicer_config = begin\n; filament_type = PLA\n; nozzle_diameter = 0.4\n\
-                ; printer_model = COREONE\n; prusaslicer_config = end\n";
-    text.as_bytes().to_vec()
+/// A print file. A minute of it is 0.6 s here.
+fn part(course: Course) -> Vec<u8> {
+    let text = format!(
+        "; generated by PrusaSlicer 2.5.0\nG28\nG1 X10 Y10 F6000\n; filament used [mm] = 10\n\
+         ; filament used [g] = 0.03\n; estimated printing time (normal mode) = {}m 0s\n\
+         ; prusaslicer_config = begin\n; filament_type = PLA\n; nozzle_diameter = 0.4\n\
+         ; printer_model = COREONE\n; prusaslicer_config = end\n",
+        course.print_minutes()
+    );
+    text.into_bytes()
 }
 
 /// What is still to happen before the life is complete.
-async fn what_is_left(farm: &Farm, job: &PrintJob, printer: &Printer) -> Result<Vec<&'static str>, String> {
+async fn what_is_left(
+    farm: &Farm,
+    course: Course,
+    job: &PrintJob,
+    printer: &Printer,
+) -> Result<Vec<&'static str>, String> {
     let mut rest = Vec::new();
     let mut must = |holds: bool, otherwise: &'static str| {
         if !holds {
@@ -215,13 +204,18 @@ async fn what_is_left(farm: &Farm, job: &PrintJob, printer: &Printer) -> Result<
         let outcomes: Vec<Option<Outcome>> =
             records.iter().map(|r| r.status.as_ref().and_then(|s| s.outcome)).collect();
         // These are not waited for: when the life is complete they are true, or they are wrong.
-        if status.phase != Some(Phase::Succeeded) {
+        // A canceled print that nobody saw end is put before a person, who says that it failed.
+        let ends: &[(Phase, Outcome)] = match course {
+            Course::Printed => &[(Phase::Succeeded, Outcome::Succeeded)],
+            Course::Canceled => &[(Phase::Cancelled, Outcome::Cancelled), (Phase::Failed, Outcome::Failed)],
+        };
+        let Some((_, outcome)) = ends.iter().find(|(phase, _)| Some(*phase) == status.phase) else {
             return Err(format!("the job ended otherwise than the print: {}", in_short(job)));
-        }
+        };
         if !machine.files.is_empty() {
             return Err(format!("files were left on the printer: {:?}", machine.files));
         }
-        if outcomes != [Some(Outcome::Succeeded)] {
+        if outcomes != [Some(*outcome)] {
             return Err(format!("the record does not tell what happened: {records:?}"));
         }
     }
@@ -253,7 +247,11 @@ async fn answer(farm: &Farm, job: &PrintJob) -> Result<bool, String> {
     }
     let uid: String = job.metadata.uid.iter().flat_map(|u| u.chars()).filter(|c| *c != '-').take(16).collect();
     let token = format!("-pz-{uid}-{}.", status.attempt.max(1));
-    let said = if ledger.physical_starts(&token).is_empty() { "NotPrinted" } else { "Succeeded" };
+    let said = match ledger.physical_ends(&token).pop().map(|e| e.event) {
+        None => "NotPrinted",
+        Some(Event::PhysicalEnd { outcome: printernizer_simulator::Outcome::Finished, .. }) => "Succeeded",
+        Some(_) => "Failed",
+    };
     farm.change_job(JOB, json!({ "outcome": { "questionID": question.id, "answer": said } })).await.map_err(text)?;
     Ok(true)
 }

@@ -1,0 +1,110 @@
+//! What the operator tells people, and what it never tells: the story of a job, and the passwords of printers.
+
+mod support;
+
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+use printernizer_crds::print_job::Phase;
+use printernizer_crds::{ConditionType, PrintRecord, Reason};
+use printernizer_simulator::{Config, Fault, FaultKind, Password};
+use serde_json::json;
+use support::{SOON, Shop};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_describe_tells_the_story_of_a_job() {
+    let shop = Shop::open("story", Config::prusalink(1).time_scale(20.0)).await;
+    shop.print("clip", json!({})).await;
+    shop.phase("clip", Phase::Printing).await;
+    shop.skip(600);
+    shop.phase("clip", Phase::Succeeded).await;
+    let events: Api<Event> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
+    let told = printernizer_e2e::wait_until("the whole story is told", SOON, async || {
+        let mut all = events.list(&ListParams::default()).await.map_err(|e| vec![e.to_string()])?.items;
+        all.retain(|e| e.regarding.as_ref().is_some_and(|o| o.kind.as_deref() == Some("PrintJob")));
+        all.sort_by_key(|e| e.event_time.clone().map(|t| t.0));
+        let reasons: Vec<String> = all.iter().filter_map(|e| e.reason.clone()).collect();
+        if reasons.last().map(String::as_str) == Some("PrintSucceeded") { Ok(all) } else { Err(reasons) }
+    })
+    .await
+    .unwrap();
+    let mut reasons: Vec<&str> = told.iter().filter_map(|e| e.reason.as_deref()).collect();
+    // Whether the job is seen waiting for a printer, or for the print to show, depends on who looks first.
+    reasons.retain(|r| !["Queued", "StartSent"].contains(r));
+    assert_eq!(
+        reasons,
+        [
+            "FetchingFile",
+            "FileRead",
+            "Assigned",
+            "NotStarted",
+            "Uploading",
+            "StartPending",
+            "PrintSeen",
+            "PrintSucceeded"
+        ]
+    );
+    assert!(told.iter().all(|e| e.type_.as_deref() == Some("Normal")), "nothing to warn of");
+    let mut kubectl = shop.cluster.kubectl();
+    kubectl.args(["describe", "printjob", "clip", "-n", shop.farm.namespace()]);
+    let output = tokio::task::spawn_blocking(move || kubectl.output()).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    for words in ["FileRead", "sliced for COREONE", "Assigned", "given to printer prusa-1", "PrintSucceeded"] {
+        assert!(text.contains(words), "{words} is missing\n{text}");
+    }
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_are_told_to_nobody_but_the_printer() {
+    const PASSWORD: &str = "q7Zr-geheim-9vLx";
+    const TYPO: &str = "q7Zr-tippfehler-9vLx";
+    let mut config = Config::prusalink(3).time_scale(20.0);
+    for printer in &mut config.printers {
+        printer.password = Some(Password::new(PASSWORD));
+    }
+    let mut shop = Shop::empty("secrets", config).await;
+    shop.farm.add_printers().await.unwrap();
+    shop.farm.add_file("part", support::part(600)).await.unwrap();
+    // One printer has another password than its Secret, one lies, one drops answers: errors of all kinds are told.
+    let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
+    let typo = kube::api::Patch::Merge(json!({ "stringData": { "password": TYPO } }));
+    secrets.patch("prusa-2", &kube::api::PatchParams::default(), &typo).await.unwrap();
+    let machine = shop.machine("prusa-3");
+    machine.fault(Fault { count: Some(3), ..Fault::once(FaultKind::Answer { status: 500 }) });
+    machine.fault(Fault::once(FaultKind::DropAfterHandling).on("PUT", "/usb/"));
+    machine.fault(Fault::once(FaultKind::Answer { status: 409 }).on("POST", "/usb/"));
+    shop.operate(&[]).await;
+    shop.printer_says("prusa-2", ConditionType::Authorized, Reason::CredentialsRefused).await;
+    shop.clear("prusa-1").await;
+    shop.clear("prusa-3").await;
+    shop.print("one", json!({ "printerRef": { "name": "prusa-1" } })).await;
+    shop.print("three", json!({ "printerRef": { "name": "prusa-3" } })).await;
+    shop.phase("one", Phase::Printing).await;
+    shop.printer_says("prusa-3", ConditionType::Trusted, Reason::StartRefused).await;
+    shop.skip(600);
+    shop.phase("one", Phase::Succeeded).await;
+
+    let operator = shop.operator.as_ref().unwrap();
+    let everything = ListParams::default();
+    let events: Api<Event> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
+    let records: Api<PrintRecord> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
+    let told = [
+        ("log", std::fs::read_to_string(operator.log()).unwrap()),
+        ("metrics", operator.metrics().await.unwrap()),
+        ("events", serde_json::to_string(&events.list(&everything).await.unwrap().items).unwrap()),
+        ("printers", serde_json::to_string(&shop.farm.printers().list(&everything).await.unwrap().items).unwrap()),
+        ("jobs", serde_json::to_string(&shop.farm.jobs().list(&everything).await.unwrap().items).unwrap()),
+        ("records", serde_json::to_string(&records.list(&everything).await.unwrap().items).unwrap()),
+    ];
+    for (what, text) in &told[..5] {
+        assert!(text.len() > 200, "{what} is too short to say anything: {text}");
+    }
+    for (what, text) in told {
+        // The middle of each, so that neither a prefix nor base64 of the whole hides it.
+        for secret in ["geheim", "tippfehler", "cTdaci1nZWhlaW0t", "cTdaci10aXBwZmVobGVy"] {
+            assert!(!text.contains(secret), "{what} contains {secret}");
+        }
+    }
+    shop.close().await;
+}
