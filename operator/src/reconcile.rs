@@ -83,13 +83,8 @@ impl Queue {
     fn take_due(&self, free: usize) -> (Vec<Key>, Option<Instant>) {
         let now = Instant::now();
         self.with(|s| {
-            let mut ready: Vec<Key> = s
-                .due
-                .iter()
-                .filter(|(k, at)| **at <= now && !s.running.contains_key(*k))
-                .map(|(k, _)| k.clone())
-                .collect();
-            ready.truncate(free);
+            let due = s.due.iter().filter(|(k, at)| **at <= now && !s.running.contains_key(*k));
+            let ready: Vec<Key> = due.take(free).map(|(k, _)| k.clone()).collect();
             for key in &ready {
                 s.due.remove(key);
             }

@@ -29,6 +29,8 @@ use crate::telemetry::metrics::{Controller, Outcome};
 
 /// Changes that come within this time are looked at together.
 const GATHER: Duration = Duration::from_millis(20);
+/// Changes wait no longer than this, however much there is to look at.
+const GATHER_CAP: Duration = Duration::from_secs(1);
 /// How long a claim is remembered that has not been heard of.
 const ASSUMED: Duration = Duration::from_secs(30);
 /// The schedule is made at least this often.
@@ -68,18 +70,23 @@ pub fn mapping(job: &PrintJob, printer: &Printer, report: Option<&DeviceReport>)
 pub async fn run(context: Arc<Context>, heartbeat: Heartbeat, cancel: CancellationToken) {
     let mut assumed: HashMap<String, (Key, Instant)> = HashMap::new();
     let mut next = Instant::now();
+    let mut took = Duration::ZERO;
     loop {
         heartbeat.beat();
+        let beat = Instant::now() + Duration::from_secs(5);
         tokio::select! {
             () = cancel.cancelled() => return,
             () = context.scheduling.wish.notified() => {}
-            () = tokio::time::sleep_until(next.min(Instant::now() + Duration::from_secs(5))) => {}
+            () = tokio::time::sleep_until(next) => {}
+            () = tokio::time::sleep_until(beat) => continue,
         }
-        // Changes come in bursts; one look at all of them is cheaper than one at each.
-        tokio::time::sleep(GATHER).await;
+        // Changes come in bursts; one look at all of them is cheaper than one at each. The more there is to look at,
+        // the more are gathered: a thousand new jobs are not looked at a thousand times.
+        tokio::time::sleep(took.clamp(GATHER, GATHER_CAP)).await;
         let began = Instant::now();
         let (outcome, wake) = pass(&context, &mut assumed).await;
-        context.metrics.reconciled(Controller::Scheduling, outcome, began.elapsed());
+        took = began.elapsed();
+        context.metrics.reconciled(Controller::Scheduling, outcome, took);
         next = Instant::now() + wake.unwrap_or(RESYNC).min(RESYNC);
     }
 }

@@ -256,11 +256,13 @@ async fn serve_with(
     version: &str,
 ) -> Served {
     let Some(connection) = printer.spec.connection.prusa_link.as_ref() else { return Served::Anew };
+    // All sessions begin together when the operator does; they do not all ask for their Secrets together.
+    let mut until = Instant::now() + SECRET_PERIOD.mul_f64(rand::rng().random_range(0.0..1.0));
     loop {
-        let until = Instant::now() + SECRET_PERIOD;
         if let Err(fault) = session::serve(context, session, device, commands, until).await {
             return Served::Fault(fault);
         }
+        until = Instant::now() + SECRET_PERIOD;
         if session.cancel.is_cancelled() {
             return Served::Anew;
         }

@@ -12,6 +12,7 @@ use printernizer_rules::plan::DeviceCommand;
 use printernizer_rules::print_job::gate::Closed;
 use printernizer_rules::print_job::{UploadView, Watch};
 use printernizer_rules::timing::Timing;
+use rand::Rng as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -246,7 +247,11 @@ pub(super) async fn serve<D: Device>(
     let (uploads, mut uploaded) = mpsc::channel::<upload::Ended>(1);
     // The upload under way: whose it is, and what cuts it off.
     let mut upload: Option<(Command, CancellationToken)> = None;
-    let mut next_poll = Instant::now();
+    // All sessions begin together when the operator does: a new connection is asked at once, one that is served on
+    // at some moment of the period, so that polls spread out.
+    let live = session.with(|s| s.fault.is_none() && s.report.is_some());
+    let phase = if live { rand::rng().random_range(0.0..1.0) } else { 0.0 };
+    let mut next_poll = Instant::now() + session.timing.poll_period.mul_f64(phase);
     let result = loop {
         tokio::select! {
             biased;
