@@ -96,7 +96,7 @@ impl Measured {
         let what = format!("all printers {what}");
         let found = wait_until(&what, SOON, async || {
             let all = self.farm.printers().list(&ListParams::default()).await.map_err(|e| e.to_string())?.items;
-            let others: Vec<String> = all.iter().filter(|p| !wanted(p)).map(|p| p.name_any()).collect();
+            let others: Vec<String> = all.iter().filter(|p| !wanted(p)).map(kube::ResourceExt::name_any).collect();
             if others.is_empty() { Ok(()) } else { Err(format!("not: {}", others.join(" "))) }
         });
         found.await.unwrap_or_else(|e| panic!("{e}\n{}", self.operator.tail()));
@@ -159,7 +159,8 @@ impl Measured {
         tokio::time::sleep(span).await;
         let took = began.elapsed();
         let requests = Requests::read(&client).await.unwrap().since(&requests);
-        let (cpu, devices) = (self.operator.cpu_time().unwrap() - cpu, self.device_requests() - devices);
+        let cpu = self.operator.cpu_time().unwrap().saturating_sub(cpu);
+        let devices = self.device_requests() - devices;
         let (writes, lease_now) = (self.status_writes().await - writes, self.lease_version().await);
         let passes = self.operator.metric("printernizer_reconcile_total").await.unwrap() - passes;
         let printers = self.machines().len();
