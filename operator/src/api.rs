@@ -253,8 +253,9 @@ impl Api {
     }
 
     /// Creates a record; one that exists already is as good.
-    pub async fn create_record(&self, namespace: &str, record: &PrintRecord) -> Result<(), ApiError> {
-        match self.write(self.of::<PrintRecord>(namespace).create(&PostParams::default(), record)).await {
+    pub async fn create_record(&self, record: &PrintRecord) -> Result<(), ApiError> {
+        let namespace = record.namespace().unwrap_or_default();
+        match self.write(self.of::<PrintRecord>(&namespace).create(&PostParams::default(), record)).await {
             Ok(_) | Err(ApiError::Conflict) => Ok(()),
             Err(error) => Err(error),
         }

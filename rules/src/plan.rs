@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use printernizer_crds::print_record::PrintRecordSpec;
 use printernizer_crds::{PrintJobStatus, PrintRecordStatus, PrinterStatus};
 
 /// One effect.
@@ -23,8 +22,6 @@ pub enum Effect {
     RemoveJobFinalizer,
     /// Remember the end of the print in its PrintRecord, if there is one.
     FinishRecord(PrintRecordStatus),
-    /// Make sure the PrintRecord exists.
-    CreateRecord(PrintRecordSpec),
     /// Delete the PrintJob, whose time-to-live is over.
     DeleteJob,
     /// Fetch and read the job's file.

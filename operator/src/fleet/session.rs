@@ -79,6 +79,8 @@ pub(super) struct State {
     pub(super) upload_failures: u32,
     pub(super) upload_not_before: Option<Instant>,
     pub(super) closed: Option<Closed>,
+    pub(super) tries_in_vain: u32,
+    pub(super) no_try_before: Option<Instant>,
     pub(super) pause_sent: bool,
     pub(super) taken: Option<(DeviceCommand, Instant)>,
     pub(super) deleted: VecDeque<String>,
@@ -141,6 +143,8 @@ impl Session {
                 s.upload_failures = 0;
                 s.upload_not_before = None;
                 s.closed = None;
+                s.tries_in_vain = 0;
+                s.no_try_before = None;
                 s.pause_sent = false;
                 s.taken = None;
             }
@@ -213,7 +217,7 @@ impl Session {
                         || s.upload_not_before.is_some_and(|at| Instant::now() < at)
                 }
                 DeviceCommand::DeleteFile { remote_name } => s.deleted.contains(remote_name),
-                DeviceCommand::Start => false,
+                DeviceCommand::Start => s.no_try_before.is_some_and(|at| Instant::now() < at),
                 what => s.taken.as_ref().is_some_and(|(taken, at)| taken == what && at.elapsed() < COMMAND_REPEAT),
             };
             if known || !live || !served || pointless {

@@ -21,6 +21,9 @@ use super::session::{Command, Session, took};
 use super::{FleetContext, fresh_id};
 use crate::api::{ApiError, CALL_TIMEOUT, Key};
 use crate::leadership::Permit;
+
+/// How often the pause after a try in vain doubles: from one poll to eight.
+const LONGEST_PAUSE_DOUBLINGS: u32 = 3;
 use crate::telemetry::metrics::{DeviceKind as KindLabel, StartResult};
 
 /// Runs one try. What came of it stands in the session's state.
@@ -48,6 +51,10 @@ pub(super) async fn run<D: Device>(context: &FleetContext, session: &Session, de
             }
         }
         s.closed = ended.as_ref().err().cloned();
+        // Each try costs the device a connection and the API server a list: not at once again, and ever more rarely.
+        let pause = context.timing.poll_period * (1 << s.tries_in_vain.min(LONGEST_PAUSE_DOUBLINGS));
+        s.tries_in_vain = s.tries_in_vain.saturating_add(1);
+        s.no_try_before = s.closed.is_some().then(|| Instant::now() + pause);
     });
     let (printer, job) = (&session.printer, &command.attempt.job);
     match ended {
@@ -153,6 +160,13 @@ async fn attempt<D: Device>(
         return Err(Closed::Changed("the job has moved on"));
     }
     ask::<D>(context, &objects, &report, asked.elapsed(), None)?;
+
+    // A job that Git may create again leaves its record before anything can be sent.
+    if let Some(spec) = gate::record(&objects.job, &objects.printer, Timestamp::now()) {
+        may(context, &permit)?;
+        let written = context.api.create_record(&crate::print_job::record_of(spec)).await;
+        written.map_err(|e| Closed::NotNow(format!("the API server: {e}")))?;
+    }
 
     // 4. Intent, (a) then (b), both by replace with the versions the gate read.
     let sender = fresh_id();

@@ -1,6 +1,5 @@
 //! Carries out what was decided about a PrintJob, in order; the only step that writes.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use printernizer_crds::print_job::{Outcome as PrintOutcome, Phase};
 use printernizer_crds::{
     ConditionType, Conditions, PRINT_JOB_FINALIZER, PRINTER_FINALIZER, PrintJob, PrintRecord, Printer,
@@ -45,13 +44,6 @@ pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<
                 tracing::error!(job = %key, "not an effect on a PrintJob");
             }
             Effect::RemoveJobFinalizer => context.api.remove_finalizer(&job, PRINT_JOB_FINALIZER).await?,
-            Effect::CreateRecord(spec) => {
-                let name = record_name(&spec.namespace, &spec.name, &spec.run_id);
-                let metadata =
-                    ObjectMeta { name: Some(name), namespace: Some(key.namespace.clone()), ..ObjectMeta::default() };
-                let record = PrintRecord { metadata, spec, status: None };
-                context.api.create_record(&key.namespace, &record).await?;
-            }
             Effect::FinishRecord(status) => {
                 let name = record_name(&key.namespace, &key.name, &job.spec.run_id);
                 let record = context.api.get::<PrintRecord>(&Key::new(&key.namespace, name)).await?;

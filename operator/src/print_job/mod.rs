@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 pub(crate) use act::mark_for_claim;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use printernizer_crds::{PrintRecord, PrintRecordSpec};
+
 use crate::api::{ApiError, Key};
 use crate::context::Context;
 use crate::reconcile::Done;
@@ -22,6 +25,14 @@ pub async fn reconcile(context: Arc<Context>, key: Key) -> Result<Done, ApiError
     };
     let plan = printernizer_rules::print_job::decide(&facts.observed());
     act::act(&context, &facts, plan).await
+}
+
+/// The record of a job, as it is created.
+pub(crate) fn record_of(spec: PrintRecordSpec) -> PrintRecord {
+    let name = record_name(&spec.namespace, &spec.name, &spec.run_id);
+    let namespace = Some(spec.namespace.clone());
+    let metadata = ObjectMeta { name: Some(name), namespace, ..ObjectMeta::default() };
+    PrintRecord { metadata, spec, status: None }
 }
 
 /// Name of the record of a job: from namespace, name and runID, so that a re-created job finds it.

@@ -97,7 +97,10 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
     let session = printer.as_ref().and_then(|p| context.fleet.session(&Key::of(p)));
     let claimed = status.printer.is_some();
     if let Some(session) = session.as_ref().filter(|_| claimed && !is_terminal(&status)) {
-        let intent_known = status.start.is_some() || status.start_time.is_some();
+        // A start that only the printer remembers counts too: its window must end some day.
+        let last = printer.as_ref().and_then(|p| p.status.as_ref()).and_then(|s| s.last_start.as_ref());
+        let remembered = last.is_some_and(|l| l.token == attempt.token.to_string());
+        let intent_known = status.start.is_some() || status.start_time.is_some() || remembered;
         session.attach(&attempt, intent_known, status.device_job_id.as_deref());
     }
     let seen = session.as_ref().map(Session::seen);

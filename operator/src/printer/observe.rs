@@ -7,7 +7,7 @@ use printernizer_crds::{PrintJob, Printer};
 use printernizer_rules::device::{DeviceKind, Link, LinkFault};
 use printernizer_rules::identity::Token;
 use printernizer_rules::print_job::status::is_terminal;
-use printernizer_rules::printer::{Observed, serial_claimed, wants_connection};
+use printernizer_rules::printer::{Observed, owes_verdict, serial_claimed, wants_connection};
 use printernizer_rules::timing::Timing;
 
 use crate::api::{ApiError, Key};
@@ -84,8 +84,9 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         },
         _ => None,
     };
-    // A start whose job is gone is watched by the printer's own session.
-    if let (Some(session), Some(last), None) = (&session, &status.last_start, &last_start_job)
+    // A start whose job is gone, or knows nothing of it, is watched by the printer's own session.
+    if let (Some(session), Some(last)) = (&session, &status.last_start)
+        && !last_start_job.as_ref().is_some_and(|job| owes_verdict(job, last))
         && last.verdict.is_none()
         && let Some(token) = Token::parse(&last.token)
     {

@@ -5,14 +5,12 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::print_job::{ClaimedPrinter, DesiredState, Upload};
 use printernizer_crds::printer::CurrentJob;
-use printernizer_crds::{
-    ConditionStatus, ConditionType, Conditions, PrintJob, PrintJobStatus, PrintRecordSpec, Printer, Reason,
-};
+use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJob, PrintJobStatus, Printer, Reason};
 
 use super::decide::{REST, missed_deadline, write_if_changed};
 use super::gate::{Closed, claim_agrees, token_of};
 use super::start::{Relation, Watch, relation};
-use super::{Observed, UploadView, accept, finish, follow, status};
+use super::{Observed, UploadView, finish, follow, status};
 use crate::device::Link;
 use crate::plan::{DeviceCommand, Effect, Plan};
 
@@ -161,6 +159,12 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
     if let Some(Closed::GiveBack(why)) = session.and_then(|s| s.closed.as_ref()) {
         return give_back(seen, old, &Next::Queue(why.clone()));
     }
+    // Without a rename the file lies there ready to be started by anyone: it is not carried on, and does not stay, where
+    // nobody has said that the bed is clear.
+    let bed_cleared = printer.status.as_ref().is_some_and(|s| s.conditions.is_true(ConditionType::BedCleared));
+    if old.upload.is_some() && !bed_cleared {
+        return give_back(seen, old, &Next::Queue("the bed is not clear any more".into()));
+    }
     if old.upload.is_some() && session.is_some_and(|s| s.file_deleted) {
         return give_back(seen, old, &Next::Queue("its file was deleted from the printer".into()));
     }
@@ -177,10 +181,7 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
                 None => "the file is on the printer; the start is next".to_owned(),
             };
             job_status(Reason::StartPending, text, &mut new);
-            let mut plan = write_if_changed(old, new);
-            if accept::is_tracked(seen.job) {
-                plan = plan.then(Effect::CreateRecord(record(seen, printer)));
-            }
+            let plan = write_if_changed(old, new);
             plan.then(Effect::Device(DeviceCommand::Start)).again(seen.timing.poll_period)
         }
         Some(upload) if upload.token == name => {
@@ -266,17 +267,6 @@ fn record_upload(
     let text = format!("uploading as {remote_name}");
     status::set(&mut new, seen.job, seen.now, ConditionType::Started, ConditionStatus::False, Reason::Uploading, text);
     Plan::of([Effect::WriteJob(Box::new(new)), Effect::Device(DeviceCommand::Upload { remote_name })])
-}
-
-fn record(seen: &Observed<'_>, printer: &Printer) -> PrintRecordSpec {
-    PrintRecordSpec {
-        namespace: seen.job.metadata.namespace.clone().unwrap_or_default(),
-        name: seen.job.metadata.name.clone().unwrap_or_default(),
-        run_id: seen.job.spec.run_id.clone(),
-        uid: seen.job.metadata.uid.clone().unwrap_or_default(),
-        printed_on: printer.metadata.name.clone().unwrap_or_default(),
-        start_time: Time(seen.now),
-    }
 }
 
 /// What follows when a claim is given back.

@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::print_job::{DesiredState, Shown, SlotChoice, StartIds, StartIntent};
 use printernizer_crds::printer::LastStart;
-use printernizer_crds::{ConditionType, Conditions, PrintJob, PrintJobStatus, Printer, PrinterStatus};
+use printernizer_crds::{ConditionType, Conditions, PrintJob, PrintJobStatus, PrintRecordSpec, Printer, PrinterStatus};
 
+use super::accept;
 use super::start::{Relation, relation};
 use crate::device::{DeviceKind, DeviceReport};
 use crate::identity::Token;
+use crate::scheduling::{Starts, starts};
 use crate::timing::Timing;
 
 /// Everything the gate depends on.
@@ -101,6 +103,9 @@ pub fn check(view: &GateView<'_>) -> Result<(), Closed> {
     if view.printer.metadata.deletion_timestamp.is_some() || view.printer.spec.unschedulable {
         return Err(GiveBack("the printer takes no new prints".into()));
     }
+    if !matches!(starts(&view.printer.spec.start_windows, view.now), Ok(Starts::Allowed)) {
+        return Err(GiveBack("the printer's start windows have closed".into()));
+    }
     if view.hold_starts {
         return Err(NotNow("all starts are held (--hold-starts)".into()));
     }
@@ -177,6 +182,19 @@ pub fn check(view: &GateView<'_>) -> Result<(), Closed> {
         Ok(_) => Err(GiveBack("the filament in the printer has changed since the job was assigned".into())),
         Err(why) => Err(GiveBack(why.to_owned())),
     }
+}
+
+/// The record that must exist before the intent of a job that a Git tool may create again; `None` for other jobs. It is
+/// made once the gate is open: a job that never got through it may print after its re-creation.
+pub fn record(job: &PrintJob, printer: &Printer, now: Timestamp) -> Option<PrintRecordSpec> {
+    accept::is_tracked(job).then(|| PrintRecordSpec {
+        namespace: job.metadata.namespace.clone().unwrap_or_default(),
+        name: job.metadata.name.clone().unwrap_or_default(),
+        run_id: job.spec.run_id.clone(),
+        uid: job.metadata.uid.clone().unwrap_or_default(),
+        printed_on: printer.metadata.name.clone().unwrap_or_default(),
+        start_time: Time(now),
+    })
 }
 
 /// The intent, both halves: (a) for the job, (b) for the printer, to be written in this order, each by replace.

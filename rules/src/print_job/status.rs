@@ -39,6 +39,12 @@ pub fn refresh(status: &mut PrintJobStatus, job: &PrintJob, now: Timestamp) {
     let phase = phase(status, job.spec.desired_state);
     status.phase = Some(phase);
     status.waiting_for = waiting_for(status, phase);
+    if is_terminal(status)
+        && let Some(progress) = &mut status.progress
+    {
+        // What has ended has no time left, also when it ended early.
+        (progress.remaining, progress.remaining_seconds, progress.estimated_end_time) = (None, None, None);
+    }
     let at = at(job, now);
     if status.conditions.is_false(ConditionType::Accepted) && phase == Phase::Pending {
         let (reason, message) = reason_of(status, ConditionType::Accepted);

@@ -16,6 +16,8 @@ mod selection;
 mod slots;
 mod windows;
 
+pub(crate) use windows::{Starts, starts};
+
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]

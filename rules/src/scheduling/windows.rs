@@ -14,7 +14,7 @@ const DAYS_AHEAD: usize = 15;
 
 /// Whether prints may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Starts {
+pub(crate) enum Starts {
     /// Now.
     Allowed,
     /// Not now; from then on, if that can be said.
@@ -22,7 +22,7 @@ pub(super) enum Starts {
 }
 
 /// Judges the windows of a printer; none means always. An error names what cannot be read.
-pub(super) fn starts(windows: &[StartWindow], now: Timestamp) -> Result<Starts, String> {
+pub(crate) fn starts(windows: &[StartWindow], now: Timestamp) -> Result<Starts, String> {
     if windows.is_empty() {
         return Ok(Starts::Allowed);
     }

@@ -142,7 +142,7 @@ impl Scene {
             Effect::AddPrinterFinalizer => self.printer.metadata.finalizers = Some(vec![PRINTER_FINALIZER.into()]),
             Effect::RemoveJobFinalizer => self.job.metadata.finalizers = None,
             Effect::DeleteJob => self.job_gone = true,
-            Effect::FinishRecord(_) | Effect::CreateRecord(_) | Effect::FetchFile | Effect::Device(_) => {}
+            Effect::FinishRecord(_) | Effect::FetchFile | Effect::Device(_) => {}
         }
     }
 }

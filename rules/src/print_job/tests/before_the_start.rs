@@ -176,11 +176,10 @@ fn a_missed_deadline_ends_a_job_that_has_not_started_and_no_other() {
 }
 
 #[test]
-fn a_tracked_job_leaves_a_record_before_its_start() {
+fn only_a_job_that_git_may_create_again_leaves_a_record() {
     let mut s = Scene::uploaded();
+    assert_eq!(crate::print_job::gate::record(&s.job, &s.printer, s.now), None);
     s.job.metadata.annotations = Some([("argocd.argoproj.io/tracking-id".into(), "x".into())].into());
-    let effects = s.job_plan().effects;
-    let record = effects.iter().position(|e| matches!(e, Effect::CreateRecord(r) if r.uid == JOB_UID));
-    let start = effects.iter().position(|e| *e == Effect::Device(DeviceCommand::Start));
-    assert!(record.is_some() && record < start, "{effects:?}");
+    let record = crate::print_job::gate::record(&s.job, &s.printer, s.now).unwrap();
+    assert_eq!((record.uid.as_str(), record.printed_on), (JOB_UID, s.printer.metadata.name.clone().unwrap()));
 }
