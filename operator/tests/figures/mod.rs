@@ -31,7 +31,8 @@ const OURS: &[&str] = &[
     "configmaps",
 ];
 
-fn long() -> bool {
+/// Whether the spans and numbers are those of docs/performance.md.
+pub fn long() -> bool {
     std::env::var("PRINTERNIZER_FIGURES").is_ok_and(|v| v == "long")
 }
 
