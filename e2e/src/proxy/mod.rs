@@ -19,7 +19,7 @@ use hyper::body::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-pub use script::{Hook, Rule, Script, Write};
+pub use script::{Hook, NoRule, Rule, Script, Which, Write};
 
 type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, io::Error>;
 

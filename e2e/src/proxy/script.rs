@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -19,15 +20,71 @@ pub enum Hook {
     StopAfter,
 }
 
-/// One row of the table: which write, and what happens to it. A row is used once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which write is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Which {
+    /// The n-th of this name, see [`Write::name`].
+    Named {
+        /// The name.
+        name: String,
+        /// n, from 1, over all lives.
+        occurrence: usize,
+    },
+    /// The n-th of a life, whatever it is.
+    OfLife {
+        /// The life, from 0.
+        life: u64,
+        /// n, from 1.
+        nth: usize,
+    },
+}
+
+/// One row of the table: which write, and what happens to it. A row is used once. Reads as text, and from text, as
+/// `after prusa-1 POST start #1` or `before write 3 of life 1`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
-    /// Name of the write, see [`Write::name`].
-    pub name: String,
-    /// Which write of that name, from 1.
-    pub occurrence: usize,
+    /// Which write.
+    pub which: Which,
     /// What happens.
     pub hook: Hook,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = if self.hook == Hook::StopBefore { "before" } else { "after" };
+        match &self.which {
+            Which::Named { name, occurrence } => write!(formatter, "{side} {name} #{occurrence}"),
+            Which::OfLife { life, nth } => write!(formatter, "{side} write {nth} of life {life}"),
+        }
+    }
+}
+
+/// A row that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{0}` is no row: write `before|after <name of the write> #<which>` or `before|after write <which> of life <n>`"
+)]
+pub struct NoRule(String);
+
+impl FromStr for Rule {
+    type Err = NoRule;
+
+    fn from_str(text: &str) -> Result<Self, NoRule> {
+        let wrong = || NoRule(text.to_owned());
+        let (side, rest) = text.split_once(' ').ok_or_else(wrong)?;
+        let hook = match side {
+            "before" => Hook::StopBefore,
+            "after" => Hook::StopAfter,
+            _ => return Err(wrong()),
+        };
+        let which = if let Some((nth, life)) = rest.strip_prefix("write ").and_then(|r| r.split_once(" of life ")) {
+            Which::OfLife { life: life.parse().map_err(|_| wrong())?, nth: nth.parse().map_err(|_| wrong())? }
+        } else {
+            let (name, occurrence) = rest.rsplit_once(" #").ok_or_else(wrong)?;
+            Which::Named { name: name.to_owned(), occurrence: occurrence.parse().map_err(|_| wrong())? }
+        };
+        Ok(Self { which, hook })
+    }
 }
 
 /// A write that came to a proxy.
@@ -37,7 +94,7 @@ pub struct Write {
     pub number: usize,
     /// What it is, for example `PUT printjobs/clip-1/status Uploading` or `prusa-1 POST start`.
     pub name: String,
-    /// The how manieth of that name it is, from 1.
+    /// Its place among the writes of that name, from 1.
     pub occurrence: usize,
     /// The life it was sent in, from 0.
     pub life: u64,
@@ -140,7 +197,11 @@ impl Script {
             *occurrence += 1;
             let write = Write { number: state.trace.len() + 1, name, occurrence: *occurrence, life };
             state.trace.push(write.clone());
-            let row = state.rules.iter().position(|r| r.name == write.name && r.occurrence == write.occurrence);
+            let place = state.trace.iter().filter(|w| w.life == life).count();
+            let row = state.rules.iter().position(|rule| match &rule.which {
+                Which::Named { name, occurrence } => *name == write.name && *occurrence == write.occurrence,
+                Which::OfLife { life, nth } => *life == write.life && *nth == place,
+            });
             (write, row.map(|row| state.rules.remove(row).hook))
         });
         if hook == Some(Hook::StopBefore) {

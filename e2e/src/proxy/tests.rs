@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::{Hook, Proxy, Rule, Script, names};
+use super::{Hook, Proxy, Rule, Script, Which, names};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -94,7 +94,7 @@ async fn read_until(stream: &mut TcpStream, wanted: &str) -> Option<String> {
 }
 
 fn rule(name: &str, occurrence: usize, hook: Hook) -> Rule {
-    Rule { name: name.into(), occurrence, hook }
+    Rule { which: Which::Named { name: name.into(), occurrence }, hook }
 }
 
 const FILE: &str = "/api/v1/files/usb/part.gcode";
@@ -198,6 +198,35 @@ async fn a_watch_streams_through_and_a_write_to_the_api_server_is_counted() {
     server.second_half.notify_one();
     assert!(read_until(&mut watch, "second").await.is_some());
     assert_eq!(server.heard().len(), 3, "{:?}", server.heard());
+}
+
+#[tokio::test]
+async fn a_write_can_be_meant_by_its_place_in_a_life() {
+    let server = Server::start().await;
+    let script = Script::new(["after write 1 of life 0".parse().unwrap(), "before write 2 of life 1".parse().unwrap()]);
+    let proxy = device(&server, &script).await;
+    for _ in 0..2 {
+        let mut stream = connect(&proxy).await;
+        ask(&mut stream, &format!("PUT {FILE}"), "").await;
+        if script.life() == 1 {
+            read_until(&mut stream, "{}").await.unwrap();
+            ask(&mut stream, &format!("DELETE {FILE}"), "").await;
+        }
+        timeout(SOON, script.stopped()).await.unwrap();
+        script.next_life();
+    }
+    assert_eq!(server.heard(), [format!("PUT {FILE}"), format!("PUT {FILE}")]);
+    assert_eq!(script.trace().iter().map(|w| w.life).collect::<Vec<_>>(), [0, 1, 1]);
+}
+
+#[test]
+fn a_row_reads_as_it_is_written() {
+    for text in ["before PUT printjobs/clip-1/status Assigned claim #2", "after write 3 of life 1"] {
+        assert_eq!(text.parse::<Rule>().unwrap().to_string(), text);
+    }
+    for text in ["", "before", "during prusa-1 POST start #1", "after prusa-1 POST start", "after write x of life 1"] {
+        assert!(text.parse::<Rule>().is_err(), "{text}");
+    }
 }
 
 #[test]
