@@ -261,12 +261,37 @@ impl Api {
         }
     }
 
+    /// The PrintRecords of a namespace, or of all; those that cannot be read are left out.
+    pub async fn records(&self, namespace: Option<&str>) -> Result<Vec<PrintRecord>, ApiError> {
+        let resource = ApiResource::erase::<PrintRecord>(&());
+        let records: KubeApi<DynamicObject> = match namespace {
+            Some(namespace) => KubeApi::namespaced_with(self.client.clone(), namespace, &resource),
+            None => KubeApi::all_with(self.client.clone(), &resource),
+        };
+        let list = Self::timed(records.list(&ListParams::default())).await?;
+        Ok(list.items.into_iter().filter_map(|record| record.try_parse().ok()).collect())
+    }
+
+    /// Whether a PrintJob of this name exists, whatever it says.
+    pub async fn job_exists(&self, key: &Key) -> Result<bool, ApiError> {
+        Ok(Self::timed(self.of::<PrintJob>(&key.namespace).get_metadata_opt(&key.name)).await?.is_some())
+    }
+
+    /// Deletes exactly this version of a PrintRecord.
+    pub async fn delete_record(&self, record: &PrintRecord) -> Result<(), ApiError> {
+        self.delete(record).await
+    }
+
     /// Deletes exactly this PrintJob.
     pub async fn delete_job(&self, job: &PrintJob) -> Result<(), ApiError> {
-        let key = Key::of(job);
-        let preconditions = Preconditions { uid: job.uid(), resource_version: job.resource_version() };
+        self.delete(job).await
+    }
+
+    async fn delete<K: WithStatus>(&self, object: &K) -> Result<(), ApiError> {
+        let key = Key::of(object);
+        let preconditions = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.write(self.of::<PrintJob>(&key.namespace).delete(&key.name, &params)).await {
+        match self.write(self.of::<K>(&key.namespace).delete(&key.name, &params)).await {
             Ok(_) | Err(ApiError::NotFound) => Ok(()),
             Err(error) => Err(error),
         }

@@ -14,6 +14,7 @@ pub mod leadership;
 pub mod print_job;
 pub mod printer;
 pub mod reconcile;
+pub mod records;
 pub mod run;
 pub mod scheduling;
 pub mod telemetry;

@@ -32,7 +32,7 @@ use crate::scheduling::{self, Scheduling};
 use crate::telemetry::metrics::Controller;
 use crate::telemetry::{Health, Metrics, http};
 use crate::watch::{self, Index};
-use crate::{print_job, printer};
+use crate::{print_job, printer, records};
 
 /// Passes over objects of one kind that run at the same time.
 const CONCURRENCY: usize = 16;
@@ -304,6 +304,9 @@ impl Running {
         ));
         let heartbeat = health.heartbeat("scheduling", HEARTBEAT);
         tasks.spawn(scheduling::run(Arc::clone(&context), heartbeat, cancel.clone()));
+        let heartbeat = health.heartbeat("records", HEARTBEAT);
+        let (api, namespace) = (context.api.clone(), settings.namespace.clone());
+        tasks.spawn(records::run(api, namespace, timing.record_ttl, heartbeat, cancel.clone()));
         tasks.spawn(count(context, cancel.clone()));
         tasks.close();
         Ok(Self { cancel, tasks, fleet })

@@ -1,4 +1,5 @@
 //! The small commands: what is read from a file, the definitions, and what a printer says when it is asked.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use std::process::{Command, Output};
 

@@ -1,4 +1,5 @@
 //! Objects that come back: copies out of backups and exports, jobs that Git creates again, and what is kept of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod support;
 
@@ -86,5 +87,39 @@ async fn a_finished_job_that_nobody_tracks_goes_when_its_time_is_over() {
     // What lies on the bed is remembered without the job.
     let status = shop.printer_says("prusa-1", ConditionType::BedCleared, Reason::PartOnBed).await;
     assert_eq!(status.bed.unwrap().job.as_deref(), Some("clip"));
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_kept_for_ninety_days_after_the_print_and_as_long_as_its_job_exists() {
+    let mut shop = Shop::empty("records", Config::prusalink(1)).await;
+    let records: Api<PrintRecord> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
+    let days_ago = |days: i64| (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days)).to_string();
+    shop.farm.add_file("part", support::part(600)).await.unwrap();
+    shop.print("existing", json!({})).await;
+    for (name, ended) in [("old", Some(91)), ("young", Some(89)), ("existing", Some(91)), ("open", None)] {
+        let record = json!({
+            "apiVersion": "printernizer.io/v1alpha1", "kind": "PrintRecord", "metadata": { "name": name },
+            "spec": {
+                "namespace": shop.farm.namespace(), "name": name, "runID": "", "uid": "11111111-2222",
+                "printedOn": "prusa-1", "startTime": days_ago(100),
+            },
+        });
+        let record: PrintRecord = serde_json::from_value(record).unwrap();
+        records.create(&kube::api::PostParams::default(), &record).await.unwrap();
+        if let Some(days) = ended {
+            let status = json!({ "status": { "outcome": "Succeeded", "endTime": days_ago(days) } });
+            records.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+        }
+    }
+    shop.operate(&[]).await;
+    printernizer_e2e::wait_until("the old record is gone", support::SOON, async || {
+        let all = records.list(&kube::api::ListParams::default()).await.map_err(|e| vec![e.to_string()])?;
+        let mut names: Vec<String> = all.items.into_iter().filter_map(|r| r.metadata.name).collect();
+        names.sort();
+        if names == ["existing", "open", "young"] { Ok(()) } else { Err(names) }
+    })
+    .await
+    .unwrap();
     shop.close().await;
 }

@@ -1,4 +1,5 @@
 //! A running print and the person who wants something of it: pause, resume, cancel, delete; at the machine and by spec.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! What people write wrongly: each mistake has its own reason and a text that says what to do, harms nobody else, and
 //! heals by itself when it is corrected.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod support;
 

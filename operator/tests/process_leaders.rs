@@ -1,4 +1,5 @@
 //! Several operators: one leads and connects, the others wait; a print is followed through every way a leader can go.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod support;
 

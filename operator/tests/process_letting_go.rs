@@ -1,5 +1,6 @@
 //! Dead printers, deleted objects and devices that show what nobody here knows of: what is let go, what is remembered,
 //! and what a person is asked.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! What happens at the machine while a job is there: questions, faults, power cuts, a person at the screen, and an
 //! operator that was away.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod support;
 

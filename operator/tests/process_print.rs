@@ -1,5 +1,6 @@
 //! One part, from `kubectl apply` to a finished print: the real operator as a process, a real API server, a printer
 //! that speaks the real protocol. The other tests of this kind say what may happen on the way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Several printers and several jobs: who gets which printer, what a print of somebody else means, and that nothing is
 //! printed onto a bed nobody cleared.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Starts whose answer is lost, late or a lie: whatever a printer answers, a file is started once, and what cannot be
 //! known is asked of a person.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! An object the operator cannot read, stored while the definitions were looser: it harms nobody but itself. The
 //! definitions of this test's own cluster are changed for a while, so it is alone in its file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod support;
 

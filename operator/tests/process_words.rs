@@ -1,4 +1,5 @@
 //! What the operator tells people, and what it never tells: the story of a job, and the passwords of printers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! The set-up that tests of the operator as a process share: a farm in a namespace of its own, with its operators and
 //! what is asked of them. Every farm that is closed is judged by the ledger: no file was started twice, and nothing was
 //! printed onto a part.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use std::collections::BTreeMap;
