@@ -102,6 +102,7 @@ struct Show {
     story: Story,
     person: Person,
     picture: Option<Picture>,
+    /// When every job of the examples had ended, and the judgment of what has ended by now.
     ended: Option<(Duration, Verdict)>,
 }
 
@@ -165,9 +166,11 @@ impl Show {
         printers.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         jobs.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         self.story.follow(now, &printers, &jobs);
-        let all = jobs.len() >= self.stage.jobs && jobs.iter().all(|j| has_ended(j));
-        if all && self.ended.is_none() {
-            self.ended = Some((now, Verdict::judge(&jobs, &self.stage.farm.simulator().ledger())));
+        let ended: Vec<_> = jobs.iter().filter(|j| has_ended(j)).cloned().collect();
+        let all = jobs.len() >= self.stage.jobs && ended.len() == jobs.len();
+        if all || self.ended.is_some() {
+            let after = self.ended.as_ref().map_or(now, |(after, _)| *after);
+            self.ended = Some((after, Verdict::judge(&ended, &self.stage.farm.simulator().ledger())));
         }
         let view = table::View {
             printers: &printers,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use printernizer_crds::print_job::Phase;
 use printernizer_crds::{PrintJob, Printer};
 
 use super::DemoError;
@@ -27,18 +28,20 @@ pub struct Picture {
 
 impl Picture {
     /// Keeps this frame if it shows at least as much as the one that is kept: jobs in many phases, busy printers, prints
-    /// in the middle.
+    /// in the middle, a person at a bed.
     pub fn keep_better(kept: &mut Option<Self>, frame: &Frame, printers: &[Arc<Printer>], jobs: &[Arc<PrintJob>]) {
         let status = |j: &Arc<PrintJob>| j.status.clone().unwrap_or_default();
         let mut phases: Vec<_> = jobs.iter().filter_map(|j| status(j).phase).collect();
         phases.sort();
         phases.dedup();
         let busy = printers.iter().filter(|p| p.status.as_ref().is_some_and(|s| s.current_job.is_some())).count();
+        let some_done = usize::from(phases.contains(&Phase::Succeeded));
         let middle = |j: &&Arc<PrintJob>| {
             let status = status(j);
             status.completion_time.is_none() && status.progress.is_some_and(|p| (20..=90).contains(&p.percent))
         };
-        let worth = phases.len() * 2 + busy * 2 + jobs.iter().filter(middle).count() * 3;
+        let person = usize::from(frame.0.iter().flat_map(|l| &l.0).any(|s| s.text.contains("you took")));
+        let worth = person * 3 + some_done * 8 + phases.len() * 3 + busy * 2 + jobs.iter().filter(middle).count() * 3;
         if kept.as_ref().is_none_or(|k| worth >= k.worth) {
             *kept = Some(Self { frame: frame.clone(), worth });
         }

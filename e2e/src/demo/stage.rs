@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use kube::ResourceExt as _;
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::config::Kubeconfig;
 use printernizer_simulator::{Config, Simulator};
+use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
 use super::examples::Examples;
@@ -18,7 +21,7 @@ use crate::Namespace;
 use crate::cluster::{self, Cluster};
 use crate::farm::{Farm, FarmError, Operator, OperatorOptions, project};
 
-/// How long `kubectl apply` may take.
+/// How long applying the manifests, and letting go of them, may take.
 const APPLY: Duration = Duration::from_secs(60);
 
 /// Everything that runs.
@@ -87,7 +90,7 @@ impl Stage {
     pub async fn strike(self, limit: Duration, keep_log: bool) -> Result<(), DemoError> {
         let operator = self.operator.terminate(limit).await.map(drop);
         let namespace = match self.namespace {
-            Some(namespace) => namespace.delete().await.map_err(FarmError::Namespace),
+            Some(namespace) => remove(&self.farm, namespace).await,
             None => Ok(()),
         };
         drop(self.farm);
@@ -99,6 +102,27 @@ impl Stage {
         namespace?;
         Ok(cluster?)
     }
+}
+
+/// Removes the demo's namespace. Whatever still holds a printer is let go first: the operator that would do it has ended,
+/// and the machines are simulated.
+async fn remove(farm: &Farm, namespace: Namespace) -> Result<(), FarmError> {
+    let let_go = async {
+        let (params, none) = (PatchParams::default(), Patch::Merge(json!({ "metadata": { "finalizers": null } })));
+        for printer in farm.printers().list(&ListParams::default()).await? {
+            farm.printers().patch(&printer.name_any(), &params, &none).await?;
+        }
+        for job in farm.jobs().list(&ListParams::default()).await? {
+            farm.jobs().patch(&job.name_any(), &params, &none).await?;
+        }
+        Ok::<_, kube::Error>(())
+    };
+    let let_go = match tokio::time::timeout(APPLY, let_go).await {
+        Ok(done) => done.map_err(FarmError::Api),
+        Err(_) => Err(FarmError::Waited(format!("no answer from the API server within {} s", APPLY.as_secs()))),
+    };
+    namespace.delete().await?;
+    let_go
 }
 
 /// The kubeconfig for a program that takes no context: the cluster's own, or a copy in which the context is chosen.
@@ -145,7 +169,7 @@ async fn apply(cluster: &Cluster, namespace: &str, objects: &serde_json::Value) 
 
 fn reach(cluster: &Cluster, namespace: Option<&str>) -> String {
     let namespace = namespace.map(|n| format!(" --namespace {n}")).unwrap_or_default();
-    let line = format!("{}{namespace} get printers,printjobs -w", cluster.kubectl_line());
+    let line = format!("{}{namespace} get printjobs --watch", cluster.kubectl_line());
     if cluster.is_existing() {
         return line;
     }

@@ -57,8 +57,10 @@ pub fn frame(view: &View<'_>) -> Frame {
     if let Some((after, verdict)) = view.verdict {
         let tone = if verdict.is_good() { Tone::Good } else { Tone::Bad };
         lines.push(Line::default());
-        lines
-            .push(Line::of(format!("All jobs ended after {:.1} s: {}", after.as_secs_f64(), verdict.in_short()), tone));
+        lines.push(Line::of(
+            format!("The examples ended after {:.1} s. {}", after.as_secs_f64(), verdict.in_short()),
+            tone,
+        ));
     }
     if let Some(reach) = view.reach {
         lines.push(Line::default());

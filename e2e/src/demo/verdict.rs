@@ -80,7 +80,10 @@ impl Verdict {
     /// The judgment in one line.
     pub fn in_short(&self) -> String {
         if self.is_good() {
-            format!("{} jobs, {} physical starts, none twice, none onto an occupied bed", self.jobs, self.starts)
+            format!(
+                "By now {} jobs, {} physical starts; none twice, none onto an occupied bed.",
+                self.jobs, self.starts
+            )
         } else {
             self.complaints.join("; ")
         }
@@ -91,10 +94,12 @@ impl Verdict {
         let seconds = after.as_secs_f64();
         let mut lines = vec![
             format!(
-                "{} jobs ended {seconds:.1} s after the start of the demo (printers at {time_scale} times their speed).",
-                self.jobs
+                "The examples ended {seconds:.1} s after the start of the demo (printers at {time_scale} times their speed)."
             ),
-            format!("The machines' ledger: {} start commands, {} physical starts.", self.commands, self.starts),
+            format!(
+                "The machines' ledger: {} jobs, {} start commands, {} physical starts.",
+                self.jobs, self.commands, self.starts
+            ),
         ];
         if self.is_good() {
             lines

@@ -44,12 +44,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     install::ensure(if existing { &[Use::Build] } else { &[Use::Build, Use::ControlPlane] })?;
     let workspace = Workspace::load()?;
     let packages = PACKAGES.iter().flat_map(|name| ["--package", name]);
-    if let Some(failed) = show(cargo().args(["build", "--locked", "--bins"]).args(packages))? {
+    if let Some(failed) = show("programs", cargo().args(["build", "--locked", "--bins"]).args(packages))? {
         return Ok(failed);
     }
     if existing {
         say("The demo uses an existing cluster: it applies the definitions there, and makes a namespace of its own.");
-    } else if let Some(failed) = show(Command::new(workspace.program(CONTROL_PLANE)).arg("build"))? {
+    } else if let Some(failed) = show("control plane", Command::new(workspace.program(CONTROL_PLANE)).arg("build"))? {
         return Ok(failed);
     }
     let mut demo = Command::new(workspace.program(DEMO));
@@ -77,8 +77,8 @@ fn options(arguments: &Arguments) -> Vec<std::ffi::OsString> {
 }
 
 /// Runs a command in sight of the person; gives an exit code if it failed.
-fn show(command: &mut Command) -> Result<Option<ExitCode>, Error> {
-    say(&format!("== {}", describe(command)));
+fn show(what: &str, command: &mut Command) -> Result<Option<ExitCode>, Error> {
+    say(&format!("== {what}"));
     let status = command.status().map_err(|cause| Error::Start {
         program: describe(command),
         advice: "is it installed?".to_owned(),
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_build_that_fails_ends_the_demo_with_a_failure() {
-        assert_eq!(show(&mut Command::new("false")).unwrap(), Some(ExitCode::FAILURE));
-        assert_eq!(show(&mut Command::new("true")).unwrap(), None);
+        assert_eq!(show("a step", &mut Command::new("false")).unwrap(), Some(ExitCode::FAILURE));
+        assert_eq!(show("a step", &mut Command::new("true")).unwrap(), None);
     }
 }
