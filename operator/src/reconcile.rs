@@ -26,6 +26,10 @@ const PASS_TIMEOUT: Duration = Duration::from_secs(60);
 const BACKOFF_BASE: Duration = Duration::from_millis(200);
 /// Longest pause after failed passes.
 const BACKOFF_CAP: Duration = Duration::from_secs(60);
+/// First pause after another writer was first: the two passes of a printer and its job meet often, and briefly.
+const CONFLICT_BASE: Duration = Duration::from_millis(10);
+/// Longest pause after another writer was first.
+const CONFLICT_CAP: Duration = Duration::from_secs(1);
 /// An object is looked at again at least this often, should every event have been missed.
 const RESYNC: Duration = Duration::from_secs(600);
 
@@ -163,7 +167,7 @@ fn finished(controller: Controller, queue: &Queue, metrics: &Metrics, ended: End
         // Another writer was first: what it wrote will be observed at once.
         Err(Some(ApiError::Conflict)) => {
             metrics.reconciled(controller, Outcome::Conflict, took);
-            let pause = backoff(queue, &key).min(Duration::from_secs(1));
+            let pause = backoff(queue, &key, CONFLICT_BASE, CONFLICT_CAP);
             queue.after(key, pause);
         }
         Err(Some(ApiError::NotLeader(_))) => {
@@ -172,26 +176,26 @@ fn finished(controller: Controller, queue: &Queue, metrics: &Metrics, ended: End
         }
         Err(Some(error)) => {
             metrics.reconciled(controller, Outcome::Failed, took);
-            let pause = backoff(queue, &key);
+            let pause = backoff(queue, &key, BACKOFF_BASE, BACKOFF_CAP);
             warn!(controller = ?controller, namespace = %key.namespace, name = %key.name, %error, retry_in = ?pause, "the pass failed");
             queue.after(key, pause);
         }
         Err(None) => {
             metrics.reconciled(controller, Outcome::Panicked, took);
-            let pause = backoff(queue, &key);
+            let pause = backoff(queue, &key, BACKOFF_BASE, BACKOFF_CAP);
             warn!(controller = ?controller, namespace = %key.namespace, name = %key.name, retry_in = ?pause, "the pass panicked; this is a bug, other objects are not affected");
             queue.after(key, pause);
         }
     }
 }
 
-fn backoff(queue: &Queue, key: &Key) -> Duration {
+fn backoff(queue: &Queue, key: &Key, base: Duration, cap: Duration) -> Duration {
     let failures = queue.with(|s| {
         let n = s.failures.entry(key.clone()).or_insert(0);
         *n = n.saturating_add(1);
         *n
     });
-    let full = BACKOFF_BASE.saturating_mul(1 << (failures - 1).min(16)).min(BACKOFF_CAP);
+    let full = base.saturating_mul(1 << (failures - 1).min(16)).min(cap);
     full.mul_f64(rand::rng().random_range(0.5..1.0))
 }
 
