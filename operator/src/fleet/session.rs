@@ -281,6 +281,8 @@ pub(super) async fn serve<D: Device>(
                 }
                 session.with(|s| s.pending.retain(|p| *p != command.what));
                 context.tell(session);
+                // A file may be deleted for a job this session does not serve: one that had ended when it began.
+                context.jobs.now(command.attempt.job);
             }
             () = tokio::time::sleep_until(next_poll) => {
                 next_poll = Instant::now() + session.timing.poll_period;
