@@ -3,6 +3,7 @@
 mod connect;
 pub mod device;
 pub mod prusalink;
+mod serve;
 mod session;
 mod start;
 mod upload;
@@ -259,7 +260,7 @@ async fn serve_with(
     // All sessions begin together when the operator does; they do not all ask for their Secrets together.
     let mut until = Instant::now() + SECRET_PERIOD.mul_f64(rand::rng().random_range(0.0..1.0));
     loop {
-        if let Err(fault) = session::serve(context, session, device, commands, until).await {
+        if let Err(fault) = serve::serve(context, session, device, commands, until).await {
             return Served::Fault(fault);
         }
         until = Instant::now() + SECRET_PERIOD;

@@ -1,25 +1,23 @@
-//! The session of one printer: one task that owns the connection, polls, counts what it sees, and carries out commands
-//! one at a time. It decides nothing: rules do, and the reconciles that ask them.
+//! The session of one printer, as its task and the rest of the operator share it: what was seen, what is asked for. It
+//! decides nothing: rules do, and the reconciles that ask them. `serve` is the work of the task.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use printernizer_crds::print_job::FileStatus;
-use printernizer_rules::device::{DeviceReport, DeviceState, Link, LinkFault};
+use printernizer_rules::device::{DeviceReport, Link};
 use printernizer_rules::identity::Token;
 use printernizer_rules::plan::DeviceCommand;
 use printernizer_rules::print_job::gate::Closed;
 use printernizer_rules::print_job::{UploadView, Watch};
 use printernizer_rules::timing::Timing;
-use rand::Rng as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::device::{Device, DeviceFault};
+use super::device::DeviceFault;
 use super::watching::Watching;
-use super::{FleetContext, start, upload};
 use crate::api::Key;
 
 /// Commands that may wait; the rules ask again for what did not fit.
@@ -27,10 +25,6 @@ const WAITING_COMMANDS: usize = 8;
 /// A pause, resume or stop the device has taken is not sent again before this time: to be taken means to be queued, and
 /// the machine needs a while to show what it does about it.
 const COMMAND_REPEAT: Duration = Duration::from_secs(10);
-/// Deleted names that are remembered.
-const DELETED_REMEMBERED: usize = 16;
-/// Lease that must be left when a command to a device begins: it may take a request's whole time.
-const COMMAND_LEASE: Duration = Duration::from_secs(5);
 
 /// Which attempt a session serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +66,8 @@ pub(super) struct State {
     pub(super) fault: Option<DeviceFault>,
     pub(super) since: Option<Instant>,
     pub(super) host: Option<String>,
+    /// Number of the connection; the next one counts up.
+    pub(super) connection: u64,
     pub(super) reports_judged: bool,
     pub(super) attempt: Option<Attempt>,
     pub(super) watching: Option<Watching>,
@@ -90,7 +86,7 @@ pub(super) struct State {
 
 impl State {
     /// Whether a command is still about the attempt this session serves.
-    fn serves(&self, command: &Command) -> bool {
+    pub(super) fn serves(&self, command: &Command) -> bool {
         self.attempt.as_ref() == Some(&command.attempt) || matches!(command.what, DeviceCommand::DeleteFile { .. })
     }
 }
@@ -102,7 +98,7 @@ pub struct Session {
     pub(super) state: Arc<Mutex<State>>,
     commands: mpsc::Sender<Command>,
     pub(super) cancel: CancellationToken,
-    timing: Timing,
+    pub(super) timing: Timing,
 }
 
 /// What a session says at one moment.
@@ -126,6 +122,8 @@ pub struct Seen {
     pub watched: bool,
     /// When the state was reported that no status has yet.
     pub unstored_since: Option<Instant>,
+    /// Number of the connection.
+    pub(super) connection: u64,
 }
 
 impl Session {
@@ -179,15 +177,19 @@ impl Session {
                 host: s.host.clone(),
                 watched: s.reports_judged,
                 unstored_since: s.unstored_since,
+                connection: s.connection,
             }
         })
     }
 
-    /// The report of this connection was judged and what it meant is stored: the state reported at `unstored_since`.
-    pub fn report_was_judged(&self, unstored_since: Option<Instant>) {
+    /// What was seen was judged, and what it meant is stored. A report that came in the meantime was not: the first one
+    /// of a connection must not pass for watched.
+    pub fn was_judged(&self, seen: &Seen) {
         self.with(|s| {
-            s.reports_judged |= s.report.is_some();
-            s.unstored_since.take_if(|since| Some(*since) == unstored_since);
+            if matches!(seen.link, Link::Live { .. }) && s.connection == seen.connection {
+                s.reports_judged = true;
+            }
+            s.unstored_since.take_if(|since| Some(*since) == seen.unstored_since);
         });
     }
 
@@ -197,6 +199,7 @@ impl Session {
             let new = s.fault.as_ref().is_none_or(|old| old.cause != fault.cause || old.message != fault.message);
             s.fault = Some(fault.clone());
             s.reports_judged = false;
+            s.connection += 1;
             if let Some(watching) = s.watching.as_mut() {
                 watching.connection_lost();
             }
@@ -240,181 +243,31 @@ pub(super) fn new(printer: Key, timing: Timing, cancel: CancellationToken) -> (S
     (Session { printer, state: Arc::new(Mutex::new(state)), commands, cancel, timing }, waiting)
 }
 
-/// Polls and works until cancelled, or until the device must be connected to anew.
-pub(super) async fn serve<D: Device>(
-    context: &FleetContext,
-    session: &Session,
-    device: &mut D,
-    commands: &mut mpsc::Receiver<Command>,
-    until: Instant,
-) -> Result<(), DeviceFault> {
-    let (uploads, mut uploaded) = mpsc::channel::<upload::Ended>(1);
-    // The upload under way: whose it is, and what cuts it off.
-    let mut upload: Option<(Command, CancellationToken)> = None;
-    // All sessions begin together when the operator does: a new connection is asked at once, one that is served on
-    // at some moment of the period, so that polls spread out.
-    let live = session.with(|s| s.fault.is_none() && s.report.is_some());
-    let phase = if live { rand::rng().random_range(0.0..1.0) } else { 0.0 };
-    let mut next_poll = Instant::now() + session.timing.poll_period.mul_f64(phase);
-    let result = loop {
-        tokio::select! {
-            biased;
-            () = session.cancel.cancelled() => break Ok(()),
-            Some(ended) = uploaded.recv() => {
-                upload.take_if(|(command, _)| command.attempt == ended.0);
-                upload::ended(session, ended);
-                context.tell(session);
-            }
-            Some(command) = commands.recv() => {
-                // Every effect asks leadership first; what is not carried out now will be asked for again.
-                let serves = session.with(|s| s.serves(&command));
-                if serves && context.api.leadership().permit(COMMAND_LEASE).is_ok() {
-                    if let DeviceCommand::DeleteFile { remote_name } = &command.what
-                        && let Some((_, cancel)) = upload.take_if(|(c, _)| matches!(&c.what, DeviceCommand::Upload { remote_name: sent } if sent == remote_name))
-                    {
-                        cancel.cancel();
-                    }
-                    if let Some(begun) = carry_out(context, session, device, &command, &uploads).await {
-                        upload = Some((command.clone(), begun));
-                    }
-                    next_poll = Instant::now();
-                }
-                session.with(|s| s.pending.retain(|p| *p != command.what));
-                context.tell(session);
-                // A file may be deleted for a job this session does not serve: one that had ended when it began.
-                context.jobs.now(command.attempt.job);
-            }
-            () = tokio::time::sleep_until(next_poll) => {
-                next_poll = Instant::now() + session.timing.poll_period;
-                match device.poll(upload.is_some()).await {
-                    Ok(report) => took(context, session, report),
-                    Err(fault) => {
-                        // One missed poll says nothing; being refused or finding another device does.
-                        let silent = session.with(|s| s.report.as_ref().map_or(Duration::MAX, |(_, at)| at.elapsed()));
-                        if fault.cause != LinkFault::Unreachable || silent >= session.timing.stale_after {
-                            break Err(fault);
-                        }
-                    }
-                }
-                if Instant::now() >= until && upload.is_none() {
-                    break Ok(());
-                }
-            }
-        }
-    };
-    if let Some((_, cancel)) = upload {
-        cancel.cancel();
-        session.with(|s| s.upload = UploadView::Failed { message: "the connection to the printer ended".into() });
-    }
-    result
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use printernizer_rules::device::LinkFault;
 
-/// Takes in a report; tells the controllers if it means something new.
-pub(super) fn took(context: &FleetContext, session: &Session, report: DeviceReport) {
-    let now = Instant::now();
-    let news = session.with(|s| {
-        if let Some(watching) = s.watching.as_mut() {
-            watching.report(&report, now);
-        }
-        let was_paused = s.report.as_ref().is_some_and(|(old, _)| old.state == DeviceState::Paused);
-        if was_paused && report.state != DeviceState::Paused {
-            // The pause we caused is over, however it ended; the next one may be somebody else's.
-            s.pause_sent = false;
-        }
-        let news = s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| differs(old, &report));
-        if s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| old.state != report.state) {
-            s.unstored_since.get_or_insert(now);
-        }
-        s.fault = None;
-        s.report = Some((report, now));
-        news
-    });
-    if news {
-        context.tell(session);
-    }
-}
-
-/// Whether two reports differ in more than the seconds that are left.
-fn differs(old: &DeviceReport, new: &DeviceReport) -> bool {
-    let essence = |r: &DeviceReport| {
-        let mut r = r.clone();
-        if let Some(progress) = r.progress.as_mut() {
-            progress.remaining_seconds = None;
-        }
-        r
-    };
-    essence(old) != essence(new)
-}
-
-/// Carries out one command; gives the token of an upload that was begun.
-async fn carry_out<D: Device>(
-    context: &FleetContext,
-    session: &Session,
-    device: &mut D,
-    command: &Command,
-    uploads: &mpsc::Sender<upload::Ended>,
-) -> Option<CancellationToken> {
-    match &command.what {
-        DeviceCommand::Upload { remote_name } => {
-            // What an interrupted try has left behind goes first; a name holds one whole file or none.
-            if let Err(fault) = device.delete(remote_name).await {
-                upload::ended(session, (command.attempt.clone(), Err(fault)));
-                return None;
-            }
-            upload::begin(context, session, device.uploader(), command, remote_name, uploads.clone())
-        }
-        DeviceCommand::DeleteFile { remote_name } => {
-            if told(session, command, &device.delete(remote_name).await) {
-                session.with(|s| {
-                    s.deleted.push_back(remote_name.clone());
-                    let surplus = s.deleted.len().saturating_sub(DELETED_REMEMBERED);
-                    s.deleted.drain(..surplus);
-                });
-            }
-            None
-        }
-        DeviceCommand::Start => {
-            Box::pin(start::run(context, session, device, command)).await;
-            None
-        }
-        DeviceCommand::Pause | DeviceCommand::Resume | DeviceCommand::Stop => {
-            control(context, session, device, command).await;
-            None
-        }
-    }
-}
-
-/// Logs what came of a command; whether the device took it.
-fn told(session: &Session, command: &Command, result: &Result<(), DeviceFault>) -> bool {
-    let (printer, job, what) = (&session.printer, &command.attempt.job, &command.what);
-    match result {
-        Ok(()) => tracing::info!(%printer, %job, command = ?what, "the printer took the command"),
-        Err(fault) => tracing::info!(%printer, %job, command = ?what, %fault, "the printer did not take the command"),
-    }
-    result.is_ok()
-}
-
-async fn control<D: Device>(context: &FleetContext, session: &Session, device: &mut D, command: &Command) {
-    let Some(id) = command.device_job_id.as_deref() else { return };
-    // Only while a report not older than 5 s on this connection shows our identity active.
-    let fresh = device.poll(false).await;
-    let Ok(report) = fresh else { return };
-    let ours = report.is_active() && report.identity.id.as_deref() == Some(id);
-    took(context, session, report);
-    if !ours || context.api.leadership().permit(COMMAND_LEASE).is_err() {
-        return;
-    }
-    let result = match command.what {
-        DeviceCommand::Pause => {
-            let result = device.pause(id).await;
-            // A pause that was refused, or of which nobody knows, is not ours to end.
-            session.with(|s| s.pause_sent = result.is_ok());
-            result
-        }
-        DeviceCommand::Resume => device.resume(id).await,
-        _ => device.stop(id).await,
-    };
-    if told(session, command, &result) {
-        session.with(|s| s.taken = Some((command.what.clone(), Instant::now())));
+    #[test]
+    fn only_a_report_that_was_looked_at_counts_as_watched() {
+        let (session, _commands) = new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+        let report = || Some((DeviceReport::default(), Instant::now()));
+        // A pass that saw no report yet ends after the first one has come.
+        let seen = session.seen();
+        session.with(|s| s.report = report());
+        session.was_judged(&seen);
+        assert!(!session.seen().watched);
+        let seen = session.seen();
+        session.was_judged(&seen);
+        assert!(session.seen().watched);
+        // A pass that saw a report of the connection before says nothing about the first one of the next.
+        let seen = session.seen();
+        session.connection_lost(&DeviceFault { cause: LinkFault::Unreachable, message: "gone".into() });
+        session.with(|s| {
+            s.fault = None;
+            s.report = report();
+        });
+        session.was_judged(&seen);
+        assert!(!session.seen().watched);
     }
 }

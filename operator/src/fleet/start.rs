@@ -17,7 +17,8 @@ use printernizer_rules::print_job::{
 use tokio::time::Instant;
 
 use super::device::Device;
-use super::session::{Command, Session, took};
+use super::serve::took;
+use super::session::{Command, Session};
 use super::{FleetContext, fresh_id};
 use crate::api::{ApiError, CALL_TIMEOUT, Key};
 use crate::leadership::Permit;
@@ -39,6 +40,7 @@ pub(super) async fn run<D: Device>(context: &FleetContext, session: &Session, de
         return;
     }
     let ended = attempt(context, session, device, command).await;
+    let told = session.with(|s| s.closed.clone());
     session.with(|s| {
         // What came of this try is not said of another attempt.
         if s.attempt.as_ref() != Some(&command.attempt) {
@@ -71,6 +73,10 @@ pub(super) async fn run<D: Device>(context: &FleetContext, session: &Session, de
             };
             context.metrics.started(label, result);
             tracing::info!(%printer, %job, ?answer, "the start was decided");
+        }
+        // One line for each reason, none for each try.
+        Err(closed) if told.as_ref() == Some(&closed) => {
+            tracing::debug!(%printer, %job, %closed, "the start still waits");
         }
         Err(closed) => tracing::info!(%printer, %job, %closed, "the start must wait"),
     }

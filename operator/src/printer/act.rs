@@ -53,8 +53,8 @@ pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<
             other => tracing::error!(printer = %key, ?other, "not an effect on a Printer"),
         }
     }
-    if let Some(session) = &facts.session {
-        session.report_was_judged(facts.seen.as_ref().and_then(|s| s.unstored_since));
+    if let (Some(session), Some(seen)) = (&facts.session, &facts.seen) {
+        session.was_judged(seen);
     }
     Ok(Done { outcome, again: plan.look_again })
 }

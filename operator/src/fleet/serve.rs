@@ -1,0 +1,200 @@
+//! The work of a session: one loop that polls the device, takes in what it reports, and carries out commands, one at a
+//! time. Every command asks leadership first, and is dropped when it is not about the attempt that is served any more.
+
+use std::time::Duration;
+
+use printernizer_rules::device::{DeviceReport, DeviceState, LinkFault};
+use printernizer_rules::plan::DeviceCommand;
+use printernizer_rules::print_job::UploadView;
+use rand::Rng as _;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::device::{Device, DeviceFault};
+use super::session::{Command, Session};
+use super::{FleetContext, start, upload};
+
+/// Lease that must be left when a command to a device begins: it may take a request's whole time.
+const COMMAND_LEASE: Duration = Duration::from_secs(5);
+/// Deleted names that are remembered.
+const DELETED_REMEMBERED: usize = 16;
+
+/// Polls and works until cancelled, or until the device must be connected to anew.
+pub(super) async fn serve<D: Device>(
+    context: &FleetContext,
+    session: &Session,
+    device: &mut D,
+    commands: &mut mpsc::Receiver<Command>,
+    until: Instant,
+) -> Result<(), DeviceFault> {
+    let (uploads, mut uploaded) = mpsc::channel::<upload::Ended>(1);
+    // The upload under way: whose it is, and what cuts it off.
+    let mut upload: Option<(Command, CancellationToken)> = None;
+    // All sessions begin together when the operator does: a new connection is asked at once, one that is served on
+    // at some moment of the period, so that polls spread out.
+    let live = session.with(|s| s.fault.is_none() && s.report.is_some());
+    let phase = if live { rand::rng().random_range(0.0..1.0) } else { 0.0 };
+    let mut next_poll = Instant::now() + session.timing.poll_period.mul_f64(phase);
+    let result = loop {
+        tokio::select! {
+            biased;
+            () = session.cancel.cancelled() => break Ok(()),
+            Some(ended) = uploaded.recv() => {
+                upload.take_if(|(command, _)| command.attempt == ended.0);
+                upload::ended(session, ended);
+                context.tell(session);
+            }
+            Some(command) = commands.recv() => {
+                // Every effect asks leadership first; what is not carried out now will be asked for again.
+                let serves = session.with(|s| s.serves(&command));
+                if serves && context.api.leadership().permit(COMMAND_LEASE).is_ok() {
+                    if let DeviceCommand::DeleteFile { remote_name } = &command.what
+                        && let Some((_, cancel)) = upload.take_if(|(c, _)| matches!(&c.what, DeviceCommand::Upload { remote_name: sent } if sent == remote_name))
+                    {
+                        cancel.cancel();
+                    }
+                    if let Some(begun) = carry_out(context, session, device, &command, &uploads).await {
+                        upload = Some((command.clone(), begun));
+                    }
+                    next_poll = Instant::now();
+                }
+                session.with(|s| s.pending.retain(|p| *p != command.what));
+                context.tell(session);
+                // A file may be deleted for a job this session does not serve: one that had ended when it began.
+                context.jobs.now(command.attempt.job);
+            }
+            () = tokio::time::sleep_until(next_poll) => {
+                next_poll = Instant::now() + session.timing.poll_period;
+                match device.poll(upload.is_some()).await {
+                    Ok(report) => took(context, session, report),
+                    Err(fault) => {
+                        // One missed poll says nothing; being refused or finding another device does.
+                        let silent = session.with(|s| s.report.as_ref().map_or(Duration::MAX, |(_, at)| at.elapsed()));
+                        if fault.cause != LinkFault::Unreachable || silent >= session.timing.stale_after {
+                            break Err(fault);
+                        }
+                    }
+                }
+                if Instant::now() >= until && upload.is_none() {
+                    break Ok(());
+                }
+            }
+        }
+    };
+    if let Some((_, cancel)) = upload {
+        cancel.cancel();
+        session.with(|s| s.upload = UploadView::Failed { message: "the connection to the printer ended".into() });
+    }
+    result
+}
+
+/// Takes in a report; tells the controllers if it means something new.
+pub(super) fn took(context: &FleetContext, session: &Session, report: DeviceReport) {
+    let now = Instant::now();
+    let news = session.with(|s| {
+        if let Some(watching) = s.watching.as_mut() {
+            watching.report(&report, now);
+        }
+        let was_paused = s.report.as_ref().is_some_and(|(old, _)| old.state == DeviceState::Paused);
+        if was_paused && report.state != DeviceState::Paused {
+            // The pause we caused is over, however it ended; the next one may be somebody else's.
+            s.pause_sent = false;
+        }
+        let news = s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| differs(old, &report));
+        if s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| old.state != report.state) {
+            s.unstored_since.get_or_insert(now);
+        }
+        s.fault = None;
+        s.report = Some((report, now));
+        news
+    });
+    if news {
+        context.tell(session);
+    }
+}
+
+/// Whether two reports differ in more than the seconds that are left.
+fn differs(old: &DeviceReport, new: &DeviceReport) -> bool {
+    let essence = |r: &DeviceReport| {
+        let mut r = r.clone();
+        if let Some(progress) = r.progress.as_mut() {
+            progress.remaining_seconds = None;
+        }
+        r
+    };
+    essence(old) != essence(new)
+}
+
+/// Carries out one command; gives the token of an upload that was begun.
+async fn carry_out<D: Device>(
+    context: &FleetContext,
+    session: &Session,
+    device: &mut D,
+    command: &Command,
+    uploads: &mpsc::Sender<upload::Ended>,
+) -> Option<CancellationToken> {
+    match &command.what {
+        DeviceCommand::Upload { remote_name } => {
+            // What an interrupted try has left behind goes first; a name holds one whole file or none.
+            if let Err(fault) = device.delete(remote_name).await {
+                upload::ended(session, (command.attempt.clone(), Err(fault)));
+                return None;
+            }
+            upload::begin(context, session, device.uploader(), command, remote_name, uploads.clone())
+        }
+        DeviceCommand::DeleteFile { remote_name } => {
+            if told(session, command, &device.delete(remote_name).await) {
+                session.with(|s| {
+                    s.deleted.push_back(remote_name.clone());
+                    let surplus = s.deleted.len().saturating_sub(DELETED_REMEMBERED);
+                    s.deleted.drain(..surplus);
+                });
+            }
+            None
+        }
+        DeviceCommand::Start => {
+            Box::pin(start::run(context, session, device, command)).await;
+            None
+        }
+        DeviceCommand::Pause | DeviceCommand::Resume | DeviceCommand::Stop => {
+            control(context, session, device, command).await;
+            None
+        }
+    }
+}
+
+/// Logs what came of a command; whether the device took it.
+fn told(session: &Session, command: &Command, result: &Result<(), DeviceFault>) -> bool {
+    let (printer, job, what) = (&session.printer, &command.attempt.job, &command.what);
+    match result {
+        Ok(()) => tracing::info!(%printer, %job, command = ?what, "the printer took the command"),
+        Err(fault) => tracing::info!(%printer, %job, command = ?what, %fault, "the printer did not take the command"),
+    }
+    result.is_ok()
+}
+
+async fn control<D: Device>(context: &FleetContext, session: &Session, device: &mut D, command: &Command) {
+    let Some(id) = command.device_job_id.as_deref() else { return };
+    // Only while a report not older than 5 s on this connection shows our identity active.
+    let fresh = device.poll(false).await;
+    let Ok(report) = fresh else { return };
+    let ours = report.is_active() && report.identity.id.as_deref() == Some(id);
+    took(context, session, report);
+    if !ours || context.api.leadership().permit(COMMAND_LEASE).is_err() {
+        return;
+    }
+    let result = match command.what {
+        DeviceCommand::Pause => {
+            let result = device.pause(id).await;
+            // A pause that was refused, or of which nobody knows, is not ours to end.
+            session.with(|s| s.pause_sent = result.is_ok());
+            result
+        }
+        DeviceCommand::Resume => device.resume(id).await,
+        _ => device.stop(id).await,
+    };
+    if told(session, command, &result) {
+        session.with(|s| s.taken = Some((command.what.clone(), Instant::now())));
+    }
+}
