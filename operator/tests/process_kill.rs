@@ -1,10 +1,16 @@
 //! Crash safety: the operator is killed before and after each write of one job's life, to the API server and to the
 //! printer, started again, and the life goes on to its end. The ledger of the simulated printer then tells whether the
-//! part was printed exactly once. Then the same where a print is canceled, and where the operator is killed again while
-//! it recovers from being killed around the start.
+//! part was printed exactly once. Then the same where a print is canceled, where it ends while no operator is there, and
+//! where the operator is killed again while it recovers from being killed around the start.
 //!
-//! `PRINTERNIZER_KILL_POINT='after prusa-1 POST start #1'` replays one point alone, in the test of that name;
-//! `PRINTERNIZER_KILL_PARALLEL` is the number of lives lived at the same time.
+//! `PRINTERNIZER_KILL_POINT='after prusa-1 POST start #1'` replays one point alone, in the test it belongs to.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests are tests, and the kill points are printed"
+)]
 
 mod kill;
 
@@ -16,13 +22,19 @@ use kill::{Course, live};
 use printernizer_e2e::cluster::{self, Cluster};
 use printernizer_e2e::farm::Farm;
 use printernizer_e2e::proxy::{Hook, Rule, Which, Write};
+use tokio::sync::Semaphore;
 
-/// A life has more kill points than this; fewer mean that the proxies do not see the writes.
+/// A whole life has more kill points than this; fewer mean that the proxies do not see the writes.
 const FEWEST_POINTS: usize = 25;
 /// How far into the recovery the second kill reaches.
 const RECOVERY_WRITES: usize = 6;
 /// Between these kills in one point.
 const THEN: &str = ", then ";
+
+/// Lives lived at the same time, by all tests together: a life is an operator, a printer and a person.
+const LIVES: usize = 3;
+
+static ROOM: Semaphore = Semaphore::const_new(LIVES);
 
 type Point = Vec<Rule>;
 
@@ -32,6 +44,7 @@ async fn a_killed_operator_never_prints_a_part_twice_and_never_loses_a_job() {
     let test = "a_killed_operator_never_prints_a_part_twice_and_never_loses_a_job";
     let Some(trace) = recorded(cluster, Course::Printed, test).await else { return };
     let points: Vec<Point> = trace.iter().flat_map(around).map(|rule| vec![rule]).collect();
+    assert!(points.len() >= FEWEST_POINTS, "only {} kill points", points.len());
     live_all(cluster, Course::Printed, test, &points).await;
 }
 
@@ -40,10 +53,18 @@ async fn a_killed_operator_cancels_what_it_was_asked_to_cancel_and_nothing_is_pr
     let cluster = cluster().await;
     let test = "a_killed_operator_cancels_what_it_was_asked_to_cancel_and_nothing_is_printed_again";
     let Some(trace) = recorded(cluster, Course::Canceled, test).await else { return };
-    // Up to the start both lives are the same.
-    let since_start = trace.iter().skip_while(|w| !w.name.ends_with("POST start"));
-    let points: Vec<Point> = since_start.flat_map(around).map(|rule| vec![rule]).collect();
+    // Up to the start this life is like any other.
+    let points = since(&trace, "POST start");
     live_all(cluster, Course::Canceled, test, &points).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_print_that_ended_while_no_operator_was_there_is_not_printed_again() {
+    let cluster = cluster().await;
+    let test = "a_print_that_ended_while_no_operator_was_there_is_not_printed_again";
+    let Some(trace) = recorded(cluster, Course::PrintedMeanwhile, test).await else { return };
+    let points = since(&trace, "intent");
+    live_all(cluster, Course::PrintedMeanwhile, test, &points).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,15 +72,15 @@ async fn an_operator_killed_again_while_it_recovers_never_prints_a_part_twice() 
     let cluster = cluster().await;
     let test = "an_operator_killed_again_while_it_recovers_never_prints_a_part_twice";
     let Some(trace) = recorded(cluster, Course::Printed, test).await else { return };
-    // From the first half of the intent to the send.
+    // From the first half of the intent to the send. What is stored before a write is what was stored after the one
+    // before it, so the second kill is only ever after one.
     let begin = trace.iter().position(|w| w.name.ends_with("intent")).unwrap();
     let end = trace.iter().position(|w| w.name.ends_with("POST start")).unwrap();
-    let second =
-        |nth| [Hook::StopBefore, Hook::StopAfter].map(|hook| Rule { which: Which::OfLife { life: 1, nth }, hook });
+    let second = |nth| Rule { which: Which::OfLife { life: 1, nth }, hook: Hook::StopAfter };
     let points: Vec<Point> = trace[begin..=end]
         .iter()
         .flat_map(around)
-        .flat_map(|first| (1..=RECOVERY_WRITES).flat_map(second).map(move |second| vec![first.clone(), second]))
+        .flat_map(|first| (1..=RECOVERY_WRITES).map(move |nth| vec![first.clone(), second(nth)]))
         .collect();
     live_all(cluster, Course::Printed, test, &points).await;
 }
@@ -90,6 +111,12 @@ fn around(write: &Write) -> [Rule; 2] {
     [Hook::StopBefore, Hook::StopAfter].map(|hook| Rule { which: which.clone(), hook })
 }
 
+/// The points around each write from the first of this name on, without those that only repeat one.
+fn since(trace: &[Write], name: &str) -> Vec<Point> {
+    let writes = trace.iter().skip_while(|w| !w.name.ends_with(name)).filter(|w| w.occurrence == 1);
+    writes.flat_map(around).map(|rule| vec![rule]).collect()
+}
+
 fn in_words(point: &Point) -> String {
     point.iter().map(ToString::to_string).collect::<Vec<_>>().join(THEN)
 }
@@ -100,13 +127,12 @@ async fn live_all(cluster: &Cluster, course: Course, test: &str, points: &[Point
     for (number, point) in points.iter().enumerate() {
         println!("kill point {}: {}", number + 1, in_words(point));
     }
-    assert!(points.len() >= FEWEST_POINTS, "only {} kill points", points.len());
-    let parallel = std::env::var("PRINTERNIZER_KILL_PARALLEL").ok().and_then(|v| v.parse().ok()).unwrap_or(3);
     let lives = futures::stream::iter(points).map(async |point: &Point| {
+        let _room = ROOM.acquire().await.unwrap();
         let began = Instant::now();
         (in_words(point), point.len(), live(cluster, course, point).await, began.elapsed().as_secs_f64())
     });
-    let mut lives = lives.buffer_unordered(parallel);
+    let mut lives = lives.buffer_unordered(LIVES);
     let (mut met, mut asked, mut failed) = (0, 0, BTreeMap::new());
     while let Some((point, kills, story, seconds)) = lives.next().await {
         match story {
@@ -136,5 +162,5 @@ async fn live_all(cluster: &Cluster, course: Course, test: &str, points: &[Point
     }
     assert!(failed.is_empty(), "failed at: {:#?}", failed.keys().collect::<Vec<_>>());
     // Lives differ a little: writes that come close together are sometimes one. Most points must be met all the same.
-    assert!(met >= FEWEST_POINTS && met * 10 >= points.len() * 7, "only {met} of {} points met", points.len());
+    assert!(met * 10 >= points.len() * 7, "only {met} of {} points met", points.len());
 }

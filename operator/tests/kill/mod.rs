@@ -16,7 +16,7 @@ use printernizer_e2e::Namespace;
 use printernizer_e2e::cluster::Cluster;
 use printernizer_e2e::farm::{Farm, Operator, OperatorOptions, in_short};
 use printernizer_e2e::proxy::{Proxy, Rule, Script, Write};
-use printernizer_simulator::{Config, Event, Ledger, Simulator};
+use printernizer_simulator::{Action, Config, Entry, Event, Ledger, Simulator};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -34,6 +34,8 @@ const PRINTER: &str = "prusa-1";
 pub enum Course {
     /// It is printed.
     Printed,
+    /// It is printed, and a killed operator comes back only when the print is over and its end screen was left.
+    PrintedMeanwhile,
     /// It is canceled as soon as the machine moves; it is long enough for the operator to be started again meanwhile.
     Canceled,
 }
@@ -42,7 +44,7 @@ impl Course {
     /// How long the print takes on a machine whose time is not shortened.
     fn print_minutes(self) -> u32 {
         match self {
-            Self::Printed => 1,
+            Self::Printed | Self::PrintedMeanwhile => 1,
             Self::Canceled => 60,
         }
     }
@@ -126,6 +128,15 @@ async fn life(
                 operator.kill().await.map_err(text)?;
                 script.next_life();
                 kills += 1;
+                if course == Course::PrintedMeanwhile {
+                    let machine = farm.machine(PRINTER).map_err(text)?;
+                    if !farm.simulator().ledger().wait_for(LIMIT, rests).await {
+                        return Err("the machine never came to rest".into());
+                    }
+                    if machine.state().link_state.as_deref() == Some("FINISHED") {
+                        machine.person(&Action::LeaveEndScreen).map_err(text)?;
+                    }
+                }
                 // The lease of a process that is dead beyond doubt need not run out: nobody waits 15 s for each point.
                 let leases: Api<Lease> = Api::namespaced(farm.client(), farm.namespace());
                 match leases.delete("printernizer", &DeleteParams::default()).await {
@@ -206,7 +217,7 @@ async fn what_is_left(
         // These are not waited for: when the life is complete they are true, or they are wrong.
         // A canceled print that nobody saw end is put before a person, who says that it failed.
         let ends: &[(Phase, Outcome)] = match course {
-            Course::Printed => &[(Phase::Succeeded, Outcome::Succeeded)],
+            Course::Printed | Course::PrintedMeanwhile => &[(Phase::Succeeded, Outcome::Succeeded)],
             Course::Canceled => &[(Phase::Cancelled, Outcome::Cancelled), (Phase::Failed, Outcome::Failed)],
         };
         let Some((_, outcome)) = ends.iter().find(|(phase, _)| Some(*phase) == status.phase) else {
@@ -224,8 +235,12 @@ async fn what_is_left(
 
 /// Nothing is being printed or about to be.
 fn machine_rests(ledger: &Ledger) -> bool {
+    rests(&ledger.entries())
+}
+
+fn rests(entries: &[Entry]) -> bool {
     let (mut accepted, mut over) = (0, 0);
-    for entry in ledger.entries() {
+    for entry in entries {
         match entry.event {
             Event::JobAccepted { .. } => accepted += 1,
             Event::PhysicalEnd { .. } | Event::JobAbandoned { .. } => over += 1,
