@@ -315,10 +315,7 @@ impl Running {
     /// Effects end, then sessions; both within the time a shutdown may take.
     async fn stop(&self) {
         self.cancel.cancel();
-        let ended = async {
-            self.tasks.wait().await;
-            self.fleet.close().await;
-        };
+        let ended = async { tokio::join!(self.tasks.wait(), self.fleet.close()) };
         if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
             tracing::warn!("not everything ended in time");
         }

@@ -33,6 +33,8 @@ const GATHER: Duration = Duration::from_millis(20);
 const GATHER_CAP: Duration = Duration::from_secs(1);
 /// How long a claim is remembered that has not been heard of.
 const ASSUMED: Duration = Duration::from_secs(30);
+/// Pause before a claim that failed is tried again.
+const CLAIM_RETRY: Duration = Duration::from_secs(5);
 /// The schedule is made at least this often.
 const RESYNC: Duration = Duration::from_secs(60);
 
@@ -121,7 +123,8 @@ async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>) 
     let now = Timestamp::now();
     let Schedule { assignments, waiting, next_change } = schedule(&input, now);
     publish(context, waiting);
-    let outcome = if assignments.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
+    let mut outcome = if assignments.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
+    let mut retry = None;
     for assignment in assignments {
         match claim(context, &assignment).await {
             Ok(true) => {
@@ -133,14 +136,22 @@ async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>) 
             Ok(false) | Err(ApiError::Conflict | ApiError::NotFound | ApiError::NotLeader(_)) => {
                 context.scheduling.wake();
             }
+            // The API server does not answer: the others would not fare better.
+            Err(error @ ApiError::Timeout) => {
+                tracing::warn!(job = %assignment.job, printer = %assignment.printer, %error, "the claim failed and is tried again");
+                return (Outcome::Failed, Some(CLAIM_RETRY));
+            }
+            // This object cannot be claimed: that is its own trouble and nobody else's.
             Err(error) => {
                 tracing::warn!(job = %assignment.job, printer = %assignment.printer, %error, "the claim failed and is tried again");
-                return (Outcome::Failed, Some(Duration::from_secs(1)));
+                outcome = Outcome::Failed;
+                retry = Some(CLAIM_RETRY);
             }
         }
     }
     let wake = next_change.map(|at| at.duration_since(now).try_into().unwrap_or(Duration::ZERO));
-    (outcome, wake.map(|w: Duration| w + Duration::from_millis(5)))
+    let wake = wake.map(|w: Duration| w + Duration::from_millis(5));
+    (outcome, retry.into_iter().chain(wake).min())
 }
 
 /// Whether the printer's session is connected and its device could take a print.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 /// The farm's windows. `Default` is what production uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -37,6 +39,11 @@ pub struct Timing {
     pub finished_ttl: Duration,
     /// How long a PrintRecord is kept after its end.
     pub record_ttl: Duration,
+}
+
+/// The time since a moment; none when the moment lies ahead, as after a clock was corrected.
+pub fn elapsed(now: Timestamp, since: Timestamp) -> Duration {
+    if now > since { now.duration_since(since).unsigned_abs() } else { Duration::ZERO }
 }
 
 impl Default for Timing {

@@ -183,6 +183,8 @@ impl Fleet {
 
 /// A session's task: connects, serves, connects again.
 async fn run(context: Arc<FleetContext>, session: Session, mut commands: mpsc::Receiver<Command>, printer: Printer) {
+    // However this task ends, the session counts as ended, and the next pass begins a new one.
+    let _ends = session.cancel.clone().drop_guard();
     let mut failures: u32 = 0;
     let mut secret_refused: Option<String> = None;
     let Some(connection) = printer.spec.connection.prusa_link.clone() else { return };

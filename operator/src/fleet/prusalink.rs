@@ -49,10 +49,21 @@ pub struct PrusaLink {
     confirmed: bool,
 }
 
+/// A print of which only is known that its number is beyond this one.
+fn beyond(number: &str) -> Known {
+    Known { id: format!(">{number}-{}", super::fresh_id()), name: None }
+}
+
 impl PrusaLink {
     /// A printer that has not been asked anything yet. `remembered` is the print it showed last, as far as known.
     pub fn new(client: Client, expected_serial: Option<String>, remembered: Option<DeviceIdentity>) -> Self {
-        let known = remembered.and_then(|i| i.id.map(|id| Known { id, name: i.name }));
+        // A number that was not found is a new unknown at each connection: it must not equal itself.
+        let known = remembered.and_then(|i| {
+            i.id.map(|id| match id.strip_prefix('>') {
+                Some(text) => beyond(text.split('-').next().unwrap_or_default()),
+                None => Known { id, name: i.name },
+            })
+        });
         Self { client, expected_serial, facts: SlowFacts::default(), facts_read: None, known, confirmed: false }
     }
 
@@ -104,7 +115,7 @@ impl PrusaLink {
             }
         }
         // It moved, and nobody knows how far: a name of its own that differs from every number.
-        self.known = Some(Known { id: format!(">{id}"), name: None });
+        self.known = Some(beyond(&known.id));
         self.confirmed = true;
         Ok(())
     }

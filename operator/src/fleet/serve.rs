@@ -59,7 +59,15 @@ pub(super) async fn serve<D: Device>(
                     }
                     next_poll = Instant::now();
                 }
-                session.with(|s| s.pending.retain(|p| *p != command.what));
+                session.with(|s| {
+                    s.pending.retain(|p| *p != command.what);
+                    let now = Instant::now();
+                    s.rests.retain(|_, at| now < *at);
+                    // A start and an upload have pauses of their own.
+                    if !matches!(command.what, DeviceCommand::Start | DeviceCommand::Upload { .. }) {
+                        s.rests.insert(command.what.clone(), now + session.timing.poll_period * 2);
+                    }
+                });
                 context.tell(session);
                 // A file may be deleted for a job this session does not serve: one that had ended when it began.
                 context.jobs.now(command.attempt.job);
@@ -137,14 +145,14 @@ async fn carry_out<D: Device>(
     match &command.what {
         DeviceCommand::Upload { remote_name } => {
             // What an interrupted try has left behind goes first; a name holds one whole file or none.
-            if let Err(fault) = device.delete(remote_name).await {
+            if let Err(fault) = within_lease(device.delete(remote_name)).await {
                 upload::ended(session, (command.attempt.clone(), Err(fault)));
                 return None;
             }
             upload::begin(context, session, device.uploader(), command, remote_name, uploads.clone())
         }
         DeviceCommand::DeleteFile { remote_name } => {
-            if told(session, command, &device.delete(remote_name).await) {
+            if told(session, command, &within_lease(device.delete(remote_name)).await) {
                 session.with(|s| {
                     s.deleted.push_back(remote_name.clone());
                     let surplus = s.deleted.len().saturating_sub(DELETED_REMEMBERED);
@@ -162,6 +170,14 @@ async fn carry_out<D: Device>(
             None
         }
     }
+}
+
+/// No command lasts longer than the lease that was asked for it; one that is cut off may have been taken.
+async fn within_lease(command: impl Future<Output = Result<(), DeviceFault>>) -> Result<(), DeviceFault> {
+    tokio::time::timeout(COMMAND_LEASE, command).await.unwrap_or_else(|_| {
+        let message = "the printer did not answer the command in time".to_owned();
+        Err(DeviceFault { cause: LinkFault::Unreachable, message })
+    })
 }
 
 /// Logs what came of a command; whether the device took it.
@@ -186,13 +202,13 @@ async fn control<D: Device>(context: &FleetContext, session: &Session, device: &
     }
     let result = match command.what {
         DeviceCommand::Pause => {
-            let result = device.pause(id).await;
+            let result = within_lease(device.pause(id)).await;
             // A pause that was refused, or of which nobody knows, is not ours to end.
             session.with(|s| s.pause_sent = result.is_ok());
             result
         }
-        DeviceCommand::Resume => device.resume(id).await,
-        _ => device.stop(id).await,
+        DeviceCommand::Resume => within_lease(device.resume(id)).await,
+        _ => within_lease(device.stop(id)).await,
     };
     if told(session, command, &result) {
         session.with(|s| s.taken = Some((command.what.clone(), Instant::now())));

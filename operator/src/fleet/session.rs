@@ -1,7 +1,7 @@
 //! The session of one printer, as its task and the rest of the operator share it: what was seen, what is asked for. It
 //! decides nothing: rules do, and the reconciles that ask them. `serve` is the work of the task.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -77,6 +77,8 @@ pub(super) struct State {
     pub(super) closed: Option<Closed>,
     pub(super) tries_in_vain: u32,
     pub(super) no_try_before: Option<Instant>,
+    /// Commands that were just tried, or could not be, and when they may be tried again: nobody is asked without pause.
+    pub(super) rests: HashMap<DeviceCommand, Instant>,
     pub(super) pause_sent: bool,
     pub(super) taken: Option<(DeviceCommand, Instant)>,
     pub(super) deleted: VecDeque<String>,
@@ -214,6 +216,7 @@ impl Session {
             let live = s.fault.is_none() && s.report.is_some();
             let known = s.pending.contains(&command.what);
             let served = s.serves(&command);
+            let rests = s.rests.get(&command.what).is_some_and(|at| Instant::now() < *at);
             let pointless = match &command.what {
                 DeviceCommand::Upload { .. } => {
                     matches!(s.upload, UploadView::Running { .. } | UploadView::Done { .. })
@@ -223,7 +226,7 @@ impl Session {
                 DeviceCommand::Start => s.no_try_before.is_some_and(|at| Instant::now() < at),
                 what => s.taken.as_ref().is_some_and(|(taken, at)| taken == what && at.elapsed() < COMMAND_REPEAT),
             };
-            if known || !live || !served || pointless {
+            if known || !live || !served || pointless || rests {
                 return false;
             }
             s.pending.push(command.what.clone());

@@ -86,7 +86,10 @@ impl Watching {
         } else if ours && active {
             self.watch.seen_active = true;
         }
-        if self.intent_known {
+        // The window is about a print that is not to be seen; while it is, there is nothing to wait for.
+        if ours && active {
+            self.watch.live = Duration::ZERO;
+        } else if self.intent_known {
             self.watch.live += step;
         }
         if matches!(self.watch.answer, Some(SendAnswer::Refused(_))) {

@@ -13,6 +13,7 @@ use super::start::{Relation, Watch, relation};
 use super::{Observed, UploadView, finish, follow, status};
 use crate::device::Link;
 use crate::plan::{DeviceCommand, Effect, Plan};
+use crate::timing::elapsed;
 
 /// The claim of the printer on this job, unless it is for an attempt that was given back already: a name on the device
 /// is never used twice, so such a claim is left to be released.
@@ -229,7 +230,7 @@ fn unready_for(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -> 
         Some(ready) => assigned.0.max(ready.last_transition_time.0),
         None => assigned.0,
     };
-    seen.now.duration_since(since).unsigned_abs()
+    elapsed(seen.now, since)
 }
 
 /// Records the name of the file on the device before its first byte is sent.
@@ -244,7 +245,7 @@ fn record_upload(
     let cleared = printer.status.as_ref().is_some_and(|s| s.conditions.is_true(ConditionType::BedCleared));
     let Some(report) = link.report_within(seen.timing.stale_after).filter(|r| cleared && r.is_free()) else {
         let assigned = old.assigned_time.as_ref().map_or(seen.now, |t| t.0);
-        if seen.now.duration_since(assigned).unsigned_abs() >= seen.timing.unready_limit {
+        if elapsed(seen.now, assigned) >= seen.timing.unready_limit {
             return give_back(seen, old, &Next::Queue("the printer was not free for too long".into()));
         }
         return Plan::wait(seen.timing.poll_period);
@@ -269,6 +270,11 @@ fn record_upload(
     Plan::of([Effect::WriteJob(Box::new(new)), Effect::Device(DeviceCommand::Upload { remote_name })])
 }
 
+/// How long the job has had its printer.
+fn assigned_for(seen: &Observed<'_>, old: &PrintJobStatus) -> Duration {
+    old.assigned_time.as_ref().map_or(Duration::ZERO, |t| elapsed(seen.now, t.0))
+}
+
 /// What follows when a claim is given back.
 pub(super) enum Next {
     /// The job is over.
@@ -286,8 +292,9 @@ pub(super) fn give_back(seen: &Observed<'_>, old: &PrintJobStatus, next: &Next) 
         let deleted = session.is_some_and(|s| s.file_deleted);
         let silent = match session.map(|s| s.link) {
             Some(Link::Down { silent_for, .. }) => *silent_for >= finish::letting_go_limit(seen),
-            Some(_) => false,
-            None => seen.printer.is_none(),
+            // A deleted job does not wait for ever for a device that refuses.
+            Some(_) => finish::is_deleted_for(seen, seen.timing.letting_go),
+            None => seen.printer.is_none() || assigned_for(seen, old) >= finish::letting_go_limit(seen),
         };
         if !deleted && !silent {
             let delete = DeviceCommand::DeleteFile { remote_name: upload.remote_name.clone() };

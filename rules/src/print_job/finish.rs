@@ -19,6 +19,7 @@ use crate::device::{DeviceReport, Link};
 use crate::plan::{DeviceCommand, Effect, Plan};
 use crate::printer::bed;
 use crate::scheduling::requirements;
+use crate::timing::elapsed;
 
 /// Failed prints in a row after which a printer gets no more jobs.
 pub const QUARANTINE_AFTER: i32 = 2;
@@ -28,6 +29,11 @@ const ATTEMPTS_KEPT: usize = 10;
 /// How long a deleted or cancelled job waits for a printer that does not answer.
 pub(super) fn letting_go_limit(seen: &Observed<'_>) -> Duration {
     if is_leaving(seen) { seen.timing.letting_go } else { seen.timing.unready_limit }
+}
+
+/// Whether the job was deleted at least this long ago.
+pub(super) fn is_deleted_for(seen: &Observed<'_>, limit: Duration) -> bool {
+    seen.job.metadata.deletion_timestamp.as_ref().is_some_and(|t| elapsed(seen.now, t.0) >= limit)
 }
 
 /// Whether nobody wants the job any more.
@@ -311,7 +317,7 @@ pub(super) fn end_by_answer(seen: &Observed<'_>, old: &PrintJobStatus, verdict: 
 /// A deleted job whose print nobody can resolve is let go after a while. The printer keeps what it must remember.
 pub(super) fn or_let_go(seen: &Observed<'_>, plan: Plan) -> Plan {
     let Some(deleted) = seen.job.metadata.deletion_timestamp.as_ref() else { return plan };
-    let waited = seen.now.duration_since(deleted.0).unsigned_abs();
+    let waited = elapsed(seen.now, deleted.0);
     match seen.timing.letting_go.checked_sub(waited) {
         Some(left) if !left.is_zero() => plan.again(left),
         _ => remove_finalizer(seen),
@@ -368,7 +374,7 @@ pub(super) fn after_end(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
     let ttl = seen.job.spec.ttl_seconds_after_finished.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
     let ttl = ttl.unwrap_or(seen.timing.finished_ttl);
     let Some(ended) = old.completion_time.as_ref() else { return plan };
-    match ttl.checked_sub(seen.now.duration_since(ended.0).unsigned_abs()) {
+    match ttl.checked_sub(elapsed(seen.now, ended.0)) {
         Some(left) if !left.is_zero() => plan.again(left),
         _ if held || (reachable && old.upload.is_some()) => plan,
         _ => plan.then(Effect::DeleteJob),

@@ -263,6 +263,9 @@ fn silent(seen: &Observed<'_>, old: &PrintJobStatus, call: bool) -> Plan {
 pub(super) fn adopt_without_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -> Plan {
     let Some(mut new_printer) = printer.status.clone() else { return Plan::wait(REST) };
     let report = seen.session.as_ref().and_then(|s| s.link.report_within(seen.timing.stale_after));
+    // Something else may run there by now: its number is not ours.
+    let (token, intent, id) = (token_of(seen.job), old.start.as_ref(), old.device_job_id.as_deref());
+    let report = report.filter(|r| relation(&token, intent, id, &r.identity) == Relation::Ours);
     let recorded = old.start.as_ref().map(|s| &s.remote_name).or(old.upload.as_ref().map(|u| &u.remote_name));
     let shown = report.and_then(|r| r.identity.name.as_ref());
     let remote_name = recorded.or(shown).cloned().unwrap_or_default();
@@ -278,8 +281,10 @@ pub(super) fn adopt_without_intent(seen: &Observed<'_>, old: &PrintJobStatus, pr
     if let Some(id) = report.and_then(|r| r.identity.id.clone()) {
         new.device_job_id = Some(id);
     }
-    let active =
-        report.is_some_and(|r| r.is_active() && !asks_first(r)) || old.conditions.is_true(ConditionType::Started);
+    let seen_active = seen.session.as_ref().is_some_and(|s| s.watch.seen_active);
+    let active = seen_active
+        || report.is_some_and(|r| r.is_active() && !asks_first(r))
+        || old.conditions.is_true(ConditionType::Started);
     let (is, reason, text) = match (active, &old.start) {
         (true, None) => (ConditionStatus::True, Reason::PrintSeen, "started at the printer's screen"),
         (true, Some(_)) => (ConditionStatus::True, Reason::PrintSeen, "the print was seen running after all"),

@@ -238,7 +238,8 @@ pub fn judge(view: &StartView<'_>) -> Verdict {
     if matches!(view.watch.answer, Some(SendAnswer::NotSent(_))) && !seen_active {
         return Verdict::NotSent;
     }
-    if view.intent.is_some() && !seen_active && view.printer_knows == Some(false) && !view.watch.try_alive {
+    let never_sent = view.watch.answer.is_none() && !view.watch.try_alive;
+    if view.intent.is_some() && !seen_active && view.printer_knows == Some(false) && never_sent {
         return Verdict::NotSent;
     }
     // neither half of an intent: nothing was sent, and nothing of ours is there

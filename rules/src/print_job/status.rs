@@ -9,7 +9,7 @@ use printernizer_crds::print_job::{DesiredState, Phase, Progress};
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJob, PrintJobStatus, Reason};
 
 use crate::device::DeviceProgress;
-use crate::timing::Timing;
+use crate::timing::{Timing, elapsed};
 
 /// Percentage points after which progress is written even before `Timing::progress_period` is over.
 const PROGRESS_STEP_PERCENT: i32 = 5;
@@ -155,7 +155,7 @@ pub fn progress_is_due(written: Option<&Progress>, seen: &DeviceProgress, now: T
     if (seen.percent - written.percent).abs() >= PROGRESS_STEP_PERCENT {
         return true;
     }
-    let age = written.observed_time.as_ref().map(|t| now.duration_since(t.0).unsigned_abs());
+    let age = written.observed_time.as_ref().map(|t| elapsed(now, t.0));
     let changed = seen.percent != written.percent
         || seen.layer != written.layer
         || seen.remaining_seconds != written.remaining_seconds;

@@ -17,6 +17,7 @@ use crate::print_job::gate::token_of;
 use crate::print_job::start::asks_first;
 use crate::print_job::status::is_terminal;
 use crate::scheduling::is_waiting_for_a_printer;
+use crate::timing::elapsed;
 
 /// Whether a session should be kept for the printer. A deleted one is kept until its finalizer has gone.
 pub fn wants_connection(printer: &Printer) -> bool {
@@ -73,7 +74,7 @@ fn unresolved(status: &PrinterStatus) -> bool {
 /// A deleted Printer waits for its start to be resolved; a dead one not for ever.
 fn deleted_for_too_long(seen: &Observed<'_>, report: Option<&DeviceReport>) -> bool {
     let Some(deleted) = seen.printer.metadata.deletion_timestamp.as_ref() else { return false };
-    report.is_none() && seen.now.duration_since(deleted.0).unsigned_abs() >= seen.timing.letting_go
+    report.is_none() && elapsed(seen.now, deleted.0) >= seen.timing.letting_go
 }
 
 /// A Printer that was created again takes over what its device still owes: the claim and the memory of the start.
@@ -156,6 +157,12 @@ fn bed_rules(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&Devic
             let reason = if unresolved(new) { Reason::Unconfirmed } else { Reason::ForeignPrintOnBed };
             bed::occupy(printer, new, Some(report.identity.clone()), now, id, reason, bed::Part::default());
         }
+        return;
+    }
+    if !seen.watched && erased && accounted.is_erased() && known.occupancy_id.is_none() {
+        // A device that has no identity to show says nothing of what happened while nobody watched.
+        let identity = Some(report.identity.clone());
+        bed::occupy(printer, new, identity, now, id, Reason::Unconfirmed, bed::Part::default());
         return;
     }
     if seen.hold_starts && !seen.watched && known.occupancy_id.is_none() {
