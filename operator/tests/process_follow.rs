@@ -27,7 +27,9 @@ async fn a_pause_by_spec_is_ended_by_spec_and_the_print_goes_on() {
     shop.phase("clip", Phase::Printing).await;
     shop.skip(600);
     shop.phase("clip", Phase::Succeeded).await;
-    assert_eq!((shop.commands(JobCommand::Pause), shop.commands(JobCommand::Resume)), (1, 1));
+    assert_eq!((shop.effects(JobCommand::Pause), shop.effects(JobCommand::Resume)), (1, 1));
+    // A resume that met a machine still parking is repeated after a while, not at every poll.
+    assert!(shop.commands(JobCommand::Pause) <= 2 && shop.commands(JobCommand::Resume) <= 3, "{:?}", shop.ledger());
     assert_eq!(shop.starts("pz-"), 1);
     shop.close().await;
 }
@@ -140,7 +142,7 @@ async fn deleting_a_job_that_asks_for_it_cancels_its_print() {
     shop.phase("clip", Phase::Printing).await;
     shop.farm.jobs().delete("clip", &DeleteParams::default()).await.unwrap();
     shop.job_is_gone("clip").await;
-    assert_eq!(shop.commands(JobCommand::Stop), 1);
+    assert_eq!(shop.effects(JobCommand::Stop), 1);
     let printer = shop.printer("prusa-1", "is released", |s| s.current_job.is_none()).await;
     assert!(printer.conditions.has_reason(ConditionType::BedCleared, Reason::FailedPrintOnBed));
     shop.close().await;

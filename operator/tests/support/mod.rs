@@ -229,6 +229,13 @@ impl Shop {
         self.ledger().iter().filter(is).count()
     }
 
+    /// How many such commands the machines acted on: one that comes at the wrong moment is taken and does nothing.
+    pub fn effects(&self, wanted: JobCommand) -> usize {
+        let is =
+            |e: &&Entry| matches!(&e.event, Event::JobCommand { command, took_effect: true, .. } if *command == wanted);
+        self.ledger().iter().filter(is).count()
+    }
+
     /// Lets the print that runs come to its end.
     pub fn skip(&self, seconds: u64) {
         self.farm.simulator().skip_time(Duration::from_secs(seconds));
