@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use kube::{Client, Config};
 use printernizer_crds::printer::PrinterState;
 use printernizer_crds::{PrintJob, Printer};
+use printernizer_rules::printer::serial_claimed;
 use printernizer_rules::timing::Timing;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -248,6 +249,17 @@ impl Running {
             cancel.clone(),
             move |key, old, new| {
                 c.printers.now(key.clone());
+                // Another Printer of the same device may be one too many now, or no longer.
+                let serial = |p: Option<&Arc<Printer>>| p.and_then(|p| serial_claimed(p)).map(str::to_owned);
+                let (before, after) = (serial(old), serial(new));
+                if before != after {
+                    for other in c.printer_index.all() {
+                        let claimed = serial_claimed(&other);
+                        if claimed.is_some() && (claimed == before.as_deref() || claimed == after.as_deref()) {
+                            c.printers.now(Key::of(other.as_ref()));
+                        }
+                    }
+                }
                 // Whoever holds, or held, the printer wants to know; so does the scheduler.
                 for p in [old, new].into_iter().flatten() {
                     if let Some(job) = p.status.as_ref().and_then(|s| s.current_job.as_ref()) {

@@ -27,7 +27,7 @@ async fn a_pause_by_spec_is_ended_by_spec_and_the_print_goes_on() {
     shop.phase("clip", Phase::Printing).await;
     shop.skip(600);
     shop.phase("clip", Phase::Succeeded).await;
-    assert_eq!((shop.effects(JobCommand::Pause), shop.effects(JobCommand::Resume)), (1, 1));
+    assert_eq!((shop.effects(JobCommand::Pause), shop.effects(JobCommand::Resume)), (1, 1), "{:?}", shop.ledger());
     // A resume that met a machine still parking is repeated after a while, not at every poll.
     assert!(shop.commands(JobCommand::Pause) <= 2 && shop.commands(JobCommand::Resume) <= 3, "{:?}", shop.ledger());
     assert_eq!(shop.starts("pz-"), 1);

@@ -4,9 +4,9 @@
 
 mod support;
 
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, ListParams};
 use printernizer_crds::print_job::Phase;
-use printernizer_crds::{ConditionType, Conditions, Reason};
+use printernizer_crds::{ConditionType, Conditions, Printer, Reason};
 use printernizer_simulator::{Action, AfterPowerCut, Config, Fault, FaultKind, PrinterConfig, UnreachableManner};
 use serde_json::json;
 use support::{SOON, Shop};
@@ -97,11 +97,24 @@ async fn two_printers_of_one_device_are_one_too_many() {
     let info = shop.farm.simulator().printers().remove(0);
     let twin = printernizer_simulator::PrinterInfo { name: "twin".into(), ..info.clone() };
     shop.farm.add_printer(&twin, &info.url, json!({})).await.unwrap();
-    let status = shop.printer_says("twin", ConditionType::Trusted, Reason::DuplicateDevice).await;
-    assert!(status.conditions.is_false(ConditionType::Ready), "{:?}", status.conditions);
-    shop.print("clip", json!({})).await;
-    let status = shop.phase("clip", Phase::Printing).await;
-    assert_eq!(status.printer.unwrap().name, "prusa-1");
+    // The older one stays, or, of two of the same second, the one with the smaller UID.
+    let printers = shop.farm.printers();
+    let distrusted = printernizer_e2e::wait_until("one of them is one too many", SOON, async || {
+        let all = printers.list(&ListParams::default()).await.map_err(|e| e.to_string())?.items;
+        let extra = |p: &&Printer| {
+            p.status.as_ref().is_some_and(|s| s.conditions.has_reason(ConditionType::Trusted, Reason::DuplicateDevice))
+        };
+        let found: Vec<String> = all.iter().filter(extra).filter_map(|p| p.metadata.name.clone()).collect();
+        if let [name] = found.as_slice() { Ok(name.clone()) } else { Err(format!("{found:?}")) }
+    })
+    .await
+    .unwrap();
+    let kept = if distrusted == "twin" { "prusa-1" } else { "twin" };
+    let status = shop.printer(&distrusted, "is not ready", |s| s.conditions.is_false(ConditionType::Ready)).await;
+    assert_eq!(status.current_job, None);
+    // Without the other one it is the device's only Printer.
+    printers.delete(kept, &DeleteParams::default()).await.unwrap();
+    shop.printer_says(&distrusted, ConditionType::Ready, Reason::PrinterReady).await;
     shop.close().await;
 }
 
@@ -166,7 +179,7 @@ async fn an_upload_is_not_carried_on_where_nobody_has_confirmed_the_bed() {
     let mut shop = uploading("unconfirmed").await;
     shop.close_operator().await;
     shop.operate(&["--hold-starts"]).await;
-    shop.printer_says("prusa-1", ConditionType::BedCleared, Reason::NeverConfirmed).await;
+    shop.printer("prusa-1", "asks for its bed", |s| s.conditions.is_false(ConditionType::BedCleared)).await;
     shop.job("clip", "has given its printer back", |s| s.printer.is_none() && s.attempt == 2).await;
     shop.machine_shows("prusa-1", "no file", |m| m.files.is_empty()).await;
     shop.close().await;

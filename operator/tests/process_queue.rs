@@ -128,7 +128,7 @@ async fn held_starts_start_nothing_and_follow_what_runs() {
     shop.operate(&["--hold-starts"]).await;
     shop.job_says("next", ConditionType::Scheduled, Reason::Queued).await;
     // Beds that nobody watched are not taken for clear.
-    shop.printer_says("prusa-2", ConditionType::BedCleared, Reason::NeverConfirmed).await;
+    shop.printer("prusa-2", "asks for its bed", |s| s.conditions.is_false(ConditionType::BedCleared)).await;
     shop.clear("prusa-2").await;
     shop.skip(600);
     shop.phase("running", Phase::Succeeded).await;

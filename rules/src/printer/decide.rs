@@ -52,6 +52,11 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     if remembers && !has_finalizer && seen.printer.metadata.deletion_timestamp.is_none() {
         plan = plan.then(Effect::AddPrinterFinalizer);
     }
+    if unresolved(&new) && seen.last_start_job.is_none() && report.is_some_and(|r| !r.is_active()) {
+        // Nothing else may happen until the window is over.
+        let left = seen.timing.observation_window.saturating_sub(seen.last_start_live);
+        plan = plan.again(left.max(seen.timing.poll_period));
+    }
     let let_go = deleted_for_too_long(seen, report);
     if new != old {
         plan = plan.then(Effect::WritePrinter(Box::new(new)));
