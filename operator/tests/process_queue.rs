@@ -135,6 +135,9 @@ async fn held_starts_start_nothing_and_follow_what_runs() {
     assert_eq!(shop.starts("next"), 0);
     shop.close_operator().await;
     shop.operate(&[]).await;
+    // This device has never numbered a print: after a time unwatched nothing but a look says what lies on its bed.
+    shop.printer_says("prusa-2", ConditionType::BedCleared, Reason::Unconfirmed).await;
+    shop.clear("prusa-2").await;
     shop.phase("next", Phase::Printing).await;
     shop.close().await;
 }
