@@ -1,0 +1,11 @@
+//! Talks to one Bambu Lab printer in LAN mode with Developer Mode on: MQTT for reports and commands, implicit FTPS for
+//! files. Only the protocol: it takes no decision, retries nothing that may have been carried out, knows no Kubernetes
+//! and no clock but its timeouts. Every fact relied on, with its public source, is listed in this folder's README.md.
+
+mod config;
+mod error;
+mod tls;
+
+pub use config::{AuthoritiesError, Config, SerialNumber, SerialNumberError, Timeouts, Trust};
+pub use error::{Cause, Error};
+pub use tls::CertificateProblem;
