@@ -213,6 +213,7 @@ fn thumbnail<R: Read + Seek>(reader: &mut R, block: &Block, limits: &Limits) -> 
         height: u32::from(height),
         offset_bytes: block.data_offset(),
         length_bytes: block.data_bytes,
+        packed: false,
     }))
 }
 

@@ -8,14 +8,13 @@ use crate::{Error, Limits};
 /// What to parse the file as.
 pub(crate) enum Content {
     BinaryGcode { file_bytes: u64 },
+    Archive { file_bytes: u64 },
     PerhapsGcode { file_bytes: u64 },
 }
 
-/// The end of a ZIP file in which its directory is looked for.
-const ZIP_DIRECTORY_WINDOW_BYTES: u64 = 256 * 1024;
 const RESLICE: &str = "check the source; it must be the exported G-code itself";
 
-/// Reads the first bytes (of an archive also the last ones) and names what cannot be printed.
+/// Reads the first bytes and names what cannot be printed.
 pub(crate) fn recognise<R: Read + Seek>(reader: &mut R, limits: &Limits) -> Result<Content, Error> {
     let file_bytes = reader.seek(SeekFrom::End(0))?;
     if file_bytes == 0 {
@@ -29,7 +28,7 @@ pub(crate) fn recognise<R: Read + Seek>(reader: &mut R, limits: &Limits) -> Resu
         return Ok(Content::BinaryGcode { file_bytes });
     }
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
-        return Err(archive(reader, file_bytes)?);
+        return Ok(Content::Archive { file_bytes });
     }
     let text = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&head).trim_ascii_start().to_ascii_lowercase();
     let starts = |signature: &str| text.starts_with(signature.as_bytes());
@@ -84,28 +83,4 @@ fn is_binary_stl(head: &[u8], file_bytes: u64) -> bool {
         return false;
     };
     count > 0 && file_bytes == 84 + 50 * u64::from(count)
-}
-
-/// A ZIP file is never printed here, but its directory (at the end) tells which advice helps.
-fn archive<R: Read + Seek>(reader: &mut R, file_bytes: u64) -> Result<Error, Error> {
-    let length = file_bytes.min(ZIP_DIRECTORY_WINDOW_BYTES);
-    let tail = window(reader, file_bytes - length, length)?;
-    let has = |name: &[u8]| tail.windows(name.len()).any(|w| w == name);
-    let plate = tail.windows(b"Metadata/plate_".len()).enumerate().any(|(at, w)| {
-        let rest = tail.get(at + w.len()..).unwrap_or_default();
-        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-        w == b"Metadata/plate_" && digits > 0 && rest[digits..].starts_with(b".gcode")
-    });
-    Ok(if !has(b"PK\x05\x06") {
-        Error::Truncated { what: "the archive has no directory" }
-    } else if plate {
-        Error::Unsupported {
-            what: "a sliced 3MF (.gcode.3mf)",
-            advice: "export plain or binary G-code for a printer that takes it",
-        }
-    } else if has(b"3D/3dmodel.model") {
-        Error::Unsliced { found: "a 3MF project" }
-    } else {
-        Error::NotAPrintFile { found: "a ZIP archive", advice: "use the file inside it" }
-    })
 }

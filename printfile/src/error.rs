@@ -35,6 +35,17 @@ pub enum Error {
         /// What it is, with its article.
         found: &'static str,
     },
+    /// The plate asked for is not in the file, or was not sliced.
+    #[error(
+        "the file has no sliced plate {plate}, only {}: choose one of these, or slice that plate and export again",
+        listed(present)
+    )]
+    MissingPlate {
+        /// The plate asked for.
+        plate: u32,
+        /// The plates that can be printed, rising; never empty.
+        present: Vec<u32>,
+    },
     /// A valid print file of a kind that is not handled.
     #[error("{what} is not supported: {advice}")]
     Unsupported {
@@ -54,10 +65,27 @@ pub enum Error {
     Read(#[from] io::Error),
 }
 
+/// The first ones, for a sentence.
+fn listed(plates: &[u32]) -> String {
+    const SHOWN: usize = 10;
+    let mut text = plates.iter().take(SHOWN).map(u32::to_string).collect::<Vec<_>>().join(", ");
+    if plates.len() > SHOWN {
+        text.push_str(" and more");
+    }
+    text
+}
+
 impl Error {
     /// Whether the same bytes would be refused again. False only when reading failed.
     pub fn is_about_the_file(&self) -> bool {
         !matches!(self, Self::Read(_))
+    }
+
+    pub(crate) fn different_nozzles() -> Self {
+        Self::Unsupported {
+            what: "a print with nozzles of different diameters",
+            advice: "slice it for one nozzle diameter",
+        }
     }
 
     /// A reading error inside data whose length is known: its end came early.

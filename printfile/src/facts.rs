@@ -11,6 +11,8 @@ pub enum Format {
     Gcode,
     /// Prusa's binary G-code (`.bgcode`).
     BinaryGcode,
+    /// Bambu Lab's sliced 3MF (`.gcode.3mf`): a ZIP file with the G-code of one or more plates.
+    Gcode3mf,
 }
 
 /// What a print file asks of a printer and promises about the print.
@@ -48,14 +50,67 @@ pub struct PrintFile {
     pub filaments: Vec<Filament>,
     /// Pictures of the part inside the file.
     pub thumbnails: Vec<Thumbnail>,
+    /// Of a `.gcode.3mf`: the plate that all these facts are of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plate: Option<Plate>,
+    /// Of a `.gcode.3mf`: the numbers of all plates with G-code, rising. Empty for other formats.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plates: Vec<u32>,
+}
+
+/// One sliced plate of a `.gcode.3mf`, as far as it is more than a print file of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plate {
+    /// Its number, from 1: the N of `Metadata/plate_N.gcode`.
+    pub number: u32,
+    /// Kind of build plate it was sliced for, as the slicer writes it, for example `textured_plate`; see
+    /// [`Plate::build_plate`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bed_type: Option<String>,
+    /// How many filaments the whole project has, used on this plate or not. The printer is told a slot for each of
+    /// them. From the list of colors in `project_settings.config`, else from that in the settings block of the G-code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project_filaments: Option<u32>,
+    /// MD5 of the plate's unpacked G-code, 32 upper-case hex digits, computed from the bytes. It proves nothing about
+    /// the origin; some firmware is told it with the start.
+    pub gcode_md5: String,
+}
+
+impl Plate {
+    /// The entry of the archive that holds the plate's G-code, as the printer is told it.
+    pub fn gcode_entry(&self) -> String {
+        gcode_entry(self.number)
+    }
+
+    /// The kind of build plate by the name people know from the slicer; an unknown kind as it is written.
+    pub fn build_plate(&self) -> Option<&str> {
+        self.bed_type.as_deref().map(|kind| match kind {
+            "cool_plate" => "Cool Plate",
+            "eng_plate" => "Engineering Plate",
+            "hot_plate" => "High Temp Plate",
+            "textured_plate" => "Textured PEI Plate",
+            "supertack_plate" => "Cool Plate SuperTack",
+            other => other,
+        })
+    }
+}
+
+/// The entry of the archive that holds the G-code of a plate.
+pub(crate) fn gcode_entry(plate: u32) -> String {
+    format!("Metadata/plate_{plate}.gcode")
 }
 
 /// One filament a print uses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Filament {
-    /// Position in the slicer's list, from 1. A list may have gaps: unused ones are left out.
+    /// Position in the slicer's list, from 1; of a `.gcode.3mf`, in the list of the whole project. A list may have
+    /// gaps: unused ones are left out.
     pub index: u32,
+    /// Bambu Lab's identifier of the filament's profile, for example `GFA00`.
+    #[serde(rename = "profileID", skip_serializing_if = "Option::is_none")]
+    pub profile_id: Option<String>,
     /// Material as the slicer names it, for example `PETG`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub material: Option<String>,
@@ -70,7 +125,8 @@ pub struct Filament {
     pub millimeters: Option<u64>,
 }
 
-/// Where a picture is in the file. In plain G-code these are comment lines of Base64, in binary G-code the image itself.
+/// Where a picture is in the file. In plain G-code these are comment lines of Base64, in binary G-code the image itself,
+/// in a `.gcode.3mf` the data of an entry, which is packed with deflate when `packed` is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Thumbnail {
@@ -84,6 +140,9 @@ pub struct Thumbnail {
     pub offset_bytes: u64,
     /// Its length in the file.
     pub length_bytes: u64,
+    /// Whether these bytes are a deflate stream of the image.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub packed: bool,
 }
 
 /// Image format of a thumbnail.

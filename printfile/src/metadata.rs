@@ -106,7 +106,14 @@ impl Metadata {
             max_z_micrometers: first_of(MAX_Z).and_then(thousandths).or(last_z_micrometers),
             filaments,
             thumbnails,
+            plate: None,
+            plates: Vec::new(),
         })
+    }
+
+    /// How many filaments the project has, used or not, by its list of colors.
+    pub(crate) fn project_filaments(&self) -> Option<u32> {
+        self.get(FILAMENT_COLOR).and_then(|_| u32::try_from(self.entries(FILAMENT_COLOR, ';').len()).ok())
     }
 
     fn filaments(&self) -> Vec<Filament> {
@@ -130,6 +137,7 @@ impl Metadata {
                 }
                 Some(Filament {
                     index,
+                    profile_id: None,
                     material: materials.get(at).and_then(|material| name(material)),
                     // The color given to the extruder is what the person sees in the slicer; it wins.
                     color: colored(&extruder_colors, at).or_else(|| colored(&filament_colors, at)),
@@ -183,10 +191,7 @@ impl Metadata {
         match diameters.as_slice() {
             [] => Ok(None),
             [one] => Ok(Some(*one)),
-            _ => Err(Error::Unsupported {
-                what: "a print with nozzles of different diameters",
-                advice: "slice it for one nozzle diameter",
-            }),
+            _ => Err(Error::different_nozzles()),
         }
     }
 }
@@ -216,6 +221,7 @@ mod tests {
         .unwrap();
         let filament = |index, material: &str, color: &str, milligrams, millimeters| Filament {
             index,
+            profile_id: None,
             material: Some(material.to_owned()),
             color: Some(color.to_owned()),
             milligrams,

@@ -6,6 +6,7 @@ mod common;
 
 use std::io::Cursor;
 
+use common::archive::{PLATE_1, Part, part, parts, plate_gcode, zip};
 use common::{Counted, bgcode, gcode};
 use printernizer_printfile::{Error, Limits, PrintFile, inspect};
 use proptest::prelude::*;
@@ -18,6 +19,10 @@ const SMALL: Limits = Limits {
     thumbnail_bytes: 1_024,
     header_blocks: 8,
     blocks: 16,
+    archive_entries: 32,
+    archive_directory_bytes: 4_096,
+    archive_document_bytes: 2_048,
+    plate_gcode_bytes: 4_096,
 };
 
 /// Inspects and checks what must hold for any input.
@@ -45,7 +50,7 @@ fn checked(bytes: &[u8]) -> Result<PrintFile, Error> {
 
 /// Bytes that get past the first look more often than chance would.
 fn nearly_a_file() -> impl Strategy<Value = Vec<u8>> {
-    let valid = prop_oneof![Just(bgcode()), Just(gcode(5, 0).into_bytes())];
+    let valid = prop_oneof![Just(bgcode()), Just(gcode(5, 0).into_bytes()), Just(zip(&parts()))];
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
     (valid, changes, any::<prop::sample::Index>(), any::<bool>()).prop_map(|(mut bytes, changes, cut, shorten)| {
         for (at, value) in changes {
@@ -87,6 +92,58 @@ fn slicer_words() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(word, 0..40).prop_map(|words| words.concat().into_bytes())
 }
 
+/// Sound archives of the names slicers use, whose parts hold anything.
+fn archives() -> impl Strategy<Value = Vec<u8>> {
+    let name = prop::sample::select(vec![
+        "3D/3dmodel.model",
+        "Metadata/plate_1.gcode",
+        "Metadata/plate_2.gcode",
+        "Metadata/plate_1.gcode.md5",
+        "Metadata/plate_1.json",
+        "Metadata/plate_1.png",
+        "Metadata/project_settings.config",
+        "Metadata/slice_info.config",
+    ]);
+    let words = prop::sample::select(vec![
+        "<config>",
+        "</config>",
+        "<plate>",
+        "</plate>",
+        PLATE_1,
+        "<!DOCTYPE a>",
+        "<filament id=\"1\"",
+        "/>",
+        "&a;",
+        "<",
+        "\"",
+        "{",
+        "}",
+        "\"filament_colour\"",
+        ":",
+        "[",
+        "]",
+        "\u{e4}",
+        "99999999999",
+        "<metadata key=\"index\" value=\"1\"/>",
+    ]);
+    let data = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..200),
+        prop::collection::vec(words, 0..20).prop_map(|words| words.concat().into_bytes()),
+        Just(plate_gcode().into_bytes()),
+    ];
+    let lies = (any::<bool>(), prop::option::weighted(0.1, 0_u32..5_000), prop::option::weighted(0.1, any::<u32>()));
+    let changed = (name, data, lies).prop_map(|(name, data, (stored, claimed_bytes, claimed_offset))| Part {
+        stored,
+        claimed_bytes,
+        claimed_offset,
+        ..part(name, data)
+    });
+    prop::collection::vec(changed, 0..4).prop_map(|changed| {
+        let kept = parts().into_iter().filter(|part| !changed.iter().any(|new| new.name == part.name));
+        zip(&kept.chain(changed.iter().cloned()).collect::<Vec<_>>())
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -106,6 +163,17 @@ proptest! {
     }
 
     #[test]
+    fn archives_of_anything_never_panic(bytes in archives()) {
+        let _ = checked(&bytes);
+    }
+
+    #[test]
+    fn random_bytes_in_an_archive_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..3_000)) {
+        let end = common::archive::end(bytes.len() % 8, bytes.len() / 2, bytes.len() - bytes.len() / 2);
+        let _ = checked(&[b"PK\x03\x04", &bytes[..], &end].concat());
+    }
+
+    #[test]
     fn slicer_words_in_any_order_never_panic(bytes in slicer_words()) {
         let _ = checked(&bytes);
     }
@@ -115,6 +183,7 @@ proptest! {
 fn the_checks_see_a_valid_file() {
     assert!(checked(&bgcode()).is_ok());
     assert!(checked(gcode(5, 0).as_bytes()).is_ok());
+    assert!(checked(&zip(&parts())).is_ok());
 }
 
 #[test]

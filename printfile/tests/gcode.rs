@@ -199,19 +199,6 @@ fn what_was_uploaded_by_mistake_gets_its_own_answer() {
 }
 
 #[test]
-fn archives_are_told_apart_by_what_is_in_them() {
-    let archive = |names: &[&str]| [b"PK\x03\x04", names.join("\0").as_bytes(), b"PK\x05\x06", &[0; 18]].concat();
-    let sliced = read(&archive(&["3D/3dmodel.model", "Metadata/plate_1.gcode"]));
-    assert!(matches!(sliced, Err(Error::Unsupported { .. })), "{sliced:?}");
-    let project = read(&archive(&["3D/3dmodel.model", "Metadata/plate_1.png"]));
-    assert!(matches!(project, Err(Error::Unsliced { found: "a 3MF project" })), "{project:?}");
-    let other = read(&archive(&["readme.txt"]));
-    assert!(matches!(other, Err(Error::NotAPrintFile { found: "a ZIP archive", .. })), "{other:?}");
-    let cut = read(b"PK\x03\x04 and nothing more");
-    assert!(matches!(cut, Err(Error::Truncated { .. })), "{cut:?}");
-}
-
-#[test]
 fn a_file_over_the_limit_is_not_read_at_all() {
     let mut reader = Counted { inner: Cursor::new(gcode(100, 0)), bytes_read: 0 };
     let refused = inspect(&mut reader, &Limits { file_bytes: 1_000, ..Limits::default() });
