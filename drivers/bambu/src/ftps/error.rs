@@ -22,7 +22,9 @@ pub enum FtpsError {
     )]
     AccessCodeRefused,
     /// The printer ended the session, or takes no other one (421).
-    #[error("the printer's file server ended the session ({message}): close other programs that use it, then try again")]
+    #[error(
+        "the printer's file server ended the session ({message}): close other programs that use it, then try again"
+    )]
     SessionEnded {
         /// The printer's words, shortened.
         message: String,
@@ -58,7 +60,9 @@ pub enum FtpsError {
         message: String,
     },
     /// The connection for the data could not be used (425).
-    #[error("the printer could not open the connection for the data ({message}): another transfer may be running; wait")]
+    #[error(
+        "the printer could not open the connection for the data ({message}): another transfer may be running; wait"
+    )]
     DataConnection {
         /// The printer's words, shortened.
         message: String,

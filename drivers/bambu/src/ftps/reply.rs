@@ -29,11 +29,6 @@ impl Reply {
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.code)
     }
-
-    /// Whether the server has never heard of the command, or does not do it.
-    pub fn is_unknown_command(&self) -> bool {
-        matches!(self.code, 500 | 502 | 504)
-    }
 }
 
 /// What makes bytes no reply.
@@ -141,8 +136,12 @@ fn code(line: &[u8]) -> Option<(u16, bool)> {
 pub(crate) fn passive_port(text: &str) -> Option<u16> {
     let begin = text.find(|c: char| c.is_ascii_digit())?;
     let end = text[begin..].find(|c: char| !(c.is_ascii_digit() || c == ',')).map_or(text.len(), |end| begin + end);
-    let numbers: Vec<u8> =
-        text[begin..end].split(',').map(str::parse).collect::<Result<_, _>>().ok().filter(|n: &Vec<u8>| n.len() == 6)?;
+    let numbers: Vec<u8> = text[begin..end]
+        .split(',')
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .ok()
+        .filter(|n: &Vec<u8>| n.len() == 6)?;
     let port = u16::from_be_bytes([numbers[4], numbers[5]]);
     (port > 0).then_some(port)
 }
@@ -215,7 +214,8 @@ mod tests {
         assert_eq!(passive_port("Entering Passive Mode (192,168,1,5,195,80)."), Some(50_000));
         assert_eq!(passive_port("Entering Passive Mode (0,0,0,0,195,80)"), Some(50_000));
         assert_eq!(passive_port("=127,0,0,1,0,21"), Some(21));
-        for text in ["", "Entering Passive Mode", "(1,2,3,4,5)", "(1,2,3,4,5,6,7)", "(1,2,3,4,256,1)", "(1,2,3,4,0,0)"] {
+        for text in ["", "Entering Passive Mode", "(1,2,3,4,5)", "(1,2,3,4,5,6,7)", "(1,2,3,4,256,1)", "(1,2,3,4,0,0)"]
+        {
             assert_eq!(passive_port(text), None, "{text}");
         }
     }

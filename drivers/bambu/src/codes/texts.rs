@@ -1,0 +1,173 @@
+//! What the codes that matter to a farm mean, in our own words, and what a person can do. Meanings come from the public
+//! lists of codes (ha-bambulab, scripts/hms_error_text; bambuddy issues where noted); no text is copied from them.
+//! A code that is not here is not wrong: people are then sent to the maker's page about it.
+
+/// One row: the code, what it means, and what to do next.
+pub(super) struct Row {
+    pub code: u32,
+    pub what: &'static str,
+    pub next: &'static str,
+}
+
+const fn row(code: u32, what: &'static str, next: &'static str) -> Row {
+    Row { code, what, next }
+}
+
+/// `print_error` codes, ascending. AMS codes stand here once, for the first unit.
+pub(super) const PRINT_ERRORS: &[Row] = &[
+    row(0x0300_4000, "the Z axis could not be homed", "look for something in its way, then print again"),
+    row(0x0300_4002, "the bed could not be leveled", "clean nozzle and bed, then print again"),
+    row(0x0300_4006, "the nozzle is clogged", "clean or change the nozzle, then print again"),
+    row(0x0300_4008, "the AMS could not change the filament", "free the filament in AMS and tube, then print again"),
+    row(0x0300_400C, "the print was canceled", "clear the bed"),
+    row(0x0300_400D, "the print could not be resumed after a power loss", "clear the bed and print again"),
+    row(
+        0x0300_8000,
+        "the print is paused and the printer does not say why",
+        "look at the printer and resume or stop there",
+    ),
+    row(0x0300_8001, "the print was paused by a person or by its file", "resume it where it was paused"),
+    row(0x0300_8003, "the camera sees a print that came loose", "look at the print and resume or stop at the printer"),
+    row(0x0300_8004, "the filament has run out", "load filament and resume at the printer"),
+    row(0x0300_8005, "the front cover of the toolhead is off", "put it back and resume at the printer"),
+    row(
+        0x0300_8007,
+        "a print was interrupted by a power loss, and the printer asks whether to resume it",
+        "answer at the printer's screen, clear the bed if the print is not resumed",
+    ),
+    row(0x0300_8008, "the nozzle does not keep its temperature", "switch the printer off and check the hotend's plug"),
+    row(0x0300_8009, "the bed does not keep its temperature", "switch the printer off and check the bed's cable"),
+    row(0x0300_800A, "filament has piled up in the chute", "remove it and resume at the printer"),
+    row(0x0300_800B, "the cutter is stuck", "free its lever and resume at the printer"),
+    row(
+        0x0300_800E,
+        "the printer cannot read the file any more",
+        "check the storage card or USB drive, then print again",
+    ),
+    row(
+        0x0300_8011,
+        "another build plate lies on the bed than the file is for",
+        "change the plate, or slice for this one",
+    ),
+    row(0x0300_8013, "the file itself asked for a pause", "do what the pause is for and resume at the printer"),
+    row(
+        0x0300_8014,
+        "filament covers the nozzle, or the plate lies wrong",
+        "clean it, then resume or stop at the printer",
+    ),
+    row(0x0300_8015, "the external spool has run out", "load filament and resume at the printer"),
+    row(0x0300_8016, "the nozzle is clogged", "clean it, then resume or stop at the printer"),
+    row(0x0300_8017, "something lies on the bed", "clear the bed, then resume or stop at the printer"),
+    row(0x0300_8019, "there is no build plate", "put one on the bed, then resume or stop at the printer"),
+    row(0x0500_4001, "the printer cannot reach the maker's cloud", "nothing in LAN mode; switch LAN-only mode on"),
+    row(0x0500_4002, "the printer does not take this path or name of a file", "check fileURLScheme of the Printer"),
+    row(0x0500_4003, "the printer cannot read the file", "slice it again for this model and print that"),
+    row(0x0500_4004, "the printer was busy with another job when it was told to start", "look which job it is doing"),
+    row(0x0500_4005, "the printer is updating its firmware", "wait until it is done"),
+    row(0x0500_4006, "the printer's memory is full", "free space at the printer, then print again"),
+    row(0x0500_4007, "the printer wants a repairing firmware update first", "update it at its screen"),
+    row(0x0500_4008, "the start failed inside the printer", "switch it off and on, clear the bed, print again"),
+    row(0x0500_400A, "the printer does not take this file name", "report it together with the firmware version"),
+    row(0x0500_400B, "the printer could not fetch the file", "check fileURLScheme of the Printer and its storage"),
+    row(0x0500_400C, "there is no storage card in the printer", "insert one and print again"),
+    row(0x0500_400D, "the printer wants a self-test first", "run it at its screen"),
+    row(0x0500_400E, "the print was canceled", "clear the bed"),
+    row(0x0500_4014, "the file was not sliced properly", "slice it again and print that"),
+    row(0x0500_4015, "the storage card is full", "delete files from it"),
+    row(0x0500_4016, "the storage card is write-protected", "unlock or replace it"),
+    row(0x0500_402E, "the storage has a file system the printer cannot read", "format it as FAT32 at the printer"),
+    row(0x0500_402F, "the storage is damaged", "format or replace it"),
+    row(0x0500_4037, "the file was sliced for another model", "slice it for this one"),
+    row(0x0500_4038, "the file was sliced for another nozzle diameter", "change the nozzle or slice it again"),
+    row(0x0500_403A, "the printer is too cold", "bring the room above 10 degrees Celsius"),
+    row(
+        0x0500_8013,
+        "the printer cannot read the file any more",
+        "check the storage card or USB drive, then print again",
+    ),
+    row(
+        0x0500_8036,
+        "the file was sliced for another model, and the printer asks whether to go on",
+        "answer at the screen",
+    ),
+    row(
+        0x0500_8051,
+        "another build plate lies on the bed than the file is for",
+        "change the plate, or slice for this one",
+    ),
+    row(0x0500_8053, "another nozzle is mounted than the file is for", "change the nozzle or slice it again"),
+    row(0x0500_8061, "there is no build plate", "put one on the bed"),
+    row(0x0500_C010, "the storage cannot be read or written", "take it out and put it back, or replace it"),
+    row(0x0502_4005, "the AMS was never set up", "calibrate it at the printer's screen, then print again"),
+    row(
+        0x0502_4007,
+        "the printer takes no commands from programs other than the maker's",
+        "switch LAN-only mode and Developer Mode on at its screen",
+    ),
+    row(
+        0x0502_4009,
+        "the printer takes no commands without the maker's signature",
+        "switch LAN-only mode and Developer Mode on at its screen",
+    ),
+    row(0x0502_400D, "filament is just being loaded or unloaded", "let that end, then print again"),
+    row(0x0502_400E, "a cold pull of the nozzle was not finished", "finish it at the printer's screen"),
+    row(0x0502_C010, "the AMS is drying filament", "stop the drying or wait for its end"),
+    row(0x0700_8001, "the filament could not be cut", "check the cutter, then retry at the printer"),
+    row(0x0700_8002, "the cutter is stuck", "free its lever, then retry at the printer"),
+    row(0x0700_8003, "the filament does not come out of the extruder", "free the extruder, then retry at the printer"),
+    row(0x0700_8004, "the filament could not be pulled back", "free spool and tube, then retry at the printer"),
+    row(0x0700_8005, "the filament could not be fed out", "cut its end straight and insert it again"),
+    row(0x0700_8006, "the filament does not reach the extruder", "free spool and tube, then retry at the printer"),
+    row(0x0700_8007, "the filament does not come out of the nozzle", "clean the nozzle, then retry at the printer"),
+    row(0x0700_8010, "filament or spool is stuck", "free the spool, then retry at the printer"),
+    row(0x0700_8011, "the filament has run out", "insert filament into the same slot and resume at the printer"),
+    row(
+        0x0700_8012,
+        "the printer does not know which slot belongs to which filament of the file",
+        "stop the print at the printer and check the Printer's slots against what is loaded",
+    ),
+    row(0x0700_8013, "the old filament could not be flushed", "clean the nozzle, then retry at the printer"),
+];
+
+/// HMS entries as (attr, code) in one number, ascending. AMS entries stand here once, for the first unit.
+pub(super) const HMS: &[(u64, &str, &str)] = &[
+    (
+        0x0300_0100_0001_0001,
+        "the bed does not keep its temperature",
+        "switch the printer off and check the bed's cable",
+    ),
+    (0x0300_1A00_0002_0001, "filament covers the nozzle, or the plate lies wrong", "clean the nozzle, check the plate"),
+    (0x0300_1A00_0002_0002, "the nozzle is clogged", "clean or change the nozzle"),
+    (0x0500_0100_0003_0004, "the storage card is full", "delete files from it"),
+    (0x0500_0100_0003_0005, "the storage card fails or is write-protected", "unlock or replace it"),
+    (0x0500_0100_0003_0006, "the storage card is not formatted", "format it at the printer"),
+    (0x0500_0200_0002_0001, "the printer has no internet", "nothing: LAN mode does not need it"),
+    (0x0500_0300_0001_0001, "the motion controller does not answer", "restart the printer"),
+    (0x0500_0300_0001_0002, "the toolhead does not answer", "restart the printer"),
+    (0x0500_0300_0001_0003, "the AMS does not answer", "check its cable and restart the printer"),
+    (
+        0x0500_0400_0001_0001,
+        "the printer could not fetch the file",
+        "check fileURLScheme of the Printer and its storage",
+    ),
+    (0x0500_0400_0001_0003, "the printer cannot read the file", "slice it again for this model and print that"),
+    (0x0500_0400_0001_0004, "the printer does not accept this file", "switch Developer Mode on at its screen"),
+    (0x0500_0400_0001_0006, "the interrupted print could not be resumed", "clear the bed and print again"),
+    (
+        0x0500_0500_0001_0007,
+        "the printer takes no commands from programs other than the maker's",
+        "switch LAN-only mode and Developer Mode on at its screen",
+    ),
+    (0x0700_0100_0002_0002, "the filament of slot 1 may be tangled", "free the spool"),
+    (0x0700_0200_0002_0002, "the filament of slot 2 may be tangled", "free the spool"),
+    (0x0700_0300_0002_0002, "the filament of slot 3 may be tangled", "free the spool"),
+    (0x0700_0400_0002_0002, "the filament of slot 4 may be tangled", "free the spool"),
+    (0x0700_2000_0002_0001, "the filament of slot 1 has run out", "insert filament into it"),
+    (0x0700_2000_0002_0002, "slot 1 is empty", "insert filament into it"),
+    (0x0700_2100_0002_0001, "the filament of slot 2 has run out", "insert filament into it"),
+    (0x0700_2100_0002_0002, "slot 2 is empty", "insert filament into it"),
+    (0x0700_2200_0002_0001, "the filament of slot 3 has run out", "insert filament into it"),
+    (0x0700_2200_0002_0002, "slot 3 is empty", "insert filament into it"),
+    (0x0700_2300_0002_0001, "the filament of slot 4 has run out", "insert filament into it"),
+    (0x0700_2300_0002_0002, "slot 4 is empty", "insert filament into it"),
+];
