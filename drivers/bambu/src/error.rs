@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::report::Refusal;
 use crate::tls::CertificateProblem;
 
 /// The longest text of a device that is passed on, in characters.
@@ -96,6 +97,9 @@ pub enum Error {
          restart the printer"
     )]
     CommandsSwallowed,
+    /// The printer refused a command.
+    #[error("{0}")]
+    CommandRefused(Refusal),
     /// The connection ended.
     #[error("the connection ended: the network is bad, the printer restarted, or another program took its place")]
     ConnectionLost {

@@ -6,6 +6,8 @@
 mod authority;
 mod bambu_authorities;
 mod problem;
+#[cfg(test)]
+mod tests;
 mod verifier;
 
 use std::io;
