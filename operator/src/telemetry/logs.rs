@@ -15,6 +15,10 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt as lines};
 
+/// The client of the API server quotes whole objects it cannot read, with all that is secret in them: addresses with
+/// signatures, Secrets. Our own errors say which object it was. A filter that names this target has its way.
+const QUIET: &str = "kube_client::client=error";
+
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -102,7 +106,7 @@ impl LogOptions {
     where
         W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
     {
-        let filter = EnvFilter::new(&self.filter);
+        let filter = EnvFilter::new(format!("{QUIET},{}", self.filter));
         let timer = LocalTime(self.zone.clone());
         let lines = lines::Subscriber::builder().with_env_filter(filter).with_timer(timer).with_writer(writer);
         match self.format {
@@ -172,6 +176,21 @@ mod tests {
         let time = value["timestamp"].as_str().unwrap();
         assert!(time.ends_with("+01:00") || time.ends_with("+02:00"), "{time}");
         assert!(time.parse::<Timestamp>().is_ok(), "{time}");
+    }
+
+    #[test]
+    fn objects_that_cannot_be_read_are_not_quoted_however_much_is_logged() {
+        for filter in [None, Some("debug"), Some("trace,printernizer=info")] {
+            let sink = Sink::default();
+            let writer = sink.clone();
+            let options = LogOptions::new(LogFormat::Json, "UTC", filter).unwrap();
+            tracing::subscriber::with_default(options.subscriber(move || writer.clone()), || {
+                tracing::warn!(target: "kube_client::client", "{{\"password\": \"hidden\"}}");
+                tracing::warn!(target: "kube_runtime::watcher", "shown");
+            });
+            let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+            assert!(!text.contains("hidden") && text.contains("shown"), "{filter:?}: {text}");
+        }
     }
 
     #[test]
