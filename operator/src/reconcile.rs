@@ -4,7 +4,7 @@
 //! of its own; whatever happens in between only brings it forward. Keys are de-duplicated, so the queue is never larger
 //! than the number of objects.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -50,6 +50,8 @@ struct State {
     due: HashMap<Key, Instant>,
     running: HashMap<Key, Id>,
     failures: HashMap<Key, u32>,
+    /// Keys whose object the pass under way found gone.
+    gone: HashSet<Key>,
 }
 
 /// The keys to look at, and when. Cheap to clone; anything may add to it.
@@ -79,9 +81,19 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Forgets what is remembered of a key whose object is gone. A pass that is due is still made.
+    /// Forgets what is remembered of a key whose object is gone, as its pass has found. A pass that is due is still
+    /// made, and none after it.
     pub fn forget(&self, key: &Key) {
-        self.with(|s| s.failures.remove(key));
+        self.with(|s| {
+            s.failures.remove(key);
+            s.gone.insert(key.clone());
+        });
+    }
+
+    /// Whether a pass over the key is to be made.
+    #[cfg(test)]
+    pub(crate) fn is_due(&self, key: &Key) -> bool {
+        self.with(|s| s.due.contains_key(key))
     }
 
     fn take_due(&self, free: usize) -> (Vec<Key>, Option<Instant>) {
@@ -157,8 +169,12 @@ fn finished(controller: Controller, queue: &Queue, metrics: &Metrics, ended: End
         }
     };
     let Some(key) = key else { return };
-    queue.with(|s| s.running.remove(&key));
+    let gone = queue.with(|s| {
+        s.running.remove(&key);
+        s.gone.remove(&key)
+    });
     match result {
+        Ok(done) if gone => metrics.reconciled(controller, done.outcome, took),
         Ok(done) => {
             metrics.reconciled(controller, done.outcome, took);
             queue.with(|s| s.failures.remove(&key));
@@ -283,6 +299,29 @@ mod tests {
         queue.now(Key::new("farm", "a"));
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert_eq!(passes.load(Ordering::SeqCst), after_five_minutes + 1);
+        cancel.cancel();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_that_is_gone_is_not_looked_at_again_until_it_is_heard_of() {
+        let queue = Queue::default();
+        let passes = Arc::new(AtomicUsize::new(0));
+        let (p, q) = (Arc::clone(&passes), queue.clone());
+        let cancel = start(&queue, move |key| {
+            p.fetch_add(1, Ordering::SeqCst);
+            let q = q.clone();
+            async move {
+                q.forget(&key);
+                Ok(UNCHANGED)
+            }
+        });
+        queue.now(Key::new("farm", "a"));
+        tokio::time::sleep(RESYNC * 5).await;
+        assert_eq!(passes.load(Ordering::SeqCst), 1);
+        assert!(queue.with(|s| s.due.is_empty() && s.running.is_empty() && s.gone.is_empty()), "nothing is kept of it");
+        queue.now(Key::new("farm", "a"));
+        tokio::time::sleep(RESYNC).await;
+        assert_eq!(passes.load(Ordering::SeqCst), 2);
         cancel.cancel();
     }
 }
