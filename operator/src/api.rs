@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api as KubeApi, Client, Resource, ResourceExt};
 use printernizer_crds::{PrintJob, PrintJobStatus, PrintRecord, PrintRecordStatus, Printer, PrinterStatus};
@@ -20,6 +21,10 @@ use crate::telemetry::metrics::StatusKind;
 
 /// Longest wait for one answer of the API server.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(4);
+/// Objects asked for in one call of a list.
+const PAGE: u32 = 250;
+/// PrintJobs that have not ended. The phase follows from the conditions and is written together with them.
+const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled";
 
 /// Why a call to the API server did not succeed.
 #[derive(Debug, Error)]
@@ -39,6 +44,12 @@ pub enum ApiError {
     /// Anything else.
     #[error("the API server refuses: {0}")]
     Other(#[source] Box<kube::Error>),
+}
+
+impl ApiError {
+    fn is_bad_request(&self) -> bool {
+        matches!(self, Self::Other(error) if matches!(error.as_ref(), kube::Error::Api(status) if status.code == 400))
+    }
 }
 
 impl From<kube::Error> for ApiError {
@@ -174,12 +185,52 @@ impl Api {
         Self::timed(self.of::<K>(&key.namespace).get_opt(&key.name)).await
     }
 
-    /// Lists the PrintJobs of a namespace from the quorum, each as JSON: one that cannot be read as a PrintJob must not
-    /// hide the others, nor what it says itself.
-    pub async fn jobs_in(&self, namespace: &str) -> Result<Vec<DynamicObject>, ApiError> {
-        let jobs: KubeApi<DynamicObject> =
-            KubeApi::namespaced_with(self.client.clone(), namespace, &ApiResource::erase::<PrintJob>(&()));
-        Ok(Self::timed(jobs.list(&ListParams::default())).await?.items)
+    /// What `wanted` makes of the objects of a kind in a namespace, or in all, listed from the quorum page by page. Each
+    /// is given as JSON: one that cannot be read as its kind must not hide the others, nor what it says itself.
+    async fn list<K, T>(
+        &self,
+        namespace: Option<&str>,
+        selector: &str,
+        mut wanted: impl FnMut(DynamicObject) -> Option<T>,
+    ) -> Result<Vec<T>, ApiError>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        let resource = ApiResource::erase::<K>(&());
+        let objects: KubeApi<DynamicObject> = match namespace {
+            Some(namespace) => KubeApi::namespaced_with(self.client.clone(), namespace, &resource),
+            None => KubeApi::all_with(self.client.clone(), &resource),
+        };
+        let mut params = ListParams::default().limit(PAGE).fields(selector);
+        let mut found = Vec::new();
+        loop {
+            let page = Self::timed(objects.list(&params)).await?;
+            found.extend(page.items.into_iter().filter_map(&mut wanted));
+            let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else { return Ok(found) };
+            params = params.continue_token(&token);
+        }
+    }
+
+    /// What `wanted` makes of the PrintJobs that have not ended, in a namespace or in all.
+    pub async fn unfinished_jobs<T>(
+        &self,
+        namespace: Option<&str>,
+        mut wanted: impl FnMut(DynamicObject) -> Option<T>,
+    ) -> Result<Vec<T>, ApiError> {
+        match self.list::<PrintJob, T>(namespace, UNFINISHED, &mut wanted).await {
+            // Definitions of another version may not select by phase; then the ended ones come along.
+            Err(error) if error.is_bad_request() => self.list::<PrintJob, T>(namespace, "", wanted).await,
+            result => result,
+        }
+    }
+
+    /// What `wanted` makes of the Printers of a namespace, or of all.
+    pub async fn printers<T>(
+        &self,
+        namespace: Option<&str>,
+        wanted: impl FnMut(DynamicObject) -> Option<T>,
+    ) -> Result<Vec<T>, ApiError> {
+        self.list::<Printer, T>(namespace, "", wanted).await
     }
 
     /// A Secret; `None` when it is not there.
@@ -261,15 +312,20 @@ impl Api {
         }
     }
 
-    /// The PrintRecords of a namespace, or of all; those that cannot be read are left out.
-    pub async fn records(&self, namespace: Option<&str>) -> Result<Vec<PrintRecord>, ApiError> {
-        let resource = ApiResource::erase::<PrintRecord>(&());
-        let records: KubeApi<DynamicObject> = match namespace {
-            Some(namespace) => KubeApi::namespaced_with(self.client.clone(), namespace, &resource),
-            None => KubeApi::all_with(self.client.clone(), &resource),
-        };
-        let list = Self::timed(records.list(&ListParams::default())).await?;
-        Ok(list.items.into_iter().filter_map(|record| record.try_parse().ok()).collect())
+    /// What `wanted` makes of the PrintRecords of a namespace, or of all; those that cannot be read are left out.
+    pub async fn records(
+        &self,
+        namespace: Option<&str>,
+        wanted: impl Fn(&PrintRecord) -> bool,
+    ) -> Result<Vec<PrintRecord>, ApiError> {
+        let read = |record: DynamicObject| record.try_parse::<PrintRecord>().ok().filter(&wanted);
+        self.list::<PrintRecord, _>(namespace, "", read).await
+    }
+
+    /// Creates an Event.
+    pub async fn create_event(&self, event: &Event) -> Result<(), ApiError> {
+        let events = self.of::<Event>(&event.namespace().unwrap_or_default());
+        self.write(events.create(&PostParams::default(), event)).await.map(drop)
     }
 
     /// Whether a PrintJob of this name exists, whatever it says.

@@ -1,5 +1,5 @@
 //! Events of objects: the story that `kubectl describe` tells. One event for each condition that changes its status or
-//! reason, never one for each pass. A failure to write an event never changes anything else.
+//! reason, never one for each pass. A failure to write an event never changes anything else. Only the leader writes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,20 +8,24 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
-use kube::api::PostParams;
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use printernizer_crds::Reason;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::api::CALL_TIMEOUT;
+use crate::api::{Api, ApiError};
 
 /// Events that wait to be written; more are dropped, and said so in the log.
 const WAITING: usize = 512;
+/// Pause after an event the API server gave no answer to.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Longest name of an event whose object has a long one, without the number, in bytes: the API server takes 253.
+const MAX_NAME_BYTES: usize = 200;
 /// Longest note the API server takes, in bytes.
 const MAX_NOTE_BYTES: usize = 1024;
 
-/// Writes events, one after the other, in the background.
+/// Takes events and hands them to their writer.
 #[derive(Clone)]
 pub struct Events {
     queue: mpsc::Sender<Event>,
@@ -48,24 +52,11 @@ impl Clock {
 }
 
 impl Events {
-    /// Starts the writer. `instance` names this process in the events.
-    pub fn start(client: Client, instance: String) -> Self {
-        let (queue, mut waiting) = mpsc::channel::<Event>(WAITING);
-        tokio::spawn(async move {
-            while let Some(event) = waiting.recv().await {
-                let api: Api<Event> = Api::namespaced(client.clone(), &event.namespace().unwrap_or_default());
-                let params = PostParams::default();
-                match tokio::time::timeout(CALL_TIMEOUT, api.create(&params, &event)).await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => warn!(%error, "an event could not be written"),
-                    Err(_) => {
-                        warn!("an event could not be written in time");
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                    }
-                }
-            }
-        });
-        Self { queue, instance, clock: Clock::default() }
+    /// The events, and the writer of those that are published, which runs until cancelled. `instance` names this
+    /// process in the events.
+    pub fn new(instance: String) -> (Self, Writer) {
+        let (queue, waiting) = mpsc::channel::<Event>(WAITING);
+        (Self { queue, instance, clock: Clock::default() }, Writer { waiting })
     }
 
     /// Tells of every condition that has changed its status or reason.
@@ -83,14 +74,10 @@ impl Events {
         let type_ = if warns(condition) { "Warning" } else { "Normal" };
         let kind = K::kind(&());
         info!(kind = %kind, namespace = %object.namespace().unwrap_or_default(), name = %object.name_any(), condition = %condition.type_, status = %condition.status, reason = %condition.reason, "{}", condition.message);
-        let mut note = condition.message.clone();
-        if note.len() > MAX_NOTE_BYTES {
-            let end = (0..=MAX_NOTE_BYTES).rev().find(|i| note.is_char_boundary(*i)).unwrap_or(0);
-            note.truncate(end);
-        }
+        let note = beginning(&condition.message, MAX_NOTE_BYTES).to_owned();
         let event = Event {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{:016x}", object.name_any(), self.clock.next())),
+                name: Some(event_name(&object.name_any(), self.clock.next())),
                 namespace: object.namespace(),
                 ..ObjectMeta::default()
             },
@@ -106,6 +93,39 @@ impl Events {
         };
         if self.queue.try_send(event).is_err() {
             warn!(kind = %kind, name = %object.name_any(), "too many events wait; one was dropped");
+        }
+    }
+}
+
+/// As much of a text as fits into so many bytes.
+fn beginning(text: &str, most_bytes: usize) -> &str {
+    let end = (0..=most_bytes.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    &text[..end]
+}
+
+fn event_name(object: &str, number: u64) -> String {
+    // Names are parts joined by dots, and each part begins and ends with a letter or digit.
+    format!("{}.{number:016x}", beginning(object, MAX_NAME_BYTES).trim_end_matches(['.', '-']))
+}
+
+/// Writes what was published, one after the other, in the background.
+pub struct Writer {
+    waiting: mpsc::Receiver<Event>,
+}
+
+impl Writer {
+    /// Writes until cancelled. Each write asks leadership first; what cannot be written is told in the log alone, where
+    /// it stood already.
+    pub async fn run(mut self, api: Api, cancel: CancellationToken) {
+        while let Some(Some(event)) = cancel.run_until_cancelled(self.waiting.recv()).await {
+            match api.create_event(&event).await {
+                Ok(()) => {}
+                Err(error @ ApiError::Timeout) => {
+                    warn!(%error, "an event could not be written");
+                    cancel.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+                }
+                Err(error) => warn!(%error, "an event could not be written"),
+            }
         }
     }
 }
@@ -140,10 +160,15 @@ fn warns(condition: &Condition) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::extract::State;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::Client;
     use printernizer_crds::conditions::SetAt;
     use printernizer_crds::{ConditionStatus, ConditionType, Conditions as _};
 
     use super::*;
+    use crate::leadership::Leadership;
+    use crate::telemetry::Metrics;
 
     fn condition(type_: ConditionType, status: ConditionStatus, reason: Reason) -> Condition {
         let at = SetAt {
@@ -153,6 +178,51 @@ mod tests {
         let mut conditions = Vec::new();
         conditions.set(type_, status, reason, "", &at);
         conditions.remove(0)
+    }
+
+    /// An API server that counts the events it is sent.
+    async fn counting() -> (Client, Arc<AtomicU64>) {
+        let count = Arc::new(AtomicU64::new(0));
+        let answer = |State(count): State<Arc<AtomicU64>>, body: String| async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            body
+        };
+        let router = axum::Router::new().fallback(answer).with_state(Arc::clone(&count));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let mut config = kube::Config::new(format!("http://{address}").parse().unwrap());
+        config.default_retry = false;
+        (Client::try_from(config).unwrap(), count)
+    }
+
+    #[tokio::test]
+    async fn only_a_leader_writes_events() {
+        let (client, count) = counting().await;
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some("prusa-1".into());
+        object.metadata.namespace = Some("farm".into());
+        let told = [condition(ConditionType::Reachable, ConditionStatus::False, Reason::Unreachable)];
+        let leadership = Leadership::fixed(true);
+        for expected in [1, 1] {
+            let (events, writer) = Events::new("test".into());
+            events.conditions(&object, &[], &told);
+            drop(events);
+            // Without anybody who could publish more, the writer ends with the last event.
+            let api = Api::new(client.clone(), leadership.clone(), Metrics::new().unwrap());
+            writer.run(api, CancellationToken::new()).await;
+            assert_eq!(count.load(Ordering::SeqCst), expected);
+            leadership.lose();
+        }
+    }
+
+    #[test]
+    fn the_longest_names_and_messages_still_fit() {
+        let long = format!("{}.{}", "a".repeat(MAX_NAME_BYTES - 1), "b".repeat(50));
+        let name = event_name(&long, 7);
+        assert_eq!(name, format!("{}.0000000000000007", "a".repeat(MAX_NAME_BYTES - 1)));
+        assert_eq!(event_name("clip", 7), "clip.0000000000000007");
+        assert_eq!((beginning("Düse", 2), beginning("Düse", 3), beginning("Düse", 99)), ("D", "Dü", "Düse"));
     }
 
     #[test]

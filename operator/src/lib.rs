@@ -17,5 +17,6 @@ pub mod reconcile;
 pub mod records;
 pub mod run;
 pub mod scheduling;
+pub mod tasks;
 pub mod telemetry;
 pub mod watch;

@@ -9,6 +9,7 @@ use printernizer_crds::PrintRecord;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, ApiError, Key};
+use crate::tasks::caught;
 use crate::telemetry::Heartbeat;
 
 /// Pause between two looks.
@@ -21,7 +22,8 @@ pub async fn run(api: Api, namespace: Option<String>, keep: Duration, heartbeat:
         heartbeat.beat();
         if tokio::time::Instant::now() >= next {
             next += PERIOD;
-            if let Err(error) = sweep(&api, namespace.as_deref(), keep).await {
+            let sweep = sweep(&api, namespace.as_deref(), keep);
+            if let Ok(Err(error)) = caught("looking for old PrintRecords", sweep).await {
                 tracing::warn!(%error, "old PrintRecords could not be looked for; tried again in an hour");
             }
         }
@@ -33,10 +35,8 @@ pub async fn run(api: Api, namespace: Option<String>, keep: Duration, heartbeat:
 }
 
 async fn sweep(api: &Api, namespace: Option<&str>, keep: Duration) -> Result<(), ApiError> {
-    for record in api.records(namespace).await? {
-        if !is_over(&record, keep, Timestamp::now()) {
-            continue;
-        }
+    let now = Timestamp::now();
+    for record in api.records(namespace, |record| is_over(record, keep, now)).await? {
         let job = Key::new(&record.spec.namespace, &record.spec.name);
         if api.job_exists(&job).await? {
             continue;

@@ -18,7 +18,6 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::api::{Api, CALL_TIMEOUT, Key};
 use crate::context::Context;
@@ -30,6 +29,7 @@ use crate::leadership::{self, KubeLeaseStore, Leadership, NotLeader, SystemClock
 use crate::print_job::desk::Desk;
 use crate::reconcile::{self, Queue};
 use crate::scheduling::{self, Scheduling};
+use crate::tasks::Tasks;
 use crate::telemetry::metrics::Controller;
 use crate::telemetry::{Health, Metrics, http};
 use crate::watch::{self, Index};
@@ -100,12 +100,15 @@ pub enum RunError {
     /// Leadership was lost: another process carries on.
     #[error("leadership ended: {0}")]
     Lost(#[source] NotLeader),
+    /// A task ended without which nothing would happen any more.
+    #[error("the task \"{0}\" ended, which is a bug: the process must be started again; please report its log")]
+    Ended(&'static str),
     /// A signal handler cannot be installed.
     #[error("signals cannot be received")]
     Signals(#[source] std::io::Error),
 }
 
-/// Runs until a signal, or until leadership is lost.
+/// Runs until a signal, until leadership is lost, or until it cannot go on.
 pub async fn run(settings: Settings) -> Result<(), RunError> {
     let metrics = Metrics::new().map_err(RunError::Metrics)?;
     let health = Health::new();
@@ -152,6 +155,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let result = tokio::select! {
         () = signals.next() => Ok(()),
         loss = leadership.lost() => Err(RunError::Lost(NotLeader::Lost(loss))),
+        name = running.tasks.ended_early() => Err(RunError::Ended(name)),
     };
     tracing::info!("shutting down");
     running.stop().await;
@@ -183,7 +187,7 @@ impl Signals {
 /// Everything a leader runs.
 struct Running {
     cancel: CancellationToken,
-    tasks: TaskTracker,
+    tasks: Tasks,
     fleet: Arc<Fleet>,
 }
 
@@ -215,6 +219,7 @@ impl Running {
         let api = Api::new(client.clone(), leadership.clone(), metrics.clone());
         let fleet = Fleet::new(FleetContext {
             api: api.clone(),
+            namespace: settings.namespace.clone(),
             files: files.clone(),
             timing,
             networks,
@@ -224,10 +229,11 @@ impl Running {
             printers: printers.clone(),
             jobs: jobs.clone(),
         });
+        let (events, writer) = Events::new(settings.identity.clone());
         let context = Arc::new(Context {
-            api,
+            api: api.clone(),
             fleet: Arc::clone(&fleet),
-            events: Events::start(client.clone(), settings.identity.clone()),
+            events,
             desk: Desk::new(files, jobs.clone()),
             scheduling: Scheduling::default(),
             metrics: metrics.clone(),
@@ -237,90 +243,108 @@ impl Running {
             printer_index: Arc::new(Index::default()),
             job_index: Arc::new(Index::default()),
         });
-        let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let cancel = CancellationToken::new();
+        let tasks = Tasks::new(cancel.clone());
+        tasks.spawn("events", writer.run(api.clone(), cancel.clone()));
 
         let c = Arc::clone(&context);
-        tasks.spawn(watch::follow::<Printer>(
-            client.clone(),
-            settings.namespace.clone(),
-            Arc::clone(&context.printer_index),
-            health.gate("printers are listed"),
-            health.heartbeat("watch of printers", HEARTBEAT),
-            cancel.clone(),
-            move |key, old, new| {
-                c.printers.now(key.clone());
-                // Another Printer of the same device may be one too many now, or no longer.
-                let serial = |p: Option<&Arc<Printer>>| p.and_then(|p| serial_claimed(p)).map(str::to_owned);
-                let (before, after) = (serial(old), serial(new));
-                if before != after {
-                    for other in c.printer_index.all() {
-                        let claimed = serial_claimed(&other);
-                        if claimed.is_some() && (claimed == before.as_deref() || claimed == after.as_deref()) {
-                            c.printers.now(Key::of(other.as_ref()));
+        tasks.spawn(
+            "watch of printers",
+            watch::follow::<Printer>(
+                client.clone(),
+                settings.namespace.clone(),
+                Arc::clone(&context.printer_index),
+                health.gate("printers are listed"),
+                health.heartbeat("watch of printers", HEARTBEAT),
+                cancel.clone(),
+                move |key, old, new| {
+                    c.printers.now(key.clone());
+                    // Another Printer of the same device may be one too many now, or no longer.
+                    let standing =
+                        |p: &Arc<Printer>| (serial_claimed(p).map(str::to_owned), printer::has_unresolved_start(p));
+                    let (before, after) = (old.map(standing), new.map(standing));
+                    if before != after {
+                        let serials: Vec<String> = [before, after].into_iter().flatten().filter_map(|s| s.0).collect();
+                        for other in c.printer_index.all() {
+                            if serial_claimed(&other).is_some_and(|claimed| serials.iter().any(|s| s == claimed)) {
+                                c.printers.now(Key::of(other.as_ref()));
+                            }
                         }
                     }
-                }
-                // Whoever holds, or held, the printer wants to know; so does the scheduler.
-                for p in [old, new].into_iter().flatten() {
-                    if let Some(job) = p.status.as_ref().and_then(|s| s.current_job.as_ref()) {
-                        c.jobs.now(Key::new(&key.namespace, &job.name));
-                    }
-                }
-                c.scheduling.wake();
-            },
-        ));
-        let c = Arc::clone(&context);
-        tasks.spawn(watch::follow::<PrintJob>(
-            client,
-            settings.namespace.clone(),
-            Arc::clone(&context.job_index),
-            health.gate("print jobs are listed"),
-            health.heartbeat("watch of print jobs", HEARTBEAT),
-            cancel.clone(),
-            move |key, old, new| {
-                c.jobs.now(key.clone());
-                for job in [old, new].into_iter().flatten() {
-                    if let Some(printer) = job.status.as_ref().and_then(|s| s.printer.as_ref()) {
-                        c.printers.now(Key::new(&key.namespace, &printer.name));
-                    }
-                }
-                if new.is_none() {
-                    for p in c.printer_index.all() {
-                        if p.status.as_ref().and_then(|s| s.current_job.as_ref()).is_some_and(|j| j.name == key.name) {
-                            c.printers.now(Key::of(p.as_ref()));
+                    // Whoever holds, or held, the printer wants to know; so does the scheduler.
+                    for p in [old, new].into_iter().flatten() {
+                        if let Some(job) = p.status.as_ref().and_then(|s| s.current_job.as_ref()) {
+                            c.jobs.now(Key::new(&key.namespace, &job.name));
                         }
                     }
-                }
-                c.scheduling.wake();
-            },
-        ));
+                    c.scheduling.wake();
+                },
+            ),
+        );
         let c = Arc::clone(&context);
-        tasks.spawn(reconcile::run(
-            Controller::Printer,
-            printers,
-            CONCURRENCY,
-            metrics.clone(),
-            health.heartbeat("printers", HEARTBEAT),
-            cancel.clone(),
-            move |key| printer::reconcile(Arc::clone(&c), key),
-        ));
+        tasks.spawn(
+            "watch of print jobs",
+            watch::follow::<PrintJob>(
+                client,
+                settings.namespace.clone(),
+                Arc::clone(&context.job_index),
+                health.gate("print jobs are listed"),
+                health.heartbeat("watch of print jobs", HEARTBEAT),
+                cancel.clone(),
+                move |key, old, new| {
+                    c.jobs.now(key.clone());
+                    for job in [old, new].into_iter().flatten() {
+                        if let Some(printer) = job.status.as_ref().and_then(|s| s.printer.as_ref()) {
+                            c.printers.now(Key::new(&key.namespace, &printer.name));
+                        }
+                    }
+                    if new.is_none() {
+                        for p in c.printer_index.all() {
+                            if p.status
+                                .as_ref()
+                                .and_then(|s| s.current_job.as_ref())
+                                .is_some_and(|j| j.name == key.name)
+                            {
+                                c.printers.now(Key::of(p.as_ref()));
+                            }
+                        }
+                    }
+                    c.scheduling.wake();
+                },
+            ),
+        );
         let c = Arc::clone(&context);
-        tasks.spawn(reconcile::run(
-            Controller::PrintJob,
-            jobs,
-            CONCURRENCY,
-            metrics.clone(),
-            health.heartbeat("print jobs", HEARTBEAT),
-            cancel.clone(),
-            move |key| print_job::reconcile(Arc::clone(&c), key),
-        ));
+        tasks.spawn(
+            "printers",
+            reconcile::run(
+                Controller::Printer,
+                printers,
+                CONCURRENCY,
+                metrics.clone(),
+                health.heartbeat("printers", HEARTBEAT),
+                cancel.clone(),
+                move |key| printer::reconcile(Arc::clone(&c), key),
+            ),
+        );
+        let c = Arc::clone(&context);
+        tasks.spawn(
+            "print jobs",
+            reconcile::run(
+                Controller::PrintJob,
+                jobs,
+                CONCURRENCY,
+                metrics.clone(),
+                health.heartbeat("print jobs", HEARTBEAT),
+                cancel.clone(),
+                move |key| print_job::reconcile(Arc::clone(&c), key),
+            ),
+        );
         let heartbeat = health.heartbeat("scheduling", HEARTBEAT);
-        tasks.spawn(scheduling::run(Arc::clone(&context), heartbeat, cancel.clone()));
+        tasks.spawn("scheduling", scheduling::run(Arc::clone(&context), heartbeat, cancel.clone()));
         let heartbeat = health.heartbeat("records", HEARTBEAT);
-        let (api, namespace) = (context.api.clone(), settings.namespace.clone());
-        tasks.spawn(records::run(api, namespace, timing.record_ttl, heartbeat, cancel.clone()));
-        tasks.spawn(count(context, cancel.clone()));
-        tasks.close();
+        let records = records::run(api, settings.namespace.clone(), timing.record_ttl, heartbeat, cancel.clone());
+        tasks.spawn("records", records);
+        tasks.spawn("gauges", count(context, cancel.clone()));
         Ok(Self { cancel, tasks, fleet })
     }
 

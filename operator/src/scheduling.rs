@@ -24,6 +24,7 @@ use crate::api::{ApiError, Key};
 use crate::context::Context;
 use crate::fleet::Session;
 use crate::print_job::mark_for_claim;
+use crate::tasks::caught;
 use crate::telemetry::Heartbeat;
 use crate::telemetry::metrics::{Controller, Outcome};
 
@@ -86,7 +87,8 @@ pub async fn run(context: Arc<Context>, heartbeat: Heartbeat, cancel: Cancellati
         // the more are gathered: a thousand new jobs are not looked at a thousand times.
         tokio::time::sleep(took.clamp(GATHER, GATHER_CAP)).await;
         let began = Instant::now();
-        let (outcome, wake) = pass(&context, &mut assumed).await;
+        let pass = caught("the schedule", Box::pin(pass(&context, &mut assumed))).await;
+        let (outcome, wake) = pass.unwrap_or((Outcome::Panicked, Some(CLAIM_RETRY)));
         took = began.elapsed();
         context.metrics.reconciled(Controller::Scheduling, outcome, took);
         next = Instant::now() + wake.unwrap_or(RESYNC).min(RESYNC);

@@ -8,6 +8,7 @@ use printernizer_crds::conditions::Reason;
 use thiserror::Error;
 
 use super::allow::Forbidden;
+use crate::tasks::Panicked;
 
 /// A cause shared by all who waited for one fetch.
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
@@ -149,6 +150,9 @@ pub enum FetchError {
         /// What the system said.
         source: Arc<std::io::Error>,
     },
+    /// A mistake of this program.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 impl FetchError {
@@ -167,7 +171,7 @@ impl FetchError {
             Self::Empty { .. } => Reason::FileEmpty,
             Self::DigestForm | Self::DigestMismatch { .. } => Reason::DigestMismatch,
             // The job is fine and the file may be too: still being fetched.
-            Self::CacheFull { .. } | Self::Cache { .. } => Reason::FetchingFile,
+            Self::CacheFull { .. } | Self::Cache { .. } | Self::Panicked(_) => Reason::FetchingFile,
         }
     }
 

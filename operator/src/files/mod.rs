@@ -20,6 +20,7 @@ use futures::future::{BoxFuture, Shared, WeakShared};
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
+use crate::tasks::caught;
 use allow::Networks;
 pub use cache::CachedFile;
 use cache::{Cache, Partial, is_namespace, is_sha256};
@@ -118,7 +119,9 @@ impl Files {
         flights.retain(|_, flight| flight.upgrade().is_some());
         let (inner, request) = (Arc::clone(&self.inner), request.clone());
         let flight = async move {
-            let result = inner.get(&request, expected.as_deref()).await;
+            // Whoever shares a future that panicked would wait for ever.
+            let result = caught("fetching the file", inner.get(&request, expected.as_deref())).await;
+            let result = result.unwrap_or_else(|panicked| Err(panicked.into()));
             inner.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             result
         };

@@ -6,6 +6,8 @@ pub mod prusalink;
 mod serve;
 mod session;
 mod start;
+#[cfg(test)]
+mod testing;
 mod upload;
 mod watching;
 
@@ -30,6 +32,7 @@ use crate::api::{Api, Key};
 use crate::files::Files;
 use crate::files::allow::Networks;
 use crate::reconcile::Queue;
+use crate::tasks::caught;
 use crate::telemetry::Metrics;
 
 pub use connect::prusalink as connect_prusalink;
@@ -56,6 +59,8 @@ pub fn fresh_id() -> String {
 pub struct FleetContext {
     /// The API server.
     pub api: Api,
+    /// The namespace this process works in; `None` for all.
+    pub namespace: Option<String>,
     /// Print files.
     pub files: Files,
     /// Windows.
@@ -124,7 +129,11 @@ impl Fleet {
         let key = Key::of(printer);
         let uid = printer.metadata.uid.clone().unwrap_or_default();
         let connection = printer.spec.connection.clone();
-        connection.prusa_link.as_ref()?;
+        if connection.prusa_link.is_none() {
+            // It may have had one that has.
+            self.remove(&key);
+            return None;
+        }
         self.with(|sessions| {
             if let Some(entry) = sessions.get(&key) {
                 if entry.uid == uid && entry.connection == connection && !entry.session.cancel.is_cancelled() {
@@ -137,7 +146,7 @@ impl Fleet {
             }
             let (session, commands) = session::new(key.clone(), self.context.timing, self.cancel.child_token());
             let task = run(Arc::clone(&self.context), session.clone(), commands, printer.clone());
-            self.tasks.spawn(task);
+            self.tasks.spawn(watched(Arc::clone(&self.context), session.clone(), task));
             sessions.insert(key, Entry { session: session.clone(), uid, connection });
             Some(session)
         })
@@ -181,10 +190,24 @@ impl Fleet {
     }
 }
 
+/// Runs a session's task to its end. However it ends, the session counts as ended then, and the next pass begins a new
+/// one, which knows as much of a start under way as a new process would. After a panic that is told, and not at once.
+async fn watched(context: Arc<FleetContext>, session: Session, task: impl Future<Output = ()>) {
+    let _ends = session.cancel.clone().drop_guard();
+    if let Err(panicked) = caught("the session with the printer", task).await {
+        session.connection_lost(&DeviceFault { cause: LinkFault::Unreachable, message: panicked.to_string() });
+        context.tell(&session);
+        tokio::select! {
+            () = session.cancel.cancelled() => {}
+            () = tokio::time::sleep(RECONNECT_CAP) => {}
+        }
+        session.cancel.cancel();
+        context.tell(&session);
+    }
+}
+
 /// A session's task: connects, serves, connects again.
 async fn run(context: Arc<FleetContext>, session: Session, mut commands: mpsc::Receiver<Command>, printer: Printer) {
-    // However this task ends, the session counts as ended, and the next pass begins a new one.
-    let _ends = session.cancel.clone().drop_guard();
     let mut failures: u32 = 0;
     let mut secret_refused: Option<String> = None;
     let Some(connection) = printer.spec.connection.prusa_link.clone() else { return };
@@ -310,4 +333,47 @@ async fn wait(
 /// The print the device showed last, as far as the Printer remembers.
 fn remembered(printer: &Printer) -> Option<DeviceIdentity> {
     printer.status.as_ref()?.bed.as_ref()?.accounted_identity.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::leadership::Leadership;
+
+    #[tokio::test]
+    async fn a_printer_whose_connection_has_no_driver_any_more_keeps_no_session() {
+        let directory = tempfile::tempdir().unwrap();
+        let fleet = Fleet::new(testing::context(&Leadership::fixed(true), directory.path()));
+        let printer = |connection: serde_json::Value| -> Printer {
+            serde_json::from_value(json!({
+                "apiVersion": "printernizer.io/v1alpha1", "kind": "Printer",
+                "metadata": { "name": "prusa-1", "namespace": "farm", "uid": "1" },
+                "spec": { "model": "Any", "connection": connection },
+            }))
+            .unwrap()
+        };
+        let url = json!({ "prusaLink": { "url": "http://127.0.0.1:1", "credentialsSecretRef": { "name": "s" } } });
+        let session = fleet.ensure(&printer(url)).expect("there is a driver");
+        assert!(fleet.ensure(&printer(json!({}))).is_none());
+        assert!(session.cancel.is_cancelled());
+        fleet.close().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_panics_is_told_and_begun_anew_after_a_pause() {
+        let directory = tempfile::tempdir().unwrap();
+        let context = Arc::new(testing::context(&Leadership::fixed(true), directory.path()));
+        let (session, ..) = testing::serving();
+        let task = tokio::spawn(watched(Arc::clone(&context), session.clone(), async { panic!("a bug") }));
+        tokio::time::sleep(RECONNECT_CAP / 2).await;
+        let Link::Down { cause, message, .. } = session.seen().link else { panic!("{:?}", session.seen()) };
+        assert_eq!(cause, LinkFault::Unreachable);
+        assert!(message.contains("unforeseen"), "{message}");
+        assert!(!session.cancel.is_cancelled(), "not at once");
+        task.await.unwrap();
+        assert!(session.cancel.is_cancelled(), "the next pass begins a new one");
+        assert!(context.printers.is_due(&session.printer), "and there is a next pass");
+    }
 }

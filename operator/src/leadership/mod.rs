@@ -215,3 +215,26 @@ impl Leadership {
         }
     }
 }
+
+/// For tests of those who ask.
+#[cfg(test)]
+impl Leadership {
+    /// Leads for one lease from now on, or stands by for ever.
+    pub(crate) fn fixed(leads: bool) -> Self {
+        let role = if leads { Role::Leader { term: Term(1), renewed: SystemClock.now() } } else { Role::Standby };
+        let shared = Shared {
+            config: Config::new("farm", "operator", "pod"),
+            clock: Arc::new(SystemClock),
+            gauge: IntGauge::new("leader", "1 while this process leads.").unwrap(),
+            roles: watch::Sender::new(role),
+            stop: watch::Sender::new(false),
+            released: watch::Sender::new(None),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The lease runs out.
+    pub(crate) fn lose(&self) {
+        self.shared.set(Role::Ended(Loss::Expired));
+    }
+}

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::api::Key;
 use crate::files::{FetchError, Files, HttpSource, Source, SourceRequest};
 use crate::reconcile::Queue;
+use crate::tasks::caught;
 
 /// Files that are read at the same time.
 const READERS: usize = 4;
@@ -42,7 +43,7 @@ pub enum FileState {
 }
 
 /// What makes two requests the same: the job, and the source as its spec writes it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 struct Wish {
     uid: String,
     source: printernizer_crds::print_job::Source,
@@ -161,7 +162,8 @@ impl Desk {
                 Err(error) => FileState::Refused { reason: Reason::NotSupported, message: error.to_string() },
                 Ok(request) => {
                     let _reader = readers.acquire_owned().await;
-                    read(&files, &request, wish.sha256.as_deref()).await
+                    let read = caught("reading the file", read(&files, &request, wish.sha256.as_deref())).await;
+                    read.unwrap_or_else(|panicked| refused_fetch(&panicked.into()))
                 }
             };
             let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -240,5 +242,69 @@ pub fn status_of(file: &PrintFile, sha256: &str, size_bytes: u64) -> FileStatus 
                 millimeters: large(f.millimeters),
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::FutureExt as _;
+    use futures::future::BoxFuture;
+    use serde_json::json;
+
+    use super::*;
+    use crate::files::allow::Networks;
+    use crate::files::{ConfigMapError, ConfigMapReader, FilesConfig, Limits as FetchLimits};
+
+    /// Panics when it is asked for the first time.
+    struct PanicsOnce(AtomicUsize);
+
+    impl ConfigMapReader for PanicsOnce {
+        fn read<'a>(&'a self, _: &'a str, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<u8>, ConfigMapError>> {
+            assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "a bug");
+            async { Ok(b"<!DOCTYPE html>\n".to_vec()) }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_whose_reading_panics_is_read_again_after_a_pause() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(FilesConfig {
+            directory: directory.path().to_owned(),
+            cache_bytes: 1_000,
+            limits: FetchLimits::default(),
+            networks: Networks::for_sources(Vec::new(), false),
+            config_maps: Arc::new(PanicsOnce(AtomicUsize::new(0))),
+        });
+        let jobs = Queue::default();
+        let desk = Desk::new(files.unwrap(), jobs.clone());
+        let job: PrintJob = serde_json::from_value(json!({
+            "apiVersion": "printernizer.io/v1alpha1", "kind": "PrintJob",
+            "metadata": { "name": "clip", "namespace": "farm", "uid": "1" },
+            "spec": { "source": { "configMap": { "name": "part", "key": "part.gcode" } } },
+        }))
+        .unwrap();
+        let read = async |expected: Reason| {
+            let ended = async {
+                loop {
+                    match desk.state(&job) {
+                        FileState::Refused { reason, message } if reason == expected => return message,
+                        _ => tokio::task::yield_now().await,
+                    }
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), ended).await.expect("it ends")
+        };
+        assert_eq!(desk.fetch(&job), None);
+        let message = read(Reason::FetchingFile).await;
+        assert!(message.contains("unforeseen"), "{message}");
+        assert!(jobs.is_due(&Key::of(&job)), "the job hears of it");
+        assert!(desk.fetch(&job).is_some_and(|pause| pause <= RETRY), "not at once, but soon");
+        tokio::time::pause();
+        tokio::time::advance(RETRY).await;
+        tokio::time::resume();
+        assert_eq!(desk.fetch(&job), None);
+        read(Reason::NotAPrintFile).await;
     }
 }

@@ -5,6 +5,8 @@ mod observe;
 
 use std::sync::Arc;
 
+pub(crate) use observe::{comes_before, has_unresolved_start};
+
 use crate::api::{ApiError, Key};
 use crate::context::Context;
 use crate::reconcile::Done;

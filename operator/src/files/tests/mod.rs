@@ -1,6 +1,7 @@
 //! Fetching from real servers on loopback, into a real directory.
 
 mod cache;
+mod panics;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

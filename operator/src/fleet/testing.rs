@@ -1,0 +1,80 @@
+//! What unit tests of the fleet share: sessions without a cluster and without a device.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kube::{Client, Config};
+use printernizer_crds::print_job::FileStatus;
+use printernizer_rules::device::DeviceReport;
+use printernizer_rules::identity::Token;
+use printernizer_rules::plan::DeviceCommand;
+use printernizer_rules::timing::Timing;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::session::{self, Attempt, Command, FileToSend, Session};
+use super::{FleetContext, Networks};
+use crate::api::{Api, Key};
+use crate::files::{ConfigMapError, ConfigMapReader, Files, FilesConfig, Limits, Source, SourceRequest};
+use crate::leadership::Leadership;
+use crate::reconcile::Queue;
+use crate::telemetry::Metrics;
+
+struct OneFile;
+
+impl ConfigMapReader for OneFile {
+    fn read<'a>(&'a self, _: &'a str, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<u8>, ConfigMapError>> {
+        async { Ok(b"G28\n".to_vec()) }.boxed()
+    }
+}
+
+/// SHA-256 of the one file there is, `G28` and a line feed.
+const SHA256: &str = "8080cd1d636d28b227689516fdadfd2aaed94e57b113db13523a38b51d0d09e9";
+
+/// What sessions share, with nobody at the API server's address.
+pub(super) fn context(leadership: &Leadership, directory: &Path) -> FleetContext {
+    let mut config = Config::new("http://127.0.0.1:1".parse().unwrap());
+    config.default_retry = false;
+    let metrics = Metrics::new().unwrap();
+    let api = Api::new(Client::try_from(config).unwrap(), leadership.clone(), metrics.clone());
+    let files = Files::new(FilesConfig {
+        directory: directory.to_owned(),
+        cache_bytes: 1_000_000,
+        limits: Limits::default(),
+        networks: Networks::for_sources(Vec::new(), false),
+        config_maps: Arc::new(OneFile),
+    });
+    FleetContext {
+        api,
+        namespace: None,
+        files: files.unwrap(),
+        timing: Timing::default(),
+        networks: Networks::for_printers(true),
+        hold_starts: false,
+        metrics,
+        upload_slots: Arc::new(Semaphore::new(1)),
+        printers: Queue::default(),
+        jobs: Queue::default(),
+    }
+}
+
+/// A connected session that serves an attempt, and the command to upload its file.
+pub(super) fn serving() -> (Session, mpsc::Receiver<Command>, Command) {
+    let (session, commands) = session::new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+    let job_uid = "3f2504e0-4f89-41d3-9a0c-0305e82c3301".to_owned();
+    let token = Token::new(&job_uid, 1);
+    let remote_name = token.remote_name("part", "gcode");
+    let attempt = Attempt { job: Key::new("farm", "clip"), job_uid, token };
+    session.attach(&attempt, false, None);
+    session.with(|s| s.report = Some((DeviceReport::default(), Instant::now())));
+    let source = Source::ConfigMap { name: "part".into(), key: "part.gcode".into() };
+    let file = FileToSend {
+        request: SourceRequest { namespace: "farm".into(), source },
+        facts: FileStatus { sha256: SHA256.into(), size_bytes: 4, ..FileStatus::default() },
+    };
+    let what = DeviceCommand::Upload { remote_name };
+    (session, commands, Command { what, attempt, device_job_id: None, file: Some(file) })
+}
