@@ -5,20 +5,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it meets the unexpected")]
 #![allow(clippy::print_stderr, reason = "says why nothing was tested")]
 
+mod wait;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Cursor;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use printernizer_prusalink::{
     BaseUrl, Client, Config, Credentials, Error, Flavor, NotSent, RemoteName, StartOutcome, State, StatusReport,
     Timeouts,
 };
-use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use wait::wait_until;
 
 /// MD5 of `maker:Administrator:secret`, the form in which the server keeps a login.
 const LOGIN_DIGEST: &str = "6a9fcb26da87f68e19e719b89f0717b4";
@@ -98,17 +99,17 @@ impl Server {
             .unwrap();
         let server = Self { child, folder, address };
         let mut client = server.client("secret");
-        let deadline = Instant::now() + Duration::from_mins(1);
-        loop {
+        wait_until("the server has found its machine", async || {
             let outcome = client.status().await;
             match &outcome {
-                Ok(report) if report.state == State::Idle && client.info().await.unwrap().serial.is_some() => break,
-                Ok(_) | Err(Error::Unreachable { .. } | Error::Refused { status: 503, .. }) => {}
+                Ok(report) if report.state == State::Idle && client.info().await.unwrap().serial.is_some() => Ok(()),
+                Ok(_) | Err(Error::Unreachable { .. } | Error::Refused { status: 503, .. }) => {
+                    Err(format!("{outcome:?}\n{}", server.log()))
+                }
                 Err(error) => panic!("{error:?}\n{}", server.log()),
             }
-            assert!(Instant::now() < deadline, "the server did not find its machine: {outcome:?}\n{}", server.log());
-            sleep(Duration::from_millis(200)).await;
-        }
+        })
+        .await;
         Some(server)
     }
 
@@ -123,21 +124,13 @@ impl Server {
     }
 }
 
-/// Polls until the state is as wanted; says what it saw otherwise.
+/// Polls until the state is as wanted.
 async fn reaches(client: &mut Client, wanted: &State) -> StatusReport {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let mut seen = Vec::new();
-    loop {
+    wait_until(&format!("the state {wanted}"), async || {
         let report = client.status().await.unwrap();
-        if report.state == *wanted {
-            return report;
-        }
-        if seen.last() != Some(&report.state) {
-            seen.push(report.state);
-        }
-        assert!(Instant::now() < deadline, "never {wanted}, but {seen:?}");
-        sleep(Duration::from_millis(200)).await;
-    }
+        if report.state == *wanted { Ok(report) } else { Err(report.state) }
+    })
+    .await
 }
 
 /// A print of so many tenths of a second on the simulated machine.
@@ -207,11 +200,11 @@ async fn a_print_is_uploaded_started_once_followed_to_its_end_and_cleaned_up() {
     assert!(client.last_job_is(LAST_PRINT + 1).await.unwrap());
     assert!(client.delete_file(&name).await.unwrap());
     // The server reads its folder once a second.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while client.file(&name).await.unwrap().is_some() {
-        assert!(Instant::now() < deadline, "the deleted file stays listed");
-        sleep(Duration::from_millis(200)).await;
-    }
+    wait_until("the deleted file is listed no more", async || {
+        let listed = client.file(&name).await.unwrap();
+        listed.map_or(Ok(()), Err)
+    })
+    .await;
 }
 
 #[tokio::test]

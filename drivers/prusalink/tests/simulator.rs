@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it meets the unexpected")]
 
+mod wait;
+
 use std::io::Cursor;
 use std::time::Duration;
 
@@ -14,8 +16,9 @@ use printernizer_simulator::{
     Action, AfterPowerCut, Config as Farm, Entry, Event, Fault, FaultKind, Password, PrinterHandle, QuestionKind,
     Simulator,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use wait::wait_until;
 
 /// One simulated Core One and what the driver needs to know of it.
 struct Bench {
@@ -50,15 +53,11 @@ impl Bench {
     }
 
     async fn reaches(&mut self, wanted: &State) -> StatusReport {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
+        wait_until(&format!("the state {wanted}"), async || {
             let report = self.client.status().await.unwrap();
-            if report.state == *wanted {
-                return report;
-            }
-            assert!(Instant::now() < deadline, "never {wanted}, but {}", report.state);
-            sleep(Duration::from_millis(20)).await;
-        }
+            if report.state == *wanted { Ok(report) } else { Err(report.state) }
+        })
+        .await
     }
 
     /// Waits until the printer has noticed the end of an upload that brought no whole file.
@@ -301,11 +300,7 @@ async fn a_second_upload_is_told_to_wait_and_polling_goes_on_beside_the_first() 
             uploader.upload(&name(1), Cursor::new(large), size, |_| {}, &cancel).await
         }
     });
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while bench.client.status().await.unwrap().transfer.is_none() {
-        assert!(Instant::now() < deadline, "the transfer never showed");
-        sleep(Duration::from_millis(20)).await;
-    }
+    wait_until("the transfer shows", async || bench.client.status().await.unwrap().transfer.ok_or("no transfer")).await;
     let second = bench.upload(&name(2), gcode(10)).await;
     assert!(matches!(second, Err(Error::TransferBusy { .. })), "{second:?}");
     cancel.cancel();

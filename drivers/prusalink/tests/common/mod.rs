@@ -13,6 +13,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+#[path = "../wait/mod.rs"]
+mod wait;
+use wait::wait_until;
+
 pub(crate) const VERSION: &str = r#"{"api":"2.0.0","server":"2.1.2","text":"PrusaLink","hostname":"core-one"}"#;
 pub(crate) const IDLE: &str =
     r#"{"storage":{"path":"/usb/","name":"usb","read_only":false},"printer":{"state":"IDLE"}}"#;
@@ -179,12 +183,9 @@ impl FakePrinter {
     }
 
     async fn until(&self, condition: impl Fn(&Memory) -> bool) {
-        let waiting = async {
-            while !condition(&self.memory) {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the printer saw what the test waits for");
+        let look =
+            async || if condition(&self.memory) { Ok(()) } else { Err(self.memory.seen.lock().unwrap().clone()) };
+        wait_until("the printer has seen what the test waits for", look).await;
     }
 
     pub(crate) fn client(&self) -> Client {
