@@ -31,13 +31,13 @@ async fn a_copy_of_a_printed_job_does_not_print_until_it_is_told_to() {
     // It does not wait for a printer either: another job gets the printer.
     shop.print("other", json!({ "priority": -10 })).await;
     shop.phase("other", Phase::Printing).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("other", Phase::Succeeded).await;
     assert_eq!(shop.starts("clip"), 0);
     apply(&shop, "clip", foreign, json!({ "runID": "again" })).await;
     shop.clear("prusa-1").await;
     shop.phase("clip", Phase::Printing).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("clip", Phase::Succeeded).await;
     assert_eq!(shop.starts("clip"), 1);
     shop.close().await;
@@ -49,7 +49,7 @@ async fn a_job_that_git_creates_again_is_printed_once_per_run_id() {
     let tracked = json!({ "labels": { "kustomize.toolkit.fluxcd.io/name": "farm" } });
     apply(&shop, "clip", tracked.clone(), json!({ "ttlSecondsAfterFinished": 0 })).await;
     shop.phase("clip", Phase::Printing).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("clip", Phase::Succeeded).await;
     let records: Api<PrintRecord> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
     let record = printernizer_e2e::wait_until("the record says how it ended", support::SOON, async || {
@@ -71,7 +71,7 @@ async fn a_job_that_git_creates_again_is_printed_once_per_run_id() {
     assert_eq!(shop.starts("clip"), 1);
     apply(&shop, "clip", tracked, json!({ "runID": "2026-12" })).await;
     shop.phase("clip", Phase::Printing).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("clip", Phase::Succeeded).await;
     assert_eq!(shop.starts("clip"), 2);
     shop.close().await;
@@ -82,7 +82,7 @@ async fn a_finished_job_that_nobody_tracks_goes_when_its_time_is_over() {
     let shop = Shop::open("ttl", Config::prusalink(1).time_scale(20.0)).await;
     shop.print("clip", json!({ "ttlSecondsAfterFinished": 1 })).await;
     shop.phase("clip", Phase::Printing).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.job_is_gone("clip").await;
     // What lies on the bed is remembered without the job.
     let status = shop.printer_says("prusa-1", ConditionType::BedCleared, Reason::PartOnBed).await;
@@ -95,7 +95,7 @@ async fn a_record_is_kept_for_ninety_days_after_the_print_and_as_long_as_its_job
     let mut shop = Shop::empty("records", Config::prusalink(1)).await;
     let records: Api<PrintRecord> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
     let days_ago = |days: i64| (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days)).to_string();
-    shop.farm.add_file("part", support::part(600)).await.unwrap();
+    shop.farm.add_file("part", support::part(support::PRINT)).await.unwrap();
     shop.print("existing", json!({})).await;
     for (name, ended) in [("old", Some(91)), ("young", Some(89)), ("existing", Some(91)), ("open", None)] {
         let record = json!({

@@ -10,7 +10,7 @@ use printernizer_simulator::{Action, Config, Fault, FaultKind, JobCommand, Outco
 use serde_json::json;
 use support::Shop;
 
-/// Prints take ten minutes of the machines' time; the machines' own steps take a tenth of a second.
+/// The machines' own steps take a fraction of a second.
 fn slow() -> Config {
     Config::prusalink(1).time_scale(20.0)
 }
@@ -25,7 +25,7 @@ async fn a_pause_by_spec_is_ended_by_spec_and_the_print_goes_on() {
     assert!(status.conditions.has_reason(ConditionType::Started, Reason::PausedAsAsked), "{:?}", status.conditions);
     shop.want("clip", "Run").await;
     shop.phase("clip", Phase::Printing).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("clip", Phase::Succeeded).await;
     assert_eq!((shop.effects(JobCommand::Pause), shop.effects(JobCommand::Resume)), (1, 1), "{:?}", shop.ledger());
     // A resume that met a machine still parking is repeated after a while, not at every poll.
@@ -67,7 +67,7 @@ async fn a_pause_at_the_screen_is_not_ended_by_spec() {
     shop.want("clip", "Run").await;
     shop.job("clip", "takes note", |s| s.acted_on.is_some_and(|a| format!("{a:?}") == "Run")).await;
     machine.person(&Action::Resume).unwrap();
-    shop.skip(900);
+    shop.skip(support::PRINT + 300);
     shop.phase("clip", Phase::Succeeded).await;
     assert_eq!((shop.commands(JobCommand::Pause), shop.commands(JobCommand::Resume)), (1, 0));
     shop.close().await;
@@ -106,7 +106,7 @@ async fn a_job_is_cancelled_before_it_is_printed() {
 
     // While its file is uploaded: a slow network holds it there.
     let machine = shop.machine("prusa-1");
-    machine.fault(Fault::lasting(FaultKind::StallUpload { after_bytes: 16, milliseconds: 4_000 }));
+    machine.fault(Fault::lasting(FaultKind::StallUpload { after_bytes: 16, milliseconds: 10_000 }));
     shop.print("uploading", json!({})).await;
     shop.clear("prusa-1").await;
     shop.phase("uploading", Phase::Uploading).await;
@@ -127,7 +127,7 @@ async fn deleting_a_printing_job_lets_it_finish_and_then_lets_go() {
     shop.phase("clip", Phase::Printing).await;
     shop.farm.jobs().delete("clip", &DeleteParams::default()).await.unwrap();
     shop.job("clip", "is kept while it prints", |s| s.phase == Some(Phase::Printing)).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.job_is_gone("clip").await;
     assert_eq!(shop.commands(JobCommand::Stop), 0);
     let printer = shop.printer("prusa-1", "is released", |s| s.current_job.is_none()).await;
@@ -152,7 +152,7 @@ async fn deleting_a_job_that_asks_for_it_cancels_its_print() {
 async fn deleting_jobs_that_have_not_started_lets_go_at_once_under_either_policy() {
     let shop = Shop::open("unstarted", slow()).await;
     let machine = shop.machine("prusa-1");
-    machine.fault(Fault::lasting(FaultKind::StallUpload { after_bytes: 16, milliseconds: 4_000 }));
+    machine.fault(Fault::lasting(FaultKind::StallUpload { after_bytes: 16, milliseconds: 10_000 }));
     for policy in ["Cancel", "LetFinish"] {
         let name = format!("up-{}", policy.to_lowercase());
         shop.print(&name, json!({ "deletionPolicy": policy })).await;
@@ -183,7 +183,7 @@ async fn a_printer_deleted_while_it_prints_stays_until_its_print_is_resolved() {
     shop.phase("clip", Phase::Printing).await;
     shop.farm.printers().delete("prusa-1", &DeleteParams::default()).await.unwrap();
     shop.printer("prusa-1", "is kept", |s| s.current_job.is_some()).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("clip", Phase::Succeeded).await;
     let printers = shop.farm.printers();
     printernizer_e2e::wait_until("the printer is gone", support::SOON, async || {

@@ -7,7 +7,9 @@ mod support;
 use kube::api::{DeleteParams, ListParams};
 use printernizer_crds::print_job::Phase;
 use printernizer_crds::{ConditionType, Conditions, Printer, Reason};
-use printernizer_simulator::{Action, AfterPowerCut, Config, Fault, FaultKind, PrinterConfig, UnreachableManner};
+use printernizer_simulator::{
+    Action, AfterPowerCut, Config, Event, Fault, FaultKind, PrinterConfig, UnreachableManner,
+};
 use serde_json::json;
 use support::{SOON, Shop};
 
@@ -49,7 +51,7 @@ async fn a_job_deleted_with_a_dead_printer_goes_and_the_printer_remembers_the_pr
     shop.machine("prusa-1").clear_faults();
     shop.printer_says("prusa-1", ConditionType::Reachable, Reason::Connected).await;
     shop.job_says("next", ConditionType::Scheduled, Reason::Queued).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.printer_says("prusa-1", ConditionType::BedCleared, Reason::Unconfirmed).await;
     assert_eq!(shop.starts("next"), 0);
     shop.clear("prusa-1").await;
@@ -71,7 +73,7 @@ async fn a_dead_printer_that_is_deleted_leaves_a_question_and_takes_its_print_up
     shop.farm.add_printers().await.unwrap();
     let status = shop.phase("clip", Phase::Printing).await;
     assert!(!status.conditions.is_true(ConditionType::OutcomeUnknown));
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("clip", Phase::Succeeded).await;
     shop.printer_says("prusa-1", ConditionType::BedCleared, Reason::PartOnBed).await;
     assert_eq!(shop.starts("pz-"), 1);
@@ -158,7 +160,7 @@ async fn two_failed_prints_in_a_row_quarantine_the_printer() {
     shop.clear("prusa-1").await;
     let status = shop.phase("clip", Phase::Printing).await;
     assert_eq!((status.attempt, status.attempts.len()), (3, 2));
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("clip", Phase::Succeeded).await;
     assert_eq!(shop.starts("pz-"), 3);
     shop.close().await;
@@ -167,10 +169,22 @@ async fn two_failed_prints_in_a_row_quarantine_the_printer() {
 /// A job whose file is being uploaded, slowly.
 async fn uploading(name: &str) -> Shop {
     let shop = Shop::open(name, Config::prusalink(1).time_scale(20.0)).await;
-    let slow = FaultKind::StallUpload { after_bytes: 16, milliseconds: 2_000 };
+    let slow = FaultKind::StallUpload { after_bytes: 16, milliseconds: 10_000 };
     shop.machine("prusa-1").fault(Fault::once(slow));
     shop.print("clip", json!({})).await;
     shop.phase("clip", Phase::Uploading).await;
+    shop
+}
+
+/// A job whose file is on the printer, and an operator that cannot take its last look before a start.
+async fn waiting_to_start(name: &str) -> Shop {
+    let shop = Shop::open(name, Config::prusalink(1).time_scale(20.0)).await;
+    shop.machine("prusa-1").fault(Fault::lasting(FaultKind::Answer { status: 500 }).on("GET", "/api/version"));
+    shop.print("clip", json!({})).await;
+    shop.job("clip", "waits to start", |s| {
+        s.conditions.condition(ConditionType::Started).is_some_and(|c| c.message.contains("waiting to start"))
+    })
+    .await;
     shop
 }
 
@@ -187,20 +201,15 @@ async fn an_upload_is_not_carried_on_where_nobody_has_confirmed_the_bed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_started_at_the_screen_is_adopted_and_not_started_again() {
-    let shop = uploading("screen").await;
+    let shop = waiting_to_start("screen").await;
     let machine = shop.machine("prusa-1");
-    // The operator cannot take its last look before a start; a person at the screen is faster.
-    machine.fault(Fault::lasting(FaultKind::Answer { status: 500 }).on("GET", "/api/version"));
-    shop.job_says("clip", ConditionType::Started, Reason::StartPending).await;
-    shop.job("clip", "waits to start", |s| {
-        s.conditions.condition(ConditionType::Started).is_some_and(|c| c.message.contains("waiting to start"))
-    })
-    .await;
+    // A person at the screen is faster.
     machine.person(&Action::PressPrint).unwrap();
+    shop.ledger_shows("the start", |e| e.iter().any(|e| matches!(e.event, Event::PhysicalStart { .. }))).await;
+    machine.clear_faults();
     let status = shop.phase("clip", Phase::Printing).await;
     assert_eq!((status.attempt, status.start.is_some()), (1, false));
-    machine.clear_faults();
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("clip", Phase::Succeeded).await;
     assert_eq!(shop.starts("pz-"), 1);
     assert_eq!(shop.farm.simulator().ledger().start_commands("pz-"), []);
@@ -209,13 +218,8 @@ async fn a_part_started_at_the_screen_is_adopted_and_not_started_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_must_wait_is_not_tried_all_the_time() {
-    let shop = uploading("patience").await;
+    let shop = waiting_to_start("patience").await;
     let machine = shop.machine("prusa-1");
-    machine.fault(Fault::lasting(FaultKind::Answer { status: 500 }).on("GET", "/api/version"));
-    shop.job("clip", "waits to start", |s| {
-        s.conditions.condition(ConditionType::Started).is_some_and(|c| c.message.contains("waiting to start"))
-    })
-    .await;
     let (since, requests) = (std::time::Instant::now(), machine.requests());
     // Something else that takes its seconds: a print on another printer, asked for and made.
     let second = shop.farm.simulator().add_printer(&PrinterConfig::named("prusa-2")).unwrap();
@@ -227,8 +231,15 @@ async fn a_start_that_must_wait_is_not_tried_all_the_time() {
     let rate = f64::from(u32::try_from(machine.requests() - requests).unwrap()) / since.elapsed().as_secs_f64();
     assert!(rate < 30.0, "{rate:.0} requests a second");
     let log = std::fs::read_to_string(shop.operator.as_ref().unwrap().log()).unwrap();
-    let lines = log.lines().filter(|l| l.contains("the start must wait")).count();
-    assert_eq!(lines, 1, "one line for one reason");
+    let reasons: Vec<String> = log
+        .lines()
+        .filter(|l| l.contains("the start must wait"))
+        .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["closed"].to_string())
+        .collect();
+    assert!(
+        !reasons.is_empty() && reasons.windows(2).all(|pair| pair[0] != pair[1]),
+        "one line for one reason: {reasons:?}"
+    );
     machine.clear_faults();
     shop.phase("clip", Phase::Printing).await;
     shop.close().await;

@@ -29,7 +29,7 @@ async fn printing(name: &str) -> Shop {
 
 async fn succeeds(shop: Shop) {
     shop.phase("clip", Phase::Printing).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("clip", Phase::Succeeded).await;
     assert_eq!(shop.starts("pz-"), 1);
     shop.close().await;
@@ -76,7 +76,7 @@ async fn a_question_that_a_person_answers_goes_on_to_the_print() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn filament_that_runs_out_calls_a_person_and_the_print_goes_on() {
-    let shop = with("runout", FaultKind::FilamentRunout { after_percent: 5 }).await;
+    let shop = with("runout", FaultKind::FilamentRunout { after_percent: 1 }).await;
     let status = shop.phase("clip", Phase::AttentionNeeded).await;
     assert!(status.conditions.has_reason(ConditionType::Started, Reason::Attention), "{:?}", status.conditions);
     shop.printer_says("prusa-1", ConditionType::Idle, Reason::Attention).await;
@@ -124,7 +124,7 @@ async fn a_print_the_machine_forgot_in_a_power_cut_is_asked_about() {
 async fn an_end_nobody_saw_is_asked_about() {
     let mut shop = printing("unseen").await;
     shop.close_operator().await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.machine_shows("prusa-1", "the end", |m| m.link_state.as_deref() == Some("FINISHED")).await;
     shop.machine("prusa-1").person(&Action::LeaveEndScreen).unwrap();
     shop.operate(&[]).await;
@@ -147,7 +147,7 @@ async fn an_end_nobody_saw_is_asked_about() {
 async fn an_end_that_is_still_shown_is_taken_up_after_a_restart() {
     let mut shop = printing("shown").await;
     shop.close_operator().await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.machine_shows("prusa-1", "the end", |m| m.link_state.as_deref() == Some("FINISHED")).await;
     shop.operate(&[]).await;
     shop.phase("clip", Phase::Succeeded).await;

@@ -18,7 +18,7 @@ fn two() -> Config {
 async fn the_more_urgent_jobs_go_first_and_the_third_waits_for_a_bed() {
     let mut shop = Shop::empty("queue", two()).await;
     shop.farm.add_printers().await.unwrap();
-    shop.farm.add_file("part", support::part(600)).await.unwrap();
+    shop.farm.add_file("part", support::part(support::PRINT)).await.unwrap();
     for (job, priority) in [("low", 0), ("high", 10), ("middle", 5)] {
         shop.print(job, json!({ "priority": priority })).await;
     }
@@ -33,7 +33,7 @@ async fn the_more_urgent_jobs_go_first_and_the_third_waits_for_a_bed() {
     assert_ne!(on(&high), on(&middle), "one job per printer");
     shop.job_says("low", ConditionType::Scheduled, Reason::Queued).await;
 
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("high", Phase::Succeeded).await;
     shop.phase("middle", Phase::Succeeded).await;
     for name in ["prusa-1", "prusa-2"] {
@@ -46,7 +46,7 @@ async fn the_more_urgent_jobs_go_first_and_the_third_waits_for_a_bed() {
     shop.clear(&on(&middle)).await;
     let low = shop.phase("low", Phase::Printing).await;
     assert_eq!(on(&low), on(&middle));
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("low", Phase::Succeeded).await;
     assert_eq!(shop.starts("pz-"), 3);
     shop.close().await;
@@ -66,7 +66,7 @@ async fn a_print_started_at_the_screen_occupies_printer_and_bed() {
     assert_eq!(shop.starts("pz-"), 0);
     shop.clear("prusa-1").await;
     shop.phase("clip", Phase::Printing).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("clip", Phase::Succeeded).await;
     shop.close().await;
 }
@@ -77,7 +77,7 @@ async fn a_foreign_print_nobody_watched_occupies_the_bed() {
     // The printer has numbered one print before, so that the number of the next one tells.
     shop.print("first", json!({})).await;
     shop.phase("first", Phase::Printing).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("first", Phase::Succeeded).await;
     shop.clear("prusa-1").await;
     shop.close_operator().await;
@@ -105,7 +105,7 @@ async fn a_foreign_print_nobody_watched_occupies_the_bed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_no_printer_can_print_says_why() {
     let shop = Shop::open("misfit", two()).await;
-    shop.farm.add_file("petg", support::part_of("PETG", 600)).await.unwrap();
+    shop.farm.add_file("petg", support::part_of("PETG", support::PRINT)).await.unwrap();
     shop.farm.print("clip", "petg", json!({})).await.unwrap();
     let status = shop.job_says("clip", ConditionType::Scheduled, Reason::NoMatchingPrinter).await;
     let condition = status.conditions.condition(ConditionType::Scheduled).unwrap();
@@ -130,7 +130,7 @@ async fn held_starts_start_nothing_and_follow_what_runs() {
     // Beds that nobody watched are not taken for clear.
     shop.printer("prusa-2", "asks for its bed", |s| s.conditions.is_false(ConditionType::BedCleared)).await;
     shop.clear("prusa-2").await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("running", Phase::Succeeded).await;
     assert_eq!(shop.starts("next"), 0);
     shop.close_operator().await;

@@ -22,7 +22,7 @@ async fn with(name: &str, fault: FaultKind) -> Shop {
 async fn prints_to_its_end(shop: Shop, attempt: i32) {
     let status = shop.phase("clip", Phase::Printing).await;
     assert_eq!(status.attempt, attempt);
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("clip", Phase::Succeeded).await;
     assert_eq!(shop.starts("pz-"), 1);
     shop.close().await;
@@ -84,8 +84,9 @@ async fn a_start_that_is_accepted_and_never_happens_is_asked_about() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_print_that_begins_after_the_question_closes_the_question() {
-    let shop = with("verylate", FaultKind::StartLate { seconds: 500 }).await;
+    let shop = with("verylate", FaultKind::StartLate { seconds: 100_000 }).await;
     shop.question("clip").await;
+    shop.skip(100_000);
     let status = shop.phase("clip", Phase::Printing).await;
     assert!(status.question.is_none() && !status.conditions.is_true(ConditionType::OutcomeUnknown));
     prints_to_its_end(shop, 1).await;

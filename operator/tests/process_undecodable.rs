@@ -65,14 +65,14 @@ async fn an_object_that_cannot_be_read_harms_only_itself() {
     printernizer_e2e::farm::Farm::define(shop.cluster).await.unwrap();
 
     shop.farm.add_printers().await.unwrap();
-    shop.farm.add_file("part", support::part(600)).await.unwrap();
+    shop.farm.add_file("part", support::part(support::PRINT)).await.unwrap();
     shop.operate(&[]).await;
     let clear = async {
         // The farm's own list would stumble over the broken printer; this one is asked for by name.
         shop.clear("prusa-1").await;
         shop.print("clip", json!({})).await;
         shop.phase("clip", Phase::Printing).await;
-        shop.skip(600);
+        shop.finish_prints();
         shop.phase("clip", Phase::Succeeded).await;
     };
     clear.await;

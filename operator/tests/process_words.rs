@@ -17,7 +17,7 @@ async fn kubectl_describe_tells_the_story_of_a_job() {
     let shop = Shop::open("story", Config::prusalink(1).time_scale(20.0)).await;
     shop.print("clip", json!({})).await;
     shop.phase("clip", Phase::Printing).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("clip", Phase::Succeeded).await;
     let events: Api<Event> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
     let told = printernizer_e2e::wait_until("the whole story is told", SOON, async || {
@@ -66,7 +66,7 @@ async fn passwords_are_told_to_nobody_but_the_printer() {
     }
     let mut shop = Shop::empty("secrets", config).await;
     shop.farm.add_printers().await.unwrap();
-    shop.farm.add_file("part", support::part(600)).await.unwrap();
+    shop.farm.add_file("part", support::part(support::PRINT)).await.unwrap();
     // One printer has another password than its Secret, one lies, one drops answers: errors of all kinds are told.
     let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
     let typo = kube::api::Patch::Merge(json!({ "stringData": { "password": TYPO } }));
@@ -83,7 +83,7 @@ async fn passwords_are_told_to_nobody_but_the_printer() {
     shop.print("three", json!({ "printerRef": { "name": "prusa-3" } })).await;
     shop.phase("one", Phase::Printing).await;
     shop.printer_says("prusa-3", ConditionType::Trusted, Reason::StartRefused).await;
-    shop.skip(600);
+    shop.finish_prints();
     shop.phase("one", Phase::Succeeded).await;
 
     let operator = shop.operator.as_ref().unwrap();

@@ -59,6 +59,9 @@ pub enum FarmError {
     Waited(String),
 }
 
+/// Longest wait for an answer of a process on this machine, also while it is busy with other things.
+const HTTP_LIMIT: Duration = Duration::from_secs(30);
+
 /// The project's folder.
 pub fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
@@ -298,7 +301,7 @@ async fn http_get(url: &str) -> Result<String, FarmError> {
         stream.read_to_string(&mut answer).await?;
         Ok::<_, std::io::Error>(answer)
     };
-    let answer = tokio::time::timeout(Duration::from_secs(5), get)
+    let answer = tokio::time::timeout(HTTP_LIMIT, get)
         .await
         .map_err(|_| FarmError::Waited(format!("{url} did not answer")))?
         .map_err(FarmError::Files)?;

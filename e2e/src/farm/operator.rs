@@ -10,6 +10,9 @@ use tokio::process::{Child, Command};
 use super::FarmError;
 use crate::wait_until;
 
+/// Longest wait for a process that was started, on a machine that is busy with other things.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
 /// How the operator is started.
 #[derive(Clone, Debug)]
 pub struct OperatorOptions {
@@ -57,7 +60,7 @@ impl Operator {
             .spawn()
             .map_err(|source| FarmError::Program { program: options.program.clone(), source })?;
         let mut operator = Self { child, log, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        let found = wait_until("the operator says where it listens", Duration::from_secs(20), async || {
+        let found = wait_until("the operator says where it listens", START_LIMIT, async || {
             operator.listening().ok_or("no address in the log yet")
         })
         .await;

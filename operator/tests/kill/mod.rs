@@ -169,7 +169,7 @@ async fn life(
             return Err(format!("after {LIMIT:?} {}; {}", rest.join(", "), in_short(&job)));
         }
     }
-    operator.terminate(Duration::from_secs(10)).await.map_err(text)?;
+    operator.terminate(LIMIT).await.map_err(text)?;
     Ok((kills, asked))
 }
 

@@ -22,6 +22,13 @@ use tempfile::TempDir;
 /// Longest wait for something that must happen; nothing here takes as long on a machine that is not overloaded.
 pub const SOON: Duration = Duration::from_secs(90);
 
+/// How long Kubernetes leaves a process that is asked to end; then it kills it.
+pub const GRACE: Duration = Duration::from_secs(30);
+
+/// How long a print of the file `part` takes, in seconds of the machines' time: minutes of the clock on the wall, more
+/// than any test needs for what it does meanwhile. Nobody waits for the end: [`Shop::finish_prints`].
+pub const PRINT: u64 = 3_600;
+
 /// How many times as fast the operator's windows run where a test does not say otherwise: W is 6 s.
 pub const FACTOR: u32 = 50;
 
@@ -64,12 +71,12 @@ impl Shop {
         Self { farm, cluster, operator: None, namespace, directory: tempfile::tempdir().unwrap() }
     }
 
-    /// A farm at work: its printers are added and ready, their beds are clear, and the file `part` takes ten minutes of
-    /// the machines' time.
+    /// A farm at work: its printers are added and ready, their beds are clear, and the file `part` takes
+    /// [`PRINT`].
     pub async fn open(name: &str, config: Config) -> Self {
         let mut shop = Self::empty(name, config).await;
         shop.farm.add_printers().await.unwrap();
-        shop.farm.add_file("part", part(600)).await.unwrap();
+        shop.farm.add_file("part", part(PRINT)).await.unwrap();
         shop.operate(&[]).await;
         shop.clear_all().await;
         shop
@@ -96,7 +103,7 @@ impl Shop {
     /// Ends the operator as Kubernetes does.
     pub async fn close_operator(&mut self) {
         let operator = self.operator.take().expect("it runs");
-        let status = operator.terminate(Duration::from_secs(10)).await.unwrap();
+        let status = operator.terminate(GRACE).await.unwrap();
         assert!(status.success(), "{status}");
     }
 
@@ -236,7 +243,12 @@ impl Shop {
         self.ledger().iter().filter(is).count()
     }
 
-    /// Lets the print that runs come to its end.
+    /// Lets the prints that run come to their end.
+    pub fn finish_prints(&self) {
+        self.skip(PRINT);
+    }
+
+    /// Lets so much of the machines' time pass at once.
     pub fn skip(&self, seconds: u64) {
         self.farm.simulator().skip_time(Duration::from_secs(seconds));
     }
