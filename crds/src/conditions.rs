@@ -185,6 +185,8 @@ api_enum! {
         StartSent,
         /// The print was seen running.
         PrintSeen,
+        /// The printer does not delete the job's file, which must go before the job lets go of the printer.
+        FileNotDeleted,
         /// The printer asks something before the print.
         WaitingAtPrinter,
         /// The print was paused as asked.

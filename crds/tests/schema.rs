@@ -93,6 +93,7 @@ fn lists_of_things_with_a_key_are_maps() {
             "Printer.spec.startWindows[].days set",
             "Printer.spec.taints map key",
             "Printer.status.conditions map type",
+            "Printer.status.leftFiles map remoteName",
             "Printer.status.slots map slot",
             "PrintJob.spec.filaments map index",
             "PrintJob.status.attempts map attempt",

@@ -31,12 +31,15 @@ enum Event {
     WindowOver,
     SeenActive,
     SeenPreview(u64),
+    /// After its question the device has been idle for so long.
+    StaysIdle(u64),
     Sent(SendAnswer, bool, u64),
     TryAlive(bool),
     NewProcess,
     Uploads(UploadView),
-    Closes(Option<Closed>),
+    Closes(Option<Closed>, u64),
     FileDeleted(bool),
+    RefusesDeletion(u64),
     PauseSent,
     Claim,
     /// The gate is asked and, if it is open, so many writes of the start are done.
@@ -113,6 +116,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         None,
         Some(Closed::Changed("changed")),
         Some(Closed::NotNow("busy".into())),
+        Some(Closed::Held),
         Some(Closed::GiveBack("the bed is not clear".into())),
     ]);
     prop_oneof![
@@ -128,12 +132,14 @@ fn any_event() -> impl Strategy<Value = Event> {
         2 => Just(WindowOver),
         1 => Just(SeenActive),
         1 => select(vec![0u64, 44, 45]).prop_map(SeenPreview),
+        1 => select(vec![0u64, 3, 4]).prop_map(StaysIdle),
         2 => (sent, any::<bool>(), select(vec![0u64, 29, 30])).prop_map(|(a, u, q)| Sent(a, u, q)),
         1 => any::<bool>().prop_map(TryAlive),
         1 => Just(NewProcess),
         4 => upload.prop_map(Uploads),
-        1 => closed.prop_map(Closes),
+        1 => (closed, select(vec![0u64, 899, 900])).prop_map(|(c, n)| Closes(c, n)),
         2 => any::<bool>().prop_map(FileDeleted),
+        1 => select(vec![29u64, 30, 600, 900]).prop_map(RefusesDeletion),
         1 => Just(PauseSent),
         4 => Just(Claim),
         4 => (0..3usize).prop_map(Tries),
@@ -207,17 +213,25 @@ fn happen(s: &mut Scene, event: &Event) {
         }
         Event::SeenActive => s.watch.seen_active = true,
         Event::SeenPreview(n) => (s.watch.seen_preview, s.watch.preview_for) = (true, seconds(n)),
+        Event::StaysIdle(n) => s.watch.idle_for = Some(seconds(n)),
         Event::Sent(answer, unbroken, quiet) => {
             (s.watch.answer, s.watch.unbroken, s.watch.quiet) = (Some(answer), unbroken, seconds(quiet));
         }
         Event::TryAlive(alive) => s.watch.try_alive = alive,
         Event::NewProcess => {
-            (s.watch, s.upload, s.closed) = (Watch::default(), UploadView::Idle, None);
-            (s.file_deleted, s.last_file_deleted, s.watched, s.pause_sent) = (false, false, false, false);
+            (s.watch, s.upload, s.closed, s.undeleted) = (Watch::default(), UploadView::Idle, None, None);
+            (s.file_deleted, s.watched, s.pause_sent) = (false, false, false);
+            s.deleted.clear();
         }
         Event::Uploads(upload) => s.upload = upload,
-        Event::Closes(closed) => s.closed = closed,
-        Event::FileDeleted(gone) => (s.file_deleted, s.last_file_deleted) = (gone, gone),
+        Event::Closes(closed, n) => (s.closed, s.closed_for) = (closed, seconds(n)),
+        Event::FileDeleted(gone) => {
+            s.file_deleted = gone;
+            let (started, left) = (s.printer_status().last_start, s.printer_status().left_files);
+            let names = started.map(|l| l.remote_name).into_iter().chain(left.into_iter().map(|f| f.remote_name));
+            s.deleted = if gone { names.collect() } else { Vec::new() };
+        }
+        Event::RefusesDeletion(n) => s.refuses_deletion(n),
         Event::PauseSent => s.pause_sent = true,
         Event::Claim => {
             let status = s.job_status();

@@ -7,12 +7,14 @@ mod session;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use jiff::Timestamp;
 use printernizer_crds::print_job::{Answer, DeletionPolicy, DesiredState};
 use printernizer_crds::{PrintJobStatus, PrinterStatus};
 
 use crate::device::{Link, LinkFault};
 use crate::identity::Token;
 use crate::plan::{Effect, Plan};
+use crate::print_job::Undeleted;
 use crate::print_job::status::is_terminal;
 use crate::testing::{JOB_UID, Scene, seconds};
 
@@ -66,6 +68,8 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let mut scene = Scene::waiting();
+        // Short enough to be met in a life of a simulated farm, and long enough to be of no account in most.
+        (scene.timing.unready_limit, scene.timing.letting_go) = (seconds(120), seconds(90));
         scene.job.spec.retry.limit = i32::try_from(dice.below(3)).unwrap();
         let device = device::Device::new(dice.one_in(2));
         let (session, zombie, tasks) = (session::Session::default(), None, [None, None]);
@@ -101,7 +105,13 @@ impl World {
         let upload = self.scene.job_status().upload.map(|u| u.remote_name);
         let last = self.scene.printer_status().last_start;
         self.scene.file_deleted = upload.as_deref().is_some_and(deleted);
-        self.scene.last_file_deleted = last.as_ref().is_some_and(|l| deleted(&l.remote_name));
+        let undeleted = upload.as_ref().and_then(|name| self.session.undeleted.get(name));
+        let now = self.scene.now;
+        let since = |at: &Timestamp| now.duration_since(*at).unsigned_abs();
+        self.scene.undeleted =
+            undeleted.map(|at| Undeleted { lasting: since(at), message: "the file is in use".into() });
+        self.scene.closed_for = self.session.closed_since.as_ref().map_or(seconds(0), since);
+        self.scene.deleted = self.session.deleted.iter().cloned().collect();
         let watched = last.and_then(|l| Token::parse(&l.token));
         let live = self.scene.watch.live;
         self.scene.last_start_live = if watched.is_some() && watched == self.session.token { live } else { seconds(0) };
@@ -110,8 +120,7 @@ impl World {
         let (cause, message) = (LinkFault::Unreachable, "no answer".to_owned());
         self.scene.link = (!self.up).then(|| Link::Down { cause, message, silent_for: seconds(self.silent) });
         let unclaimed = self.scene.job_status().printer.is_none();
-        self.scene.shown_on =
-            self.up && unclaimed && shown.is_some_and(|t| t.is_of_job(JOB_UID) && t >= self.scene.token());
+        self.scene.shown_on = unclaimed && shown.is_some_and(|t| t.is_of_job(JOB_UID) && t >= self.scene.token());
     }
 
     fn step(&mut self, kind: Kind) {
@@ -240,6 +249,8 @@ impl World {
             90..92 => self.crash(),
             92 => self.up = !self.up,
             93 if self.dice.one_in(4) => self.device.cut_power(),
+            93 if self.dice.one_in(4) => self.device.refuses = true,
+            93 if self.dice.one_in(4) => self.device.dialog = true,
             94 if self.dice.one_in(6) => self.device.foreign_print(&mut self.dice),
             95 => self.want(DesiredState::Run),
             96 if self.dice.one_in(4) => self.want(DesiredState::Pause),

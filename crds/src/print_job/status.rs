@@ -43,6 +43,9 @@ pub struct PrintJobStatus {
     /// The job is not given to a printer before this time (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
+    /// A printer that held the job for long and could not start it. Another one that fits is waited for first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avoid: Option<AvoidedPrinter>,
     /// The file's copy on the device, recorded before its first byte is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<Upload>,
@@ -130,6 +133,16 @@ pub struct ClaimedPrinter {
     pub uid: String,
     /// Serial number of the device.
     pub serial_number: String,
+}
+
+/// A printer that could not start the job.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AvoidedPrinter {
+    /// Name of the Printer.
+    pub name: String,
+    /// Until when (UTC) others that fit come first, also while they are busy.
+    pub until: Time,
 }
 
 /// The file's copy on the device.

@@ -28,6 +28,12 @@ pub struct PrinterStatus {
     /// The last start that was or may have been sent. Without a verdict it is unresolved and nothing else starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_start: Option<LastStart>,
+    /// Files of jobs that had to let go of the printer before it deleted them. They are deleted at each connection and
+    /// before each start. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["remoteName".into()]))]
+    pub left_files: Vec<LeftFile>,
     /// What is known of the bed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bed: Option<BedStatus>,
@@ -130,6 +136,19 @@ pub enum StartVerdict {
     NotPrinted,
     /// The job is gone; a full window of live reports showed no sign of the print.
     Abandoned,
+}
+
+/// A file of ours that was left on a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftFile {
+    /// Name of the file on the device.
+    pub remote_name: String,
+    /// Name of the PrintJob it was uploaded for.
+    pub job_name: String,
+    /// UID of the PrintJob.
+    #[serde(rename = "jobUID")]
+    pub job_uid: String,
 }
 
 /// What is known of the bed.

@@ -10,7 +10,7 @@ use printernizer_rules::device::{DeviceReport, Link};
 use printernizer_rules::identity::Token;
 use printernizer_rules::plan::DeviceCommand;
 use printernizer_rules::print_job::gate::Closed;
-use printernizer_rules::print_job::{UploadView, Watch};
+use printernizer_rules::print_job::{Undeleted, UploadView, Watch};
 use printernizer_rules::timing::Timing;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -22,6 +22,8 @@ use crate::api::Key;
 
 /// Commands that may wait; the rules ask again for what did not fit.
 const WAITING_COMMANDS: usize = 8;
+/// Deleted files, and files that were not, that are remembered.
+const FILES_REMEMBERED: usize = 16;
 /// A pause, resume or stop the device has taken is not sent again before this time: to be taken means to be queued, and
 /// the machine needs a while to show what it does about it.
 const COMMAND_REPEAT: Duration = Duration::from_secs(10);
@@ -75,13 +77,18 @@ pub(super) struct State {
     pub(super) upload_failures: u32,
     pub(super) upload_not_before: Option<Instant>,
     pub(super) closed: Option<Closed>,
+    /// Since when no try has got through the gate.
+    pub(super) closed_since: Option<Instant>,
     pub(super) tries_in_vain: u32,
     pub(super) no_try_before: Option<Instant>,
     /// Commands that were just tried, or could not be, and when they may be tried again: nobody is asked without pause.
     pub(super) rests: HashMap<DeviceCommand, Instant>,
     pub(super) pause_sent: bool,
     pub(super) taken: Option<(DeviceCommand, Instant)>,
-    pub(super) deleted: VecDeque<String>,
+    /// Deleted files, each with the number of the connection it was deleted on.
+    deleted: VecDeque<(String, u64)>,
+    /// Files the device did not delete: since when, and what it said last.
+    undeleted: VecDeque<(String, Instant, String)>,
     pub(super) pending: Vec<DeviceCommand>,
     pub(super) unstored_since: Option<Instant>,
 }
@@ -90,6 +97,31 @@ impl State {
     /// Whether a command is still about the attempt this session serves.
     pub(super) fn serves(&self, command: &Command) -> bool {
         self.attempt.as_ref() == Some(&command.attempt) || matches!(command.what, DeviceCommand::DeleteFile { .. })
+    }
+
+    /// A try to start has ended: what closed the gate, or that nothing did. Starts that are held close it for nobody.
+    pub(super) fn try_ended(&mut self, closed: Option<Closed>) {
+        let counts = closed.as_ref().is_some_and(|closed| *closed != Closed::Held);
+        self.closed_since = counts.then(|| self.closed_since.unwrap_or_else(Instant::now));
+        self.closed = closed;
+    }
+
+    /// A deletion has ended.
+    pub(super) fn deletion_ended(&mut self, remote_name: &str, result: &Result<(), DeviceFault>) {
+        let before = self.undeleted.iter().position(|(name, ..)| name == remote_name);
+        let before = before.and_then(|at| self.undeleted.remove(at));
+        match result {
+            Ok(()) => {
+                self.deleted.retain(|(name, _)| name != remote_name);
+                self.deleted.push_back((remote_name.to_owned(), self.connection));
+            }
+            Err(fault) => {
+                let since = before.map_or_else(Instant::now, |(_, since, _)| since);
+                self.undeleted.push_back((remote_name.to_owned(), since, fault.message.clone()));
+            }
+        }
+        self.deleted.drain(..self.deleted.len().saturating_sub(FILES_REMEMBERED));
+        self.undeleted.drain(..self.undeleted.len().saturating_sub(FILES_REMEMBERED));
     }
 }
 
@@ -114,8 +146,14 @@ pub struct Seen {
     pub upload: UploadView,
     /// Why the last try did not get through the gate.
     pub closed: Option<Closed>,
+    /// How long no try has got through the gate.
+    pub closed_for: Duration,
     /// Names known to be gone from the device.
     pub deleted: Vec<String>,
+    /// Those of them that were deleted on this connection.
+    pub deleted_now: Vec<String>,
+    /// Names of files the device did not delete, and how.
+    pub undeleted: Vec<(String, Undeleted)>,
     /// A pause was sent.
     pub pause_sent: bool,
     /// Address of the device.
@@ -143,6 +181,7 @@ impl Session {
                 s.upload_failures = 0;
                 s.upload_not_before = None;
                 s.closed = None;
+                s.closed_since = None;
                 s.tries_in_vain = 0;
                 s.no_try_before = None;
                 s.pause_sent = false;
@@ -174,7 +213,16 @@ impl Session {
                 watch: s.watching.as_ref().map(|w| w.watch().clone()).unwrap_or_default(),
                 upload: s.upload.clone(),
                 closed: s.closed.clone(),
-                deleted: s.deleted.iter().cloned().collect(),
+                closed_for: s.closed_since.map_or(Duration::ZERO, |at| at.elapsed()),
+                deleted: s.deleted.iter().map(|(name, _)| name.clone()).collect(),
+                deleted_now: s.deleted.iter().filter(|(_, on)| *on == s.connection).map(|(n, _)| n.clone()).collect(),
+                undeleted: s
+                    .undeleted
+                    .iter()
+                    .map(|(name, since, message)| {
+                        (name.clone(), Undeleted { lasting: since.elapsed(), message: message.clone() })
+                    })
+                    .collect(),
                 pause_sent: s.pause_sent,
                 host: s.host.clone(),
                 watched: s.reports_judged,
@@ -222,7 +270,9 @@ impl Session {
                     matches!(s.upload, UploadView::Running { .. } | UploadView::Done { .. })
                         || s.upload_not_before.is_some_and(|at| Instant::now() < at)
                 }
-                DeviceCommand::DeleteFile { remote_name } => s.deleted.contains(remote_name),
+                DeviceCommand::DeleteFile { remote_name } => {
+                    s.deleted.iter().any(|(name, on)| name == remote_name && *on == s.connection)
+                }
                 DeviceCommand::Start => s.no_try_before.is_some_and(|at| Instant::now() < at),
                 what => s.taken.as_ref().is_some_and(|(taken, at)| taken == what && at.elapsed() < COMMAND_REPEAT),
             };
@@ -272,5 +322,60 @@ mod tests {
         });
         session.was_judged(&seen);
         assert!(!session.seen().watched);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_gate_is_closed_since_the_first_try_in_vain_of_an_attempt_and_never_by_held_starts() {
+        let (session, _commands) = new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+        let attempt = |n| Attempt { job: Key::new("farm", "clip"), job_uid: "1".into(), token: Token::new("1", n) };
+        let closed_for = |closed| {
+            session.with(|s| s.try_ended(closed));
+            session.seen().closed_for
+        };
+        let wait = || tokio::time::advance(Duration::from_secs(60));
+        session.attach(&attempt(1), false, None);
+        assert_eq!(closed_for(Some(Closed::NotNow("busy".into()))), Duration::ZERO);
+        wait().await;
+        assert_eq!(closed_for(Some(Closed::Changed("changed"))), Duration::from_secs(60), "whatever the reason");
+        assert_eq!(closed_for(Some(Closed::Held)), Duration::ZERO);
+        wait().await;
+        assert_eq!(closed_for(Some(Closed::NotNow("busy".into()))), Duration::ZERO);
+        wait().await;
+        assert_eq!(closed_for(None), Duration::ZERO);
+        closed_for(Some(Closed::NotNow("busy".into())));
+        wait().await;
+        session.attach(&attempt(2), false, None);
+        assert_eq!(session.seen().closed_for, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_device_does_not_delete_is_known_since_its_first_refusal_and_deletions_are_made_anew_when_it_comes_back()
+     {
+        let (session, mut commands) = new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+        let fault = |text: &str| DeviceFault { cause: LinkFault::Unreachable, message: text.into() };
+        let ended = |result| session.with(|s| s.deletion_ended("part.gcode", &result));
+        ended(Err(fault("busy")));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        ended(Err(fault("still busy")));
+        let refused = Undeleted { lasting: Duration::from_secs(60), message: "still busy".into() };
+        assert_eq!(session.seen().undeleted, [("part.gcode".to_owned(), refused)]);
+        ended(Ok(()));
+        let seen = session.seen();
+        assert_eq!((seen.undeleted, seen.deleted_now), (vec![], vec!["part.gcode".to_owned()]));
+
+        let what = DeviceCommand::DeleteFile { remote_name: "part.gcode".into() };
+        let attempt = Attempt { job: Key::new("farm", "clip"), job_uid: "1".into(), token: Token::new("1", 1) };
+        let mut asked = || {
+            session.with(|s| {
+                s.report = Some((DeviceReport::default(), Instant::now()));
+                s.fault = None;
+            });
+            session.command(Command { what: what.clone(), attempt: attempt.clone(), device_job_id: None, file: None });
+            commands.try_recv().is_ok()
+        };
+        assert!(!asked(), "it is gone");
+        session.connection_lost(&fault("gone"));
+        assert_eq!((session.seen().deleted, session.seen().deleted_now), (vec!["part.gcode".to_owned()], vec![]));
+        assert!(asked(), "who knows what happened in between");
     }
 }

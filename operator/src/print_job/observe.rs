@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use printernizer_crds::print_job::{FileStatus, SlotChoice};
 use printernizer_crds::{PrintJob, PrintRecord, Printer};
 use printernizer_rules::device::Link;
+use printernizer_rules::identity::Token;
 use printernizer_rules::print_job::gate::token_of;
 use printernizer_rules::print_job::status::is_terminal;
-use printernizer_rules::print_job::{FileView, Observed, SessionView, Waiting};
+use printernizer_rules::print_job::{FileView, Observed, SessionView, Undeleted, Waiting};
 use printernizer_rules::timing::Timing;
 
 use super::desk::FileState;
@@ -23,6 +24,7 @@ pub(super) struct Facts {
     pub(super) attempt: Attempt,
     seen: Option<Seen>,
     file_deleted: bool,
+    undeleted: Option<Undeleted>,
     file: FileState,
     printed_before: Option<PrintRecord>,
     shown_on: Option<Link>,
@@ -44,7 +46,9 @@ impl Facts {
                 watch: &seen.watch,
                 upload: seen.upload.clone(),
                 closed: seen.closed.clone(),
+                closed_for: seen.closed_for,
                 file_deleted: self.file_deleted,
+                undeleted: self.undeleted.clone(),
                 pause_sent: seen.pause_sent,
             }),
             file: match &self.file {
@@ -107,6 +111,8 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
     let remote_name = status.upload.as_ref().map(|u| u.remote_name.as_str());
     let file_deleted =
         remote_name.is_some_and(|name| seen.as_ref().is_some_and(|s| s.deleted.iter().any(|d| d == name)));
+    let undeleted = remote_name.and_then(|name| seen.as_ref()?.undeleted.iter().find(|(n, _)| n == name));
+    let undeleted = undeleted.map(|(_, undeleted)| undeleted.clone());
     let mapping = printer.as_ref().map(|p| match seen.as_ref().map(|s| &s.link) {
         Some(Link::Live { report, .. }) => crate::scheduling::mapping(&job, p, Some(report)),
         _ => crate::scheduling::mapping(&job, p, None),
@@ -122,7 +128,8 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         None
     } else {
         let token = token_of(&job);
-        context.fleet.showing(&key.namespace, &uid).filter(|link| shows_current_or_later(link, &token))
+        let shows = context.fleet.showing(&key.namespace, &uid).filter(|link| shows_current_or_later(link, &token));
+        shows.or_else(|| silent_that_showed(context, &key.namespace, &uid, &token))
     };
     Ok(Some(Facts {
         printer,
@@ -130,6 +137,7 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         attempt,
         seen,
         file_deleted,
+        undeleted,
         file: context.desk.state(&job),
         printed_before,
         shown_on,
@@ -143,8 +151,22 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
 }
 
 /// Whether the device shows this attempt or one the cluster does not know of yet; earlier ones are accounted for.
-fn shows_current_or_later(link: &Link, token: &printernizer_rules::identity::Token) -> bool {
+fn shows_current_or_later(link: &Link, token: &Token) -> bool {
     let Link::Live { report, .. } = link else { return false };
-    let shown = report.identity.name.as_deref().and_then(printernizer_rules::identity::Token::find);
+    let shown = report.identity.name.as_deref().and_then(Token::find);
     shown.is_some_and(|shown| shown.attempt() >= token.attempt())
+}
+
+/// The connection to a printer that is not heard now and showed such an attempt when it was, as its bed remembers.
+fn silent_that_showed(context: &Context, namespace: &str, uid: &str, token: &Token) -> Option<Link> {
+    let showed = |p: &Printer| {
+        let bed = p.status.as_ref().and_then(|s| s.bed.as_ref());
+        let shown = bed.and_then(|b| b.accounted_identity.as_ref()?.name.as_deref().and_then(Token::find));
+        p.metadata.namespace.as_deref() == Some(namespace)
+            && shown.is_some_and(|shown| shown.is_of_job(uid) && shown.attempt() >= token.attempt())
+    };
+    let printer = context.printer_index.all().into_iter().find(|p| showed(p))?;
+    let session = context.fleet.session(&Key::of(printer.as_ref()));
+    let link = session.map_or(Link::Connecting, |s| s.seen().link);
+    (!matches!(link, Link::Live { .. })).then_some(link)
 }

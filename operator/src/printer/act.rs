@@ -1,8 +1,8 @@
 //! Carries out what was decided about a Printer, in order; the only step that writes.
 
-use printernizer_crds::PRINTER_FINALIZER;
+use printernizer_crds::{PRINTER_FINALIZER, Printer};
 use printernizer_rules::identity::Token;
-use printernizer_rules::plan::{Effect, Plan};
+use printernizer_rules::plan::{DeviceCommand, Effect, Plan};
 
 use super::observe::Facts;
 use crate::api::{ApiError, Key};
@@ -40,12 +40,7 @@ pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<
                 context.api.remove_finalizer(&printer, PRINTER_FINALIZER).await?;
             }
             Effect::Device(what) => {
-                let last = printer.status.as_ref().and_then(|s| s.last_start.as_ref());
-                if let (Some(session), Some(last)) = (&facts.session, last)
-                    && let Some(token) = Token::parse(&last.token)
-                {
-                    let job = Key::new(&key.namespace, &last.job_name);
-                    let attempt = Attempt { job, job_uid: last.job_uid.clone(), token };
+                if let (Some(session), Some(attempt)) = (&facts.session, attempt_of(&printer, &key, &what)) {
                     session.command(Command { what, attempt, device_job_id: None, file: None });
                 }
             }
@@ -57,4 +52,15 @@ pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<
         session.was_judged(seen);
     }
     Ok(Done { outcome, again: plan.look_again })
+}
+
+/// The attempt a file on the device belongs to, as the Printer remembers it.
+fn attempt_of(printer: &Printer, key: &Key, what: &DeviceCommand) -> Option<Attempt> {
+    let DeviceCommand::DeleteFile { remote_name } = what else { return None };
+    let status = printer.status.as_ref()?;
+    let left = status.left_files.iter().find(|f| f.remote_name == *remote_name);
+    let left = left.map(|f| (&f.job_name, &f.job_uid, Token::find(remote_name)));
+    let started = status.last_start.as_ref().filter(|l| l.remote_name == *remote_name);
+    let (name, uid, token) = started.map(|l| (&l.job_name, &l.job_uid, Token::parse(&l.token))).or(left)?;
+    Some(Attempt { job: Key::new(&key.namespace, name), job_uid: uid.clone(), token: token? })
 }

@@ -26,7 +26,7 @@ pub(super) struct Facts {
     shown_job_exists: bool,
     orphan: Option<PrintJob>,
     duplicate_of: Option<String>,
-    last_file_deleted: bool,
+    deleted: Vec<String>,
     hold_starts: bool,
     fresh_id: String,
     now: Timestamp,
@@ -48,7 +48,7 @@ impl Facts {
             orphan: self.orphan.as_ref(),
             duplicate_of: self.duplicate_of.as_deref(),
             last_start_live: self.seen.as_ref().map_or(Duration::ZERO, |s| s.watch.live),
-            last_file_deleted: self.last_file_deleted,
+            deleted: &self.deleted,
             hold_starts: self.hold_starts,
             fresh_id: &self.fresh_id,
             now: self.now,
@@ -113,8 +113,7 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
                 && j.metadata.uid.as_deref().is_some_and(|uid| token.is_of_job(uid))
         })
     });
-    let deleted = seen.as_ref().map(|s| s.deleted.clone()).unwrap_or_default();
-    let last_file_deleted = status.last_start.as_ref().is_some_and(|l| deleted.contains(&l.remote_name));
+    let deleted = seen.as_ref().map(|s| s.deleted_now.clone()).unwrap_or_default();
     let orphan = orphan(context, &printer).await?;
     Ok(Some(Facts {
         kind,
@@ -126,7 +125,7 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         shown_job_exists,
         orphan,
         duplicate_of,
-        last_file_deleted,
+        deleted,
         hold_starts: context.fleet.context().hold_starts,
         fresh_id: fresh_id(),
         now: Timestamp::now(),
@@ -135,31 +134,21 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
     }))
 }
 
-/// Another Printer for the same device that comes first, as last heard.
+/// Another Printer for the same device that comes first: one with an unresolved start, then the older, then the UID.
 fn duplicate(context: &Context, printer: &Printer) -> Option<String> {
+    let serial = serial_claimed(printer)?;
+    let rank = |p: &Printer| {
+        let unresolved = p.status.as_ref().and_then(|s| s.last_start.as_ref()).is_some_and(|l| l.verdict.is_none());
+        let created = p.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        (!unresolved, created, p.metadata.uid.clone())
+    };
+    let own = rank(printer);
     let others = context.printer_index.all();
-    let first = others.iter().filter(|other| comes_before(other, printer)).min_by_key(|other| rank(other))?;
-    Some(Key::of(first.as_ref()).to_string())
-}
-
-/// Whether another Printer stands for the same device and comes before this one: one with an unresolved start, then
-/// the older, then the UID. The namespace does not matter: there is one device.
-pub(crate) fn comes_before(other: &Printer, printer: &Printer) -> bool {
-    let serial = serial_claimed(printer);
-    other.metadata.uid != printer.metadata.uid
-        && serial.is_some()
-        && serial_claimed(other) == serial
-        && rank(other) < rank(printer)
-}
-
-fn rank(printer: &Printer) -> (bool, Option<Timestamp>, Option<String>) {
-    let created = printer.metadata.creation_timestamp.as_ref().map(|t| t.0);
-    (!has_unresolved_start(printer), created, printer.metadata.uid.clone())
-}
-
-/// Whether the Printer remembers a start without a verdict.
-pub(crate) fn has_unresolved_start(printer: &Printer) -> bool {
-    printer.status.as_ref().and_then(|s| s.last_start.as_ref()).is_some_and(|last| last.verdict.is_none())
+    let first = others
+        .iter()
+        .filter(|p| p.metadata.uid != printer.metadata.uid && serial_claimed(p) == Some(serial))
+        .min_by_key(|p| rank(p))?;
+    (rank(first) < own).then(|| Key::of(first.as_ref()).to_string())
 }
 
 /// A job with an unresolved start on this device whose Printer is gone: this one, created again, takes it over.
@@ -190,41 +179,4 @@ async fn orphan(context: &Context, printer: &Printer) -> Result<Option<PrintJob>
         && !claimed_elsewhere
         && (status.current_job.is_none() || status.current_job.as_ref().map(|c| &c.uid) == job.metadata.uid.as_ref());
     Ok(still.then_some(job))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn printer(namespace: &str, created: &str, serial: &str, verdict: Option<&str>) -> Printer {
-        let last = json!({
-            "token": "3f2504e04f8941d3-1", "jobName": "clip", "jobUID": "1", "remoteName": "a",
-            "deadline": "2026-11-21T12:00:00Z", "verdict": verdict,
-        });
-        serde_json::from_value(json!({
-            "apiVersion": "printernizer.io/v1alpha1", "kind": "Printer",
-            "metadata": { "name": "prusa-1", "namespace": namespace, "uid": namespace, "creationTimestamp": created },
-            "spec": { "model": "Prusa CORE One", "connection": { "prusaLink": {
-                "url": "http://192.168.1.9", "serialNumber": serial, "credentialsSecretRef": { "name": "prusa-1" },
-            } } },
-            "status": { "lastStart": last },
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn of_two_printers_of_a_device_one_comes_first_whatever_their_namespaces() {
-        let (early, late) = ("2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z");
-        let settled = Some("Succeeded");
-        let old = printer("one", early, "SN-1", settled);
-        let new = printer("two", late, "SN-1", settled);
-        assert!(comes_before(&old, &new) && !comes_before(&new, &old));
-        let unresolved = printer("two", late, "SN-1", None);
-        assert!(comes_before(&unresolved, &old) && !comes_before(&old, &unresolved));
-        let same_time = printer("two", early, "SN-1", settled);
-        assert!(comes_before(&old, &same_time) && !comes_before(&same_time, &old), "the UID decides");
-        assert!(!comes_before(&printer("two", early, "SN-2", None), &new), "another device");
-        assert!(!comes_before(&old, &old), "itself");
-    }
 }

@@ -5,8 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::print_job::FileStatus;
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJob, PrintJobStatus, RUN_ANNOTATION, Reason};
 
-use super::claim::unset_claim;
 use super::decide::{REST, write_if_changed};
+use super::release::unset_claim;
 use super::{FileView, Observed, status};
 use crate::plan::{Effect, Plan};
 
@@ -45,7 +45,7 @@ pub(super) fn refuse_copy(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
         unset_claim(&mut new, seen);
     }
     let (type_, no) = (ConditionType::Accepted, ConditionStatus::False);
-    status::set(&mut new, seen.job, seen.now, type_, no, Reason::CopyOfPrintedJob, message);
+    seen.set(&mut new, type_, no, Reason::CopyOfPrintedJob, message);
     write_if_changed(old, new)
 }
 
@@ -102,6 +102,6 @@ fn accept(job: &PrintJob, old: &PrintJobStatus, file: &FileStatus, now: Timestam
 
 fn write(seen: &Observed<'_>, old: &PrintJobStatus, reason: Reason, message: String) -> Plan {
     let mut new = old.clone();
-    status::set(&mut new, seen.job, seen.now, ConditionType::Accepted, ConditionStatus::False, reason, message);
+    seen.set(&mut new, ConditionType::Accepted, ConditionStatus::False, reason, message);
     write_if_changed(old, new)
 }

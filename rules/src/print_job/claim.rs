@@ -1,4 +1,5 @@
-//! A job that holds, or believes to hold, a printer: completing the claim, uploading, asking for the start, giving back.
+//! A job that holds, or believes to hold, a printer: completing the claim, uploading, asking for the start. How a claim
+//! is given back stands in `release`.
 
 use std::time::Duration;
 
@@ -9,10 +10,12 @@ use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJob, Pr
 
 use super::decide::{REST, missed_deadline, write_if_changed};
 use super::gate::{Closed, claim_agrees, token_of};
+use super::release::{Next, give_back};
 use super::start::{Relation, Watch, relation};
-use super::{Observed, UploadView, finish, follow, status};
+use super::{Observed, UploadView, follow};
 use crate::device::Link;
 use crate::plan::{DeviceCommand, Effect, Plan};
+use crate::printer::leftovers;
 use crate::timing::elapsed;
 
 /// The claim of the printer on this job, unless it is for an attempt that was given back already: a name on the device
@@ -38,7 +41,7 @@ pub(super) fn complete(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Prin
     new.printer = Some(ClaimedPrinter { name: name.clone(), uid, serial_number });
     new.attempt = held.attempt;
     new.assigned_time = Some(Time(seen.now));
-    new.not_before = None;
+    (new.not_before, new.avoid) = (None, None);
     (new.upload, new.progress, new.acted_on, new.paused_by_us) = (None, None, None, false);
     match &seen.mapping {
         Some(Ok(mapping)) => new.slot_mapping.clone_from(mapping),
@@ -47,12 +50,9 @@ pub(super) fn complete(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Prin
         None => return Plan::wait(REST),
     }
     let message = format!("given to printer {name} (attempt {})", held.attempt);
-    let set = |new: &mut PrintJobStatus, type_, is, reason, text: String| {
-        status::set(new, seen.job, seen.now, type_, is, reason, text);
-    };
-    set(&mut new, ConditionType::Scheduled, ConditionStatus::True, Reason::Assigned, message);
-    let waits = "the file is uploaded next".to_owned();
-    set(&mut new, ConditionType::Started, ConditionStatus::False, Reason::NotStarted, waits);
+    seen.set(&mut new, ConditionType::Scheduled, ConditionStatus::True, Reason::Assigned, message);
+    let waits = "the file is uploaded next";
+    seen.set(&mut new, ConditionType::Started, ConditionStatus::False, Reason::NotStarted, waits);
     Plan::of([Effect::WriteJob(Box::new(new))])
 }
 
@@ -104,24 +104,7 @@ fn disagreement(seen: &Observed<'_>, old: &PrintJobStatus, started: bool) -> Pla
             return follow::resolve(seen, old, printer, Some(last));
         }
     }
-    follow::printer_gone(seen, old)
-}
-
-/// Takes the claim and all that belongs to the attempt out of the status.
-pub(super) fn unset_claim(new: &mut PrintJobStatus, seen: &Observed<'_>) {
-    new.printer = None;
-    new.upload = None;
-    new.start = None;
-    new.device_job_id = None;
-    new.slot_mapping.clear();
-    new.assigned_time = None;
-    new.start_time = None;
-    new.progress = None;
-    finish::close_question(seen, new);
-    new.acted_on = None;
-    new.paused_by_us = false;
-    new.conditions.unset(ConditionType::Started);
-    status::refresh(new, seen.job, seen.now);
+    follow::without_device(seen, old, Reason::PrinterGone)
 }
 
 /// A claimed job before its intent.
@@ -144,7 +127,7 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
     }
 
     let job_status = |reason, text: String, new: &mut PrintJobStatus| {
-        status::set(new, seen.job, seen.now, ConditionType::Started, ConditionStatus::False, reason, text);
+        seen.set(new, ConditionType::Started, ConditionStatus::False, reason, text);
     };
     let deleting = seen.job.metadata.deletion_timestamp.is_some();
     let desired = seen.job.spec.desired_state;
@@ -160,6 +143,9 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
     if let Some(Closed::GiveBack(why)) = session.and_then(|s| s.closed.as_ref()) {
         return give_back(seen, old, &Next::Queue(why.clone()));
     }
+    if let Some(why) = closed_too_long(seen) {
+        return give_back(seen, old, &Next::Elsewhere(why));
+    }
     // Without a rename the file lies there ready to be started by anyone: it is not carried on, and does not stay, where
     // nobody has said that the bed is clear.
     let bed_cleared = printer.status.as_ref().is_some_and(|s| s.conditions.is_true(ConditionType::BedCleared));
@@ -170,7 +156,7 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
         return give_back(seen, old, &Next::Queue("its file was deleted from the printer".into()));
     }
     if unready_for(seen, old, printer) >= seen.timing.unready_limit {
-        return give_back(seen, old, &Next::Queue("the printer was not ready for too long".into()));
+        return give_back(seen, old, &Next::Elsewhere("the printer was not ready for too long".into()));
     }
 
     let name = token.to_string();
@@ -182,7 +168,10 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
                 None => "the file is on the printer; the start is next".to_owned(),
             };
             job_status(Reason::StartPending, text, &mut new);
-            let plan = write_if_changed(old, new);
+            // What earlier jobs have left on the device goes first.
+            let left = printer.status.iter().flat_map(leftovers).filter(|left| *left != upload.remote_name);
+            let delete = |left: &str| Effect::Device(DeviceCommand::DeleteFile { remote_name: left.to_owned() });
+            let plan = left.map(delete).fold(write_if_changed(old, new), Plan::then);
             plan.then(Effect::Device(DeviceCommand::Start)).again(seen.timing.poll_period)
         }
         Some(upload) if upload.token == name => {
@@ -218,6 +207,13 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
     }
 }
 
+/// Why no try to start has got through the gate for too long. Held starts are no reason: nobody would be better off.
+fn closed_too_long(seen: &Observed<'_>) -> Option<String> {
+    let session = seen.session.as_ref().filter(|s| s.closed_for >= seen.timing.unready_limit)?;
+    let closed = session.closed.as_ref().filter(|closed| **closed != Closed::Held)?;
+    Some(format!("the print could not be started for too long: {closed}"))
+}
+
 /// How long this claim has been held by a printer that is not Ready, or does not take the file; zero when it does.
 fn unready_for(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -> Duration {
     let Some(assigned) = old.assigned_time.as_ref() else { return Duration::ZERO };
@@ -246,7 +242,7 @@ fn record_upload(
     let Some(report) = link.report_within(seen.timing.stale_after).filter(|r| cleared && r.is_free()) else {
         let assigned = old.assigned_time.as_ref().map_or(seen.now, |t| t.0);
         if elapsed(seen.now, assigned) >= seen.timing.unready_limit {
-            return give_back(seen, old, &Next::Queue("the printer was not free for too long".into()));
+            return give_back(seen, old, &Next::Elsewhere("the printer was not free for too long".into()));
         }
         return Plan::wait(seen.timing.poll_period);
     };
@@ -266,74 +262,6 @@ fn record_upload(
         device_job_id: report.identity.id.clone(),
     });
     let text = format!("uploading as {remote_name}");
-    status::set(&mut new, seen.job, seen.now, ConditionType::Started, ConditionStatus::False, Reason::Uploading, text);
+    seen.set(&mut new, ConditionType::Started, ConditionStatus::False, Reason::Uploading, text);
     Plan::of([Effect::WriteJob(Box::new(new)), Effect::Device(DeviceCommand::Upload { remote_name })])
-}
-
-/// How long the job has had its printer.
-fn assigned_for(seen: &Observed<'_>, old: &PrintJobStatus) -> Duration {
-    old.assigned_time.as_ref().map_or(Duration::ZERO, |t| elapsed(seen.now, t.0))
-}
-
-/// What follows when a claim is given back.
-pub(super) enum Next {
-    /// The job is over.
-    End(Reason, &'static str),
-    /// It is held.
-    Hold,
-    /// It goes back to the queue, free of charge, with the next attempt number and a pause.
-    Queue(String),
-}
-
-/// Gives the printer back before anything was printed: deletes the file first, then unsets the claim.
-pub(super) fn give_back(seen: &Observed<'_>, old: &PrintJobStatus, next: &Next) -> Plan {
-    if let Some(upload) = &old.upload {
-        let session = seen.session.as_ref();
-        let deleted = session.is_some_and(|s| s.file_deleted);
-        let silent = match session.map(|s| s.link) {
-            Some(Link::Down { silent_for, .. }) => *silent_for >= finish::letting_go_limit(seen),
-            // A deleted job does not wait for ever for a device that refuses.
-            Some(_) => finish::is_deleted_for(seen, seen.timing.letting_go),
-            None => seen.printer.is_none() || assigned_for(seen, old) >= finish::letting_go_limit(seen),
-        };
-        if !deleted && !silent {
-            let delete = DeviceCommand::DeleteFile { remote_name: upload.remote_name.clone() };
-            return Plan::of([Effect::Device(delete)]).again(seen.timing.poll_period);
-        }
-    }
-    let mut new = old.clone();
-    unset_claim(&mut new, seen);
-    match next {
-        Next::End(reason, text) => return finish::end(seen, old, new, *reason, (*text).to_owned()),
-        Next::Hold => {
-            let text = "held back: set spec.desiredState to Run to print it";
-            status::set(
-                &mut new,
-                seen.job,
-                seen.now,
-                ConditionType::Scheduled,
-                ConditionStatus::False,
-                Reason::Held,
-                text,
-            );
-            new.attempt += 1;
-        }
-        Next::Queue(why) => {
-            new.attempt += 1;
-            new.refusals += 1;
-            let pause = seen.timing.backoff(new.refusals);
-            new.not_before = seen.now.checked_add(pause).ok().map(Time);
-            let text = format!("gave its printer back: {why}");
-            status::set(
-                &mut new,
-                seen.job,
-                seen.now,
-                ConditionType::Scheduled,
-                ConditionStatus::False,
-                Reason::ClaimReleased,
-                text,
-            );
-        }
-    }
-    write_if_changed(old, new)
 }

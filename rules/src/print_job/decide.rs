@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use printernizer_crds::print_job::{DesiredState, PrintJobStatus};
+use printernizer_crds::print_job::{DesiredState, Outcome, PrintJobStatus};
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJob, Reason};
 
 use super::gate::claim_agrees;
-use super::{Observed, accept, claim, finish, follow, status};
+use super::{Observed, Waiting, accept, claim, finish, follow, status};
 use crate::plan::{Effect, Plan};
 
 /// How long a decision may rest when only time can change it and no moment is known.
@@ -36,8 +36,7 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
         return finish::end_unprinted(seen, &old, Reason::Cancelled, "cancelled before it was given a printer");
     }
     if old.conditions.is_true(ConditionType::OutcomeUnknown) {
-        // The device that gave rise to the question does not answer now. The person's word is still needed.
-        return Plan::wait(REST);
+        return follow::without_device(seen, &old, Reason::NoRecordOfUpload);
     }
     if let Some(missed) = missed_deadline(seen.job, &old, seen.now) {
         return finish::end_unprinted(seen, &old, Reason::DeadlineExceeded, missed);
@@ -58,12 +57,21 @@ fn wait(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
     let mut new = old.clone();
     let (reason, message) = match (&seen.waiting, seen.job.spec.desired_state) {
         (_, DesiredState::Pause) => (Reason::Held, "held back: set spec.desiredState to Run to print it".to_owned()),
-        (Some(waiting), _) => (waiting.reason, waiting.message.clone()),
+        (Some(waiting), _) => (waiting.reason, waiting_words(old, waiting)),
         // The scheduler has not looked yet.
         (None, _) => return Plan::wait(REST),
     };
-    status::set(&mut new, seen.job, seen.now, ConditionType::Scheduled, ConditionStatus::False, reason, message);
+    seen.set(&mut new, ConditionType::Scheduled, ConditionStatus::False, reason, message);
     write_if_changed(old, new).again(REST)
+}
+
+/// What a job that waits is told; while it pauses, also why its last attempt came to nothing.
+fn waiting_words(old: &PrintJobStatus, waiting: &Waiting) -> String {
+    let last = old.attempts.last().filter(|a| a.outcome == Outcome::NotStarted && a.attempt + 1 == old.attempt);
+    match last.filter(|_| waiting.reason == Reason::BackingOff) {
+        Some(last) => format!("{}; on {}: {}", waiting.message, last.printer, last.reason),
+        None => waiting.message.clone(),
+    }
 }
 
 /// The deadline the job has missed, if it has not started.

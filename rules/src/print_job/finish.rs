@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use printernizer_crds::print_job::{AttemptRecord, DesiredState, Outcome};
+use printernizer_crds::print_job::{AttemptRecord, Outcome};
 use printernizer_crds::printer::{BedClearing, Distrust, DistrustReason, LastStart, StartVerdict};
 use printernizer_crds::{
     ConditionStatus, ConditionType, Conditions, PRINT_JOB_FINALIZER, PrintJobStatus, PrintRecordStatus, Printer,
     PrinterStatus, Reason,
 };
 
-use super::claim::{Next, give_back, unset_claim};
 use super::decide::{REST, write_if_changed};
+use super::release::{Next, give_back, is_leaving, leave_file, unset_claim};
 use super::start::End;
 use super::{Observed, accept, status};
 use crate::device::{DeviceReport, Link};
@@ -25,21 +25,6 @@ use crate::timing::elapsed;
 pub const QUARANTINE_AFTER: i32 = 2;
 /// Attempts kept in status.
 const ATTEMPTS_KEPT: usize = 10;
-
-/// How long a deleted or cancelled job waits for a printer that does not answer.
-pub(super) fn letting_go_limit(seen: &Observed<'_>) -> Duration {
-    if is_leaving(seen) { seen.timing.letting_go } else { seen.timing.unready_limit }
-}
-
-/// Whether the job was deleted at least this long ago.
-pub(super) fn is_deleted_for(seen: &Observed<'_>, limit: Duration) -> bool {
-    seen.job.metadata.deletion_timestamp.as_ref().is_some_and(|t| elapsed(seen.now, t.0) >= limit)
-}
-
-/// Whether nobody wants the job any more.
-fn is_leaving(seen: &Observed<'_>) -> bool {
-    seen.job.metadata.deletion_timestamp.is_some() || seen.job.spec.desired_state == DesiredState::Cancel
-}
 
 /// The print has ended.
 pub(super) fn ended(
@@ -59,19 +44,8 @@ pub(super) fn ended(
     write_verdict(seen, old, printer, report, verdict, ejected)
 }
 
-/// A person has answered.
-pub(super) fn answered(
-    seen: &Observed<'_>,
-    old: &PrintJobStatus,
-    printer: &Printer,
-    report: Option<&DeviceReport>,
-    verdict: StartVerdict,
-) -> Plan {
-    write_verdict(seen, old, printer, report, verdict, false)
-}
-
 /// Both halves of a verdict on a print that ran or may have run: the printer's, with its bed, then the job's.
-fn write_verdict(
+pub(super) fn write_verdict(
     seen: &Observed<'_>,
     old: &PrintJobStatus,
     printer: &Printer,
@@ -107,7 +81,11 @@ fn write_verdict(
         bed::occupy(printer, &mut new, identity, seen.now, seen.fresh_id, reason, part);
     }
     let mut plan = Plan::of([Effect::WritePrinter(Box::new(new))]);
-    plan.effects.extend(carry_over(seen, old, printer, verdict).effects);
+    let carried = carry_over(seen, old, printer, verdict).effects;
+    // What else is to be written to the Printer was decided without the verdict: it is decided again with it.
+    if !carried.iter().any(|e| matches!(e, Effect::WritePrinter(_))) {
+        plan.effects.extend(carried);
+    }
     plan.again(seen.timing.poll_period)
 }
 
@@ -235,11 +213,11 @@ pub(super) fn close_question(seen: &Observed<'_>, new: &mut PrintJobStatus) {
     new.question = None;
     if new.conditions.is_true(ConditionType::OutcomeUnknown) {
         let (type_, no) = (ConditionType::OutcomeUnknown, ConditionStatus::False);
-        status::set(new, seen.job, seen.now, type_, no, reason, text);
+        seen.set(new, type_, no, reason, text);
     }
 }
 
-fn record_attempt(seen: &Observed<'_>, new: &mut PrintJobStatus, on: &str, outcome: Outcome, reason: &str) {
+pub(super) fn record_attempt(seen: &Observed<'_>, new: &mut PrintJobStatus, on: &str, outcome: Outcome, reason: &str) {
     if new.attempts.iter().any(|a| a.attempt == new.attempt) {
         return;
     }
@@ -279,7 +257,7 @@ pub(super) fn end(
     text: String,
 ) -> Plan {
     new.completion_time.get_or_insert(Time(seen.now));
-    new.paused_by_us = false;
+    (new.paused_by_us, new.avoid) = (false, None);
     close_question(seen, &mut new);
     if reason == Reason::PrintSucceeded {
         if let Some(progress) = new.progress.as_mut() {
@@ -287,9 +265,9 @@ pub(super) fn end(
             progress.summary = Some("100%".into());
             (progress.remaining_seconds, progress.remaining) = (Some(0), Some("0s".into()));
         }
-        status::set(&mut new, seen.job, seen.now, ConditionType::Complete, ConditionStatus::True, reason, text);
+        seen.set(&mut new, ConditionType::Complete, ConditionStatus::True, reason, text);
     } else {
-        status::set(&mut new, seen.job, seen.now, ConditionType::Failed, ConditionStatus::True, reason, text);
+        seen.set(&mut new, ConditionType::Failed, ConditionStatus::True, reason, text);
     }
     write_if_changed(old, new)
 }
@@ -307,8 +285,10 @@ pub(super) fn end_by_answer(seen: &Observed<'_>, old: &PrintJobStatus, verdict: 
             new.attempt = used.max(1) + 1;
             let text = "waits for a printer again";
             let (type_, no) = (ConditionType::Scheduled, ConditionStatus::False);
-            status::set(&mut new, seen.job, seen.now, type_, no, Reason::Queued, text);
-            return write_if_changed(old, new);
+            seen.set(&mut new, type_, no, Reason::Queued, text);
+            let mut plan = old.upload.as_ref().map_or_else(Plan::nothing, |u| leave_file(seen, &u.remote_name));
+            plan.effects.extend(write_if_changed(old, new).effects);
+            return plan;
         }
     };
     finish_attempt(seen, old, &on, outcome, verdict)
@@ -347,12 +327,15 @@ pub(super) fn after_end(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
             status::refresh(&mut new, seen.job, seen.now);
             return write_if_changed(old, new).again(Duration::ZERO);
         }
-        if reachable {
-            let delete = Effect::Device(DeviceCommand::DeleteFile { remote_name });
-            plan = plan.then(delete).again(seen.timing.poll_period);
-        } else {
-            plan = plan.again(REST);
-        }
+        plan = match session.map(|s| s.link) {
+            Some(Link::Live { .. }) => {
+                let delete = Effect::Device(DeviceCommand::DeleteFile { remote_name });
+                plan.then(delete).again(seen.timing.poll_period)
+            }
+            // It is about to answer or to be given up; nobody tells a job that has ended.
+            Some(Link::Connecting) => plan.again(seen.timing.poll_period),
+            Some(Link::Down { .. }) | None => plan.again(seen.timing.unready_limit / 15),
+        };
     }
     let held = seen.printer.and_then(|p| p.status.as_ref()).and_then(|s| s.current_job.as_ref());
     let held = held.is_some_and(|j| Some(&j.uid) == seen.job.metadata.uid.as_ref());
@@ -374,9 +357,18 @@ pub(super) fn after_end(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
     let ttl = seen.job.spec.ttl_seconds_after_finished.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
     let ttl = ttl.unwrap_or(seen.timing.finished_ttl);
     let Some(ended) = old.completion_time.as_ref() else { return plan };
-    match ttl.checked_sub(elapsed(seen.now, ended.0)) {
-        Some(left) if !left.is_zero() => plan.again(left),
-        _ if held || (reachable && old.upload.is_some()) => plan,
-        _ => plan.then(Effect::DeleteJob),
+    let age = elapsed(seen.now, ended.0);
+    if age < ttl {
+        return plan.again(ttl.saturating_sub(age));
+    }
+    match old.upload.as_ref() {
+        _ if held => plan,
+        // A device that answers and does not delete the file is waited for, but not for ever.
+        Some(_) if reachable && age < ttl.saturating_add(seen.timing.letting_go) => plan,
+        Some(upload) => {
+            plan.effects.extend(leave_file(seen, &upload.remote_name).effects);
+            plan.then(Effect::DeleteJob)
+        }
+        None => plan.then(Effect::DeleteJob),
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn resolve(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Print
         Verdict::AsksBeforePrint { call } => asks_before_print(seen, old, report, call),
         Verdict::Silent { call } => silent(seen, old, call),
         Verdict::Unknown(_) | Verdict::Wait if let Some(given) = answer(seen, old, report) => {
-            finish::answered(seen, old, printer, report, verdict_of(given))
+            finish::write_verdict(seen, old, printer, report, verdict_of(given), false)
         }
         Verdict::Unknown(reason) => ask(seen, old, report, reason),
         Verdict::Wait => wait(seen, old),
@@ -98,7 +98,7 @@ fn running(
     if new.question.take().is_some() || new.conditions.is_true(ConditionType::OutcomeUnknown) {
         let text = "the print was seen running after all";
         let (type_, no) = (ConditionType::OutcomeUnknown, ConditionStatus::False);
-        status::set(&mut new, seen.job, seen.now, type_, no, Reason::OutcomeKnown, text);
+        seen.set(&mut new, type_, no, Reason::OutcomeKnown, text);
     }
     let mut plan = Plan::nothing();
     let paused = report.state == DeviceState::Paused;
@@ -127,7 +127,7 @@ fn running(
         }
     };
     let (reason, text) = running_words(report, desired, &new);
-    status::set(&mut new, seen.job, seen.now, ConditionType::Started, ConditionStatus::True, reason, text);
+    seen.set(&mut new, ConditionType::Started, ConditionStatus::True, reason, text);
     if let Some(seen_progress) = &report.progress {
         let turned = old.phase != new.phase;
         if turned || status::progress_is_due(old.progress.as_ref(), seen_progress, seen.now, seen.timing) {
@@ -183,7 +183,7 @@ fn asks_before_print(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&
     } else {
         (Reason::StartSent, "the printer asks something before the print; notes of the firmware vanish by themselves")
     };
-    status::set(&mut new, seen.job, seen.now, ConditionType::Started, ConditionStatus::False, reason, text);
+    seen.set(&mut new, ConditionType::Started, ConditionStatus::False, reason, text);
     let mut plan = write_if_changed(old, new).again(seen.timing.poll_period);
     if wanted(seen) == DesiredState::Cancel && is_fresh(seen) {
         plan = plan.then(Effect::Device(DeviceCommand::Stop));
@@ -193,7 +193,17 @@ fn asks_before_print(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&
 
 /// Nothing is proven: a person must say what became of the print.
 fn ask(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&DeviceReport>, reason: Reason) -> Plan {
-    let mut new = old.clone();
+    ask_again(seen, old, old.clone(), report, reason)
+}
+
+/// The same, with what else is new in the status.
+fn ask_again(
+    seen: &Observed<'_>,
+    old: &PrintJobStatus,
+    mut new: PrintJobStatus,
+    report: Option<&DeviceReport>,
+    reason: Reason,
+) -> Plan {
     let shown = report.map(DeviceReport::shown).unwrap_or_default();
     let open = old.question.as_ref().filter(|q| q.shown == shown && q.reason == reason.as_str());
     let id = open.map_or_else(|| seen.fresh_id.to_owned(), |q| q.id.clone());
@@ -202,7 +212,12 @@ fn ask(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&DeviceReport>,
         Reason::NoSignOfStart => "the start was sent or may have been, and the printer shows no sign of it",
         Reason::ForeignPrint => "another print runs on the printer",
         Reason::IdentityErased => "the printer has restarted and forgotten what it was doing",
-        Reason::NoRecordOfUpload => "the printer shows this job's file, but this cluster has no record of sending it",
+        Reason::NoRecordOfUpload if report.is_some() => {
+            "a printer shows this job's file, but this cluster has no record of sending it"
+        }
+        Reason::NoRecordOfUpload => {
+            "a printer has shown this job's file, of which this cluster has no record, and does not show it now"
+        }
         Reason::PrinterGone => "the Printer object is gone",
         _ => "the end of the print was not seen",
     };
@@ -210,7 +225,7 @@ fn ask(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&DeviceReport>,
         "{what}. Look at the printer, then set spec.outcome to {{questionID: {id}, answer: Succeeded | Failed | \
          NotPrinted}}; NotPrinted prints the job again"
     );
-    status::set(&mut new, seen.job, seen.now, ConditionType::OutcomeUnknown, ConditionStatus::True, reason, text);
+    seen.set(&mut new, ConditionType::OutcomeUnknown, ConditionStatus::True, reason, text);
     let plan = write_if_changed(old, new).again(REST);
     finish::or_let_go(seen, plan)
 }
@@ -220,26 +235,10 @@ fn wait(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
     let mut new = old.clone();
     if old.conditions.is_true(ConditionType::Started) {
         let text = "the print is not shown as running any more; watching for its end";
-        status::set(
-            &mut new,
-            seen.job,
-            seen.now,
-            ConditionType::Started,
-            ConditionStatus::True,
-            Reason::PrintSeen,
-            text,
-        );
+        seen.tell(&mut new, Reason::PrintSeen, text);
     } else if old.question.is_none() {
         let text = "the start was sent or may have been; watching the printer for it";
-        status::set(
-            &mut new,
-            seen.job,
-            seen.now,
-            ConditionType::Started,
-            ConditionStatus::False,
-            Reason::StartSent,
-            text,
-        );
+        seen.tell(&mut new, Reason::StartSent, text);
     }
     finish::or_let_go(seen, write_if_changed(old, new).again(seen.timing.poll_period))
 }
@@ -249,10 +248,8 @@ fn silent(seen: &Observed<'_>, old: &PrintJobStatus, call: bool) -> Plan {
     let mut plan = Plan::nothing();
     if call && old.question.is_none() {
         let mut new = old.clone();
-        let started = old.conditions.is_true(ConditionType::Started);
-        let is = if started { ConditionStatus::True } else { ConditionStatus::False };
         let text = "the printer does not answer: check its power and network; the job goes on when it does";
-        status::set(&mut new, seen.job, seen.now, ConditionType::Started, is, Reason::PrinterUnreachable, text);
+        seen.tell(&mut new, Reason::PrinterUnreachable, text);
         plan = write_if_changed(old, new);
     }
     finish::or_let_go(seen, plan.again(seen.timing.unready_limit / 15))
@@ -290,7 +287,7 @@ pub(super) fn adopt_without_intent(seen: &Observed<'_>, old: &PrintJobStatus, pr
         (true, Some(_)) => (ConditionStatus::True, Reason::PrintSeen, "the print was seen running after all"),
         (false, _) => (ConditionStatus::False, Reason::StartSent, "the printer shows this print; watching it"),
     };
-    status::set(&mut new, seen.job, seen.now, ConditionType::Started, is, reason, text);
+    seen.set(&mut new, ConditionType::Started, is, reason, text);
     if active {
         new.start_time.get_or_insert(Time(seen.now));
     }
@@ -298,14 +295,14 @@ pub(super) fn adopt_without_intent(seen: &Observed<'_>, old: &PrintJobStatus, pr
     plan.again(seen.timing.poll_period)
 }
 
-/// The Printer object is gone, or is another one: nobody can look any more.
-pub(super) fn printer_gone(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
-    let asked =
-        old.question.as_ref().filter(|q| q.shown == Shown::default() && q.reason == Reason::PrinterGone.as_str());
+/// There is no device any more that shows, or could show, what a person must be asked about: the Printer object is gone, or
+/// what was shown without a record is not shown any more. The answer to that very question counts without a report.
+pub(super) fn without_device(seen: &Observed<'_>, old: &PrintJobStatus, reason: Reason) -> Plan {
+    let asked = old.question.as_ref().filter(|q| q.shown == Shown::default() && q.reason == reason.as_str());
     let given = seen.job.spec.outcome.as_ref().filter(|o| asked.is_some_and(|q| q.id == o.question_id));
     match given {
         Some(given) => finish::end_by_answer(seen, old, verdict_of(given.answer), old.attempt),
-        None => ask(seen, old, None, Reason::PrinterGone),
+        None => ask(seen, old, None, reason),
     }
 }
 
@@ -320,12 +317,20 @@ fn verdict_of(answer: Answer) -> StartVerdict {
 /// A device shows this job's file although the job holds no printer and nothing is recorded: the cluster's memory was
 /// restored from an older time. Never printed again without a person.
 pub(super) fn shown_without_record(seen: &Observed<'_>, old: &PrintJobStatus, link: &Link) -> Plan {
-    let report = link.report_within(seen.timing.stale_after);
-    if let Some(given) = answer(seen, old, report) {
-        // The attempt on the device may be later than the one that is recorded: no name is used twice.
-        let shown = report.map(|r| &r.identity).into_iter().flat_map(|i| [&i.name, &i.file]).flatten();
-        let used = shown.filter_map(|n| Token::find(n)).map(|t| t.attempt()).max().unwrap_or_default();
-        return finish::end_by_answer(seen, old, verdict_of(given), old.attempt.max(used));
+    let Some(report) = link.report_within(seen.timing.stale_after) else {
+        // What it shows now cannot be said. The question that is open stays, and its answer waits, until it is heard.
+        return match old.question {
+            Some(_) => Plan::wait(seen.timing.unready_limit / 15),
+            None => ask(seen, old, None, Reason::NoRecordOfUpload),
+        };
+    };
+    // The attempt on the device may be later than the one that is recorded: no name is used twice.
+    let shown = [&report.identity.name, &report.identity.file].into_iter().flatten().filter_map(|n| Token::find(n));
+    let used = shown.map(|t| t.attempt()).max().unwrap_or_default();
+    let known = PrintJobStatus { attempt: old.attempt.max(used), ..old.clone() };
+    if let Some(given) = answer(seen, old, Some(report)) {
+        return finish::end_by_answer(seen, old, verdict_of(given), known.attempt);
     }
-    ask(seen, old, report, Reason::NoRecordOfUpload)
+    // It is kept with the question, which may outlive what the device shows.
+    ask_again(seen, old, known, Some(report), Reason::NoRecordOfUpload)
 }

@@ -50,6 +50,8 @@ pub enum Closed {
     Changed(&'static str),
     /// The printer or its device cannot take a print now.
     NotNow(String),
+    /// All starts are held. No other printer would start the job either.
+    Held,
     /// The claim leads nowhere: give the printer back.
     GiveBack(String),
 }
@@ -58,6 +60,7 @@ impl std::fmt::Display for Closed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Changed(what) => f.write_str(what),
+            Self::Held => f.write_str("all starts are held (--hold-starts)"),
             Self::NotNow(what) | Self::GiveBack(what) => f.write_str(what),
         }
     }
@@ -107,7 +110,7 @@ pub fn check(view: &GateView<'_>) -> Result<(), Closed> {
         return Err(GiveBack("the printer's start windows have closed".into()));
     }
     if view.hold_starts {
-        return Err(NotNow("all starts are held (--hold-starts)".into()));
+        return Err(Closed::Held);
     }
     // The intent, if there is one, is this try's own.
     match (&job.start, view.sender) {

@@ -6,14 +6,20 @@ mod decide;
 mod finish;
 mod follow;
 pub mod gate;
+mod release;
 pub mod start;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod watch;
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use printernizer_crds::print_job::{FileStatus, SlotChoice};
-use printernizer_crds::{PrintJob, PrintRecord, Printer, Reason};
+use printernizer_crds::{
+    ConditionStatus, ConditionType, Conditions, PrintJob, PrintJobStatus, PrintRecord, Printer, Reason,
+};
 
 use crate::device::Link;
 use crate::timing::Timing;
@@ -35,7 +41,8 @@ pub struct Observed<'a> {
     pub file: FileView<'a>,
     /// A record of an earlier print of a job with the same namespace, name and runID, but another UID.
     pub printed_before: Option<&'a PrintRecord>,
-    /// The connection to a device that shows an attempt of this job although nothing is recorded of it.
+    /// The connection to a device that shows an attempt of this job although nothing is recorded of it, or did so when it
+    /// was last heard; `None` once every such device shows something else, or is gone.
     pub shown_on: Option<&'a Link>,
     /// The mapping of filaments to the slots of `printer`, or why there is none.
     pub mapping: Option<Result<Vec<SlotChoice>, String>>,
@@ -47,6 +54,27 @@ pub struct Observed<'a> {
     pub now: Timestamp,
     /// Windows.
     pub timing: &'a Timing,
+}
+
+impl Observed<'_> {
+    /// Sets one condition in a status of this job.
+    fn set(
+        &self,
+        status: &mut PrintJobStatus,
+        type_: ConditionType,
+        is: ConditionStatus,
+        reason: Reason,
+        message: impl Into<String>,
+    ) {
+        status::set(status, self.job, self.now, type_, is, reason, message);
+    }
+
+    /// Says in the condition Started how the start stands, without changing whether it has happened.
+    fn tell(&self, status: &mut PrintJobStatus, reason: Reason, message: impl Into<String>) {
+        let started = status.conditions.is_true(ConditionType::Started);
+        let is = if started { ConditionStatus::True } else { ConditionStatus::False };
+        self.set(status, ConditionType::Started, is, reason, message);
+    }
 }
 
 /// Why a job waits for a printer, as the scheduler says.
@@ -69,10 +97,23 @@ pub struct SessionView<'a> {
     pub upload: UploadView,
     /// Why the last try to start did not get through the gate.
     pub closed: Option<gate::Closed>,
+    /// How long no try has got through it.
+    pub closed_for: Duration,
     /// Whether this file is known to be gone from the device.
     pub file_deleted: bool,
+    /// That the device has not deleted this file although it was asked to.
+    pub undeleted: Option<Undeleted>,
     /// A pause was sent on this connection and not yet answered by the device's state.
     pub pause_sent: bool,
+}
+
+/// A deletion the device has refused or not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undeleted {
+    /// How long it has not succeeded.
+    pub lasting: Duration,
+    /// What the device said last, for people.
+    pub message: String,
 }
 
 /// How an upload stands.

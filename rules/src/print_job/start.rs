@@ -11,9 +11,13 @@ use printernizer_crds::Reason;
 use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::print_job::{Shown, StartIntent};
 
+pub use super::watch::Watch;
 use crate::device::{DeviceReport, DeviceState, Link};
 use crate::identity::Token;
 use crate::timing::Timing;
+
+/// Poll periods for which a device must stay idle after its question, before a print was not begun.
+const IDLE_POLLS: u32 = 2;
 
 /// What came back when this process sent the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,27 +30,6 @@ pub enum SendAnswer {
     Refused(String),
     /// No answer, or one that says nothing.
     Unclear,
-}
-
-/// What the session that serves the job's printer has itself seen of this attempt.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watch {
-    /// A try to start is under way in this process right now.
-    pub try_alive: bool,
-    /// What came back when this process sent; `None` when it did not send.
-    pub answer: Option<SendAnswer>,
-    /// Reports have come without a gap on the connection the start was sent on.
-    pub unbroken: bool,
-    /// Live reports counted on this process's own connection since it began to watch this start.
-    pub live: Duration,
-    /// Our identity was seen active.
-    pub seen_active: bool,
-    /// Our identity was seen asking something before any progress.
-    pub seen_preview: bool,
-    /// How long it has been asking.
-    pub preview_for: Duration,
-    /// Live reports without an active state since the refusal.
-    pub quiet: Duration,
 }
 
 /// Everything one verdict depends on.
@@ -246,9 +229,11 @@ pub fn judge(view: &StartView<'_>) -> Verdict {
     if view.intent.is_none() && view.printer_knows != Some(true) && !seen_active && relation != Relation::Ours {
         return Verdict::Wait;
     }
-    // ours was in the preview, now idle
+    // ours was in the preview, now idle, and stays so: one such report may be the moment before the print
     if view.watch.seen_preview && !seen_active && !active && report.state == DeviceState::Idle {
-        return failed_or_window(view, Reason::EndNotSeen);
+        let stays = view.watch.idle_for.is_some_and(|idle| idle >= view.timing.poll_period * IDLE_POLLS);
+        let judged = if stays { failed_or_window } else { to_window };
+        return judged(view, Reason::EndNotSeen);
     }
     match relation {
         // our identity ended, an active state of it was seen

@@ -99,7 +99,7 @@ pub fn phase(status: &PrintJobStatus, desired: DesiredState) -> Phase {
     }
     let started = conditions.condition(ConditionType::Started);
     let reason = started.map_or("", |c| c.reason.as_str());
-    let calls = [Reason::WaitingAtPrinter, Reason::PrinterUnreachable, Reason::Attention];
+    let calls = [Reason::WaitingAtPrinter, Reason::PrinterUnreachable, Reason::Attention, Reason::FileNotDeleted];
     if calls.iter().any(|r| r.as_str() == reason) {
         return Phase::AttentionNeeded;
     }

@@ -41,8 +41,9 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     }
     release_distrust(seen, &mut new);
     bed_rules(seen, &mut new, report);
-    let cleaning = abandon(seen, &mut new, report);
+    abandon(seen, &mut new, report);
     release_claim(seen, &mut new);
+    let cleaning = clean_up(seen, &mut new, report);
     status::activity(seen, &mut new);
     status::trust_and_ready(seen, &mut new);
 
@@ -61,7 +62,7 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     if new != old {
         plan = plan.then(Effect::WritePrinter(Box::new(new)));
     }
-    if let Some(command) = cleaning {
+    for command in cleaning {
         plan = plan.then(Effect::Device(command)).again(seen.timing.poll_period);
     }
     if has_finalizer && (!remembers || let_go) {
@@ -103,7 +104,8 @@ fn reclaim(seen: &Observed<'_>, new: &mut PrinterStatus) {
 /// A print of this kind of operator that this cluster knows nothing of.
 fn distrust(seen: &Observed<'_>, new: &mut PrinterStatus, report: &DeviceReport) {
     let Some(token) = shown_token(&report.identity) else { return };
-    let remembered = new.last_start.as_ref().is_some_and(|l| Token::parse(&l.token).as_ref() == Some(&token));
+    let started = new.last_start.as_ref().is_some_and(|l| Token::parse(&l.token).as_ref() == Some(&token));
+    let remembered = started || new.left_files.iter().any(|f| Token::find(&f.remote_name).as_ref() == Some(&token));
     let accounted = new.bed.as_ref().and_then(|b| b.accounted_identity.as_ref());
     let accounted = accounted.and_then(shown_token).as_ref() == Some(&token);
     // It weighs more than any other distrust: those end by themselves or with a look at the machine.
@@ -213,21 +215,39 @@ pub fn owes_verdict(job: &PrintJob, last: &LastStart) -> bool {
     !job.status.as_ref().is_some_and(is_terminal) && token_of(job).to_string() == last.token
 }
 
-/// A start whose job is gone, or knows of it no more: after a full window of live reports the memory of it ends, its file goes, and a clearance
-/// that was given before does not count. Returns what is to be cleaned up on the device.
-fn abandon(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&DeviceReport>) -> Option<DeviceCommand> {
-    let last = new.last_start.clone()?;
-    let report = report.filter(|r| !r.is_active())?;
-    if last.verdict.is_some() {
-        // The job's half of the verdict is stored when the claim of that attempt is released: on some devices the
-        // deletion also ends what they show of the print. Done again by each process; absent is fine.
-        let held = new.current_job.as_ref().is_some_and(|c| Token::new(&c.uid, c.attempt).to_string() == last.token);
-        let needed = !held && !seen.last_file_deleted && !last.remote_name.is_empty();
-        return needed.then_some(DeviceCommand::DeleteFile { remote_name: last.remote_name });
+/// The files on the device that no job needs any more, as far as the Printer remembers: that of the last start, and those
+/// that could not be deleted when their jobs let go.
+pub(crate) fn leftovers(status: &PrinterStatus) -> impl Iterator<Item = &str> {
+    let started = status.last_start.as_ref().filter(|l| l.verdict.is_some()).map(|l| l.remote_name.as_str());
+    let left = status.left_files.iter().map(|f| f.remote_name.as_str()).filter(move |name| Some(*name) != started);
+    started.into_iter().chain(left).filter(|name| !name.is_empty())
+}
+
+/// Forgets the left files that are gone, and names what is still to be deleted: once on each connection, because absent is
+/// fine, and not while the device prints.
+fn clean_up(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&DeviceReport>) -> Vec<DeviceCommand> {
+    new.left_files.retain(|f| !seen.deleted.contains(&f.remote_name));
+    if report.is_none_or(DeviceReport::is_active) {
+        return Vec::new();
     }
+    // The job's half of a verdict is stored when the claim of that attempt is released: on some devices the deletion also
+    // ends what they show of the print.
+    let held = new.current_job.as_ref().map(|c| Token::new(&c.uid, c.attempt));
+    leftovers(new)
+        .filter(|name| !seen.deleted.iter().any(|d| d == name))
+        .filter(|name| held.is_none() || Token::find(name) != held)
+        .map(|name| DeviceCommand::DeleteFile { remote_name: name.to_owned() })
+        .collect()
+}
+
+/// A start whose job is gone, or knows of it no more: after a full window of live reports the memory of it ends, its file
+/// goes, and a clearance that was given before does not count.
+fn abandon(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&DeviceReport>) {
+    let Some(last) = new.last_start.clone().filter(|l| l.verdict.is_none()) else { return };
+    let Some(report) = report.filter(|r| !r.is_active()) else { return };
     let over = seen.last_start_live >= seen.timing.observation_window && seen.now >= last.deadline.0;
     if seen.last_start_job.is_some_and(|job| owes_verdict(job, &last)) || !over {
-        return None;
+        return;
     }
     if let Some(last) = new.last_start.as_mut() {
         last.verdict = Some(StartVerdict::Abandoned);
@@ -235,7 +255,6 @@ fn abandon(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&DeviceR
     let part = bed::Part { job: Some(last.job_name.clone()), display_name: None };
     let (id, identity) = (seen.fresh_id, Some(report.identity.clone()));
     bed::occupy(seen.printer, new, identity, seen.now, id, Reason::Unconfirmed, part);
-    Some(DeviceCommand::DeleteFile { remote_name: last.remote_name })
 }
 
 /// Releases the claim of a job that is over, gone, or does not name this printer.

@@ -14,6 +14,7 @@ use printernizer_crds::{PrintJob, Printer};
 use crate::device::{DeviceKind, Link};
 use crate::timing::Timing;
 
+pub(crate) use decide::leftovers;
 pub use decide::{decide, owes_verdict, wants_connection};
 pub use status::{fault_of, serial_claimed};
 
@@ -43,8 +44,8 @@ pub struct Observed<'a> {
     pub duplicate_of: Option<&'a str>,
     /// Live reports counted by this process since it began to watch `lastStart`.
     pub last_start_live: Duration,
-    /// Whether the file of `lastStart` is known to be gone from the device.
-    pub last_file_deleted: bool,
+    /// Names of files that were deleted on this connection.
+    pub deleted: &'a [String],
     /// Whether all starts are held.
     pub hold_starts: bool,
     /// A fresh random id, for the bed or a distrust.

@@ -33,6 +33,9 @@ pub fn job_decides(s: &Scene) -> Plan {
     verdict_before_the_job_knows(s, &plan, &job);
     commands_are_due(s, &plan, &job, &printer);
     terminal_is_final(&plan, &job);
+    let writes = plan.effects.iter().filter(|e| matches!(e, Effect::WritePrinter(_))).count();
+    assert!(writes <= 1, "the second write was decided without the first: {plan:?}");
+    file_is_remembered(&plan, &job, s);
     if let Some(new) = plan.printer() {
         no_verdict_from_silence(s, new, &printer);
         bed_is_cleared_for_a_reason(s, new, &printer);
@@ -133,6 +136,24 @@ fn commands_are_due(s: &Scene, plan: &Plan, job: &PrintJobStatus, printer: &Prin
             }
         }
     }
+}
+
+/// A claim that is given back before its file is known to be gone leaves the name of the file to the Printer.
+fn file_is_remembered(plan: &Plan, old: &PrintJobStatus, s: &Scene) {
+    let (Some(upload), Some(new)) = (&old.upload, plan.job()) else { return };
+    if new.upload.is_some()
+        || s.file_deleted
+        || s.session_gone
+        || s.printer_gone
+        || s.job.metadata.annotations.is_some()
+    {
+        return;
+    }
+    let seen = s.printer_status().current_job.is_some_and(|c| c.uid == JOB_UID)
+        || old.printer.as_ref().is_some_and(|p| Some(&p.uid) == s.printer.metadata.uid.as_ref());
+    let printer = plan.printer().cloned().unwrap_or_else(|| s.printer_status());
+    let kept = printer.left_files.iter().any(|f| f.remote_name == upload.remote_name);
+    assert!(!seen || kept, "nobody will delete {}: {plan:?}", upload.remote_name);
 }
 
 /// (c) Complete and Failed are final.

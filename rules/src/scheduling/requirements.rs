@@ -19,6 +19,9 @@ use super::slots::normalized_material;
 pub struct Requirements {
     /// The one printer that may print it.
     pub printer: Option<String>,
+    /// A printer that could not start the job: others that fit come first. `requirements` leaves it unset, because it
+    /// depends on the time.
+    pub avoid: Option<String>,
     /// Labels the printer must have.
     pub selector: Option<Selector>,
     /// Taints that do not keep it away.
@@ -118,6 +121,7 @@ impl ModelNames {
         let default_match = if filaments.len() > 1 { ColorMatch::Near } else { ColorMatch::Ignore };
         Requirements {
             printer: spec.printer_ref.as_ref().map(|r| r.name.clone()),
+            avoid: None,
             selector: spec.printer_selector.as_ref().map(Selector::from),
             tolerations: spec.tolerations.clone(),
             models,

@@ -2,8 +2,9 @@
 //!
 //! Jobs go in the order of priority, then queue time, creation and UID. A job takes the free printer that fits best:
 //! nearest colors, then fewest slots (so that printers with many materials stay free for jobs that need them), then the
-//! longest idle, then by name. A job whose printers are all busy keeps no printer from others. Jobs that ask for the same
-//! are decided once, so the cost grows with the number of shapes times printers, not with the number of jobs times printers.
+//! longest idle, then by name. A printer that could not start the job is passed over for a while if another one fits. A
+//! job whose printers are all busy keeps no printer from others. Jobs that ask for the same are decided once, so the cost
+//! grows with the number of shapes times printers, not with the number of jobs times printers.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -245,6 +246,8 @@ impl<'a> Namespace<'a> {
             if !self.weighed {
                 requirements.filaments.iter_mut().for_each(|f| f.milligrams = 0);
             }
+            let avoid = job.status.as_ref().and_then(|s| s.avoid.as_ref()).filter(|a| a.until.0 > now);
+            requirements.avoid = avoid.map(|a| a.name.clone());
             let Some(shape) = shapes.of(requirements) else { continue };
             if let Some((printer, mapping)) = self.take(shape) {
                 schedule.assignments.push(Assignment {
@@ -259,6 +262,9 @@ impl<'a> Namespace<'a> {
             }
             let waiting = shape.waiting.get_or_insert_with(|| self.waiting(&shape.requirements));
             queued |= *waiting == Waiting::Queued;
+            if let Some(avoid) = avoid {
+                schedule.next_change = Some(earliest(schedule.next_change, avoid.until.0));
+            }
             schedule.waiting.insert(JobKey::of(job), waiting.clone());
         }
         if let Some(at) = self.opens.filter(|_| queued) {
@@ -288,7 +294,7 @@ impl<'a> Namespace<'a> {
     fn choices(&self, requirements: &Requirements) -> Vec<usize> {
         let mut ranked: Vec<_> = self
             .candidates(requirements)
-            .filter(|(_, c)| c.free)
+            .filter(|(_, c)| c.free && !self.passes_over(requirements, c))
             .filter_map(|(at, c)| {
                 let mapped = fit(requirements, c.printer, &c.capabilities).ok()?;
                 let idle_since = c.idle_since.unwrap_or(Timestamp::MAX);
@@ -297,6 +303,18 @@ impl<'a> Namespace<'a> {
             .collect();
         ranked.sort_unstable_by(|a, b| b.cmp(a));
         ranked.into_iter().map(|(.., at)| at).collect()
+    }
+
+    /// Whether the job waits for another printer rather than going back to this one: one that fits and is in service,
+    /// whatever it does at the moment.
+    fn passes_over(&self, requirements: &Requirements, avoided: &Candidate<'_>) -> bool {
+        let in_service = |p: &Printer| p.metadata.deletion_timestamp.is_none() && !p.spec.unschedulable;
+        requirements.avoid.as_deref() == Some(avoided.name)
+            && self.candidates(requirements).any(|(_, other)| {
+                other.name != avoided.name
+                    && in_service(other.printer)
+                    && fit(requirements, other.printer, &other.capabilities).is_ok()
+            })
     }
 
     /// What a job without printer waits for. It is queued when a printer fits as it is, whatever that one does at the

@@ -6,15 +6,23 @@ use std::collections::BTreeSet;
 use printernizer_crds::common::DeviceIdentity;
 
 use super::Dice;
-use crate::device::{DeviceProgress, DeviceReport, DeviceState};
+use crate::device::{Blocker, DeviceProgress, DeviceReport, DeviceState};
 
 /// What it is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doing {
     Nothing,
     Asking,
-    Printing { left: u64 },
-    Paused { left: u64 },
+    /// The question is answered and the print has not begun; it shows idle.
+    Opening {
+        left: u64,
+    },
+    Printing {
+        left: u64,
+    },
+    Paused {
+        left: u64,
+    },
     Shows(DeviceState),
 }
 
@@ -26,6 +34,10 @@ pub struct Device {
     /// Whether it forgets its print when its power is cut.
     forgets: bool,
     pub files: BTreeSet<String>,
+    /// It deletes nothing, as while something else reads its storage.
+    pub refuses: bool,
+    /// A dialog waits on its screen.
+    pub dialog: bool,
     /// A start that was taken by its network and is acted on so many seconds later.
     pub on_the_way: Option<(String, u64)>,
     /// Names of all prints that were physically started.
@@ -36,11 +48,18 @@ impl Device {
     pub fn new(forgets: bool) -> Self {
         let files = BTreeSet::new();
         let name = Some("older.gcode".into());
-        Self { doing: Doing::Nothing, number: 7, name, forgets, files, on_the_way: None, ledger: Vec::new() }
+        let (on_the_way, ledger) = (None, Vec::new());
+        let (refuses, dialog) = (false, false);
+        Self { doing: Doing::Nothing, number: 7, name, forgets, files, refuses, dialog, on_the_way, ledger }
     }
 
     pub fn is_active(&self) -> bool {
-        matches!(self.doing, Doing::Asking | Doing::Printing { .. } | Doing::Paused { .. })
+        matches!(self.doing, Doing::Asking | Doing::Opening { .. } | Doing::Printing { .. } | Doing::Paused { .. })
+    }
+
+    /// Whether its reports say that there is a print.
+    fn shows_print(&self) -> bool {
+        self.is_active() && !matches!(self.doing, Doing::Opening { .. })
     }
 
     pub fn was_started(&self, name: &str) -> bool {
@@ -72,12 +91,15 @@ impl Device {
             if dice.one_in(3) {
                 self.doing = Doing::Nothing;
             } else {
-                self.print(dice);
+                self.doing = Doing::Opening { left: 1 + dice.below(3) };
             }
             return;
         }
         if dice.one_in(20) {
             self.resume();
+        }
+        if dice.one_in(4) {
+            (self.refuses, self.dialog) = (false, false);
         }
         let untouched = self.files.iter().find(|f| !self.was_started(f)).cloned();
         // A print at the screen that nobody watched, on a device that then forgets it, is a known limit.
@@ -129,7 +151,7 @@ impl Device {
         match self.doing {
             Doing::Asking => self.doing = Doing::Nothing,
             Doing::Printing { .. } | Doing::Paused { .. } => self.doing = Doing::Shows(DeviceState::Stopped),
-            Doing::Nothing | Doing::Shows(_) => {}
+            Doing::Nothing | Doing::Opening { .. } | Doing::Shows(_) => {}
         }
     }
 
@@ -144,7 +166,12 @@ impl Device {
                 }
             }
         }
-        if let Doing::Printing { left } = self.doing {
+        if let Doing::Opening { left } = self.doing {
+            match left.checked_sub(seconds) {
+                Some(left) if left > 0 => self.doing = Doing::Opening { left },
+                _ => self.print(dice),
+            }
+        } else if let Doing::Printing { left } = self.doing {
             self.doing = match left.checked_sub(seconds) {
                 Some(left) if left > 0 => Doing::Printing { left },
                 _ if dice.one_in(5) => Doing::Shows(DeviceState::Failed),
@@ -164,15 +191,16 @@ impl Device {
         let percent = i32::from(self.doing != Doing::Asking);
         DeviceReport {
             state: match self.doing {
-                Doing::Nothing => DeviceState::Idle,
+                Doing::Nothing | Doing::Opening { .. } => DeviceState::Idle,
                 Doing::Asking => DeviceState::Attention,
                 Doing::Printing { .. } => DeviceState::Printing,
                 Doing::Paused { .. } => DeviceState::Paused,
                 Doing::Shows(state) => state,
             },
-            has_print: self.is_active(),
+            has_print: self.shows_print(),
             identity: known.unwrap_or_default(),
-            progress: self.is_active().then(|| DeviceProgress { percent, ..DeviceProgress::default() }),
+            blockers: if self.dialog { vec![Blocker::Dialog] } else { Vec::new() },
+            progress: self.shows_print().then(|| DeviceProgress { percent, ..DeviceProgress::default() }),
             ..otherwise.clone()
         }
     }

@@ -1,16 +1,16 @@
 //! The session of the simulated operator: polls, counts what it sees, and carries out one command at a time. A start is
 //! several steps, so that anything may happen between any two of them: gate, first half, second half, send.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 
 use super::World;
-use crate::device::{DeviceReport, DeviceState};
+use crate::device::DeviceState;
 use crate::identity::Token;
 use crate::plan::DeviceCommand;
 use crate::print_job::gate;
-use crate::print_job::start::{Relation, SendAnswer, asks_first, relation};
+use crate::print_job::start::{Relation, SendAnswer, relation};
 use crate::print_job::{UploadView, Watch};
 use crate::testing::{Scene, seconds};
 
@@ -31,8 +31,10 @@ pub struct Session {
     pub token: Option<Token>,
     pub commands: VecDeque<DeviceCommand>,
     pub deleted: BTreeSet<String>,
+    /// Files the device has not deleted, and since when.
+    pub undeleted: BTreeMap<String, Timestamp>,
+    pub closed_since: Option<Timestamp>,
     pub trying: Option<Try>,
-    intent_known: bool,
     last_report: Option<Timestamp>,
 }
 
@@ -58,12 +60,11 @@ impl World {
             let scene = &mut self.scene;
             (scene.watch, scene.upload, scene.closed, scene.pause_sent) =
                 (Watch::default(), UploadView::Idle, None, false);
-            (self.session.token, self.session.intent_known) = (Some(token.clone()), false);
+            (self.session.token, self.session.closed_since) = (Some(token.clone()), None);
         }
         let remembered = self.scene.printer_status().last_start.is_some_and(|l| l.token == token.to_string());
-        if (status.start.is_some() || status.start_time.is_some() || remembered) && !self.session.intent_known {
-            self.session.intent_known = true;
-            self.scene.watch.live = seconds(0);
+        if status.start.is_some() || status.start_time.is_some() || remembered {
+            self.scene.watch.intent_is_known();
         }
     }
 
@@ -75,30 +76,11 @@ impl World {
         let report = self.device.report(&self.scene.report);
         let since = self.session.last_report.map(|at| self.scene.now.duration_since(at).unsigned_abs());
         self.session.last_report = Some(self.scene.now);
-        let gap = since.is_some_and(|s| s > self.scene.timing.report_gap);
-        let step = since.filter(|_| !gap).unwrap_or_default();
         (self.scene.report, self.scene.age) = (report.clone(), seconds(0));
-        self.count(&report, step, gap);
-    }
-
-    fn count(&mut self, report: &DeviceReport, step: std::time::Duration, gap: bool) {
         let Some(token) = self.session.token.clone() else { return };
         let number = self.scene.job_status().device_job_id;
         let ours = relation(&token, None, number.as_deref(), &report.identity) == Relation::Ours;
-        let watch = &mut self.scene.watch;
-        watch.unbroken &= !gap;
-        if ours && asks_first(report) && !watch.seen_active {
-            watch.preview_for += if watch.seen_preview { step } else { seconds(0) };
-            watch.seen_preview = true;
-        } else if ours && report.is_active() {
-            watch.seen_active = true;
-        }
-        if self.session.intent_known {
-            watch.live += step;
-        }
-        if matches!(watch.answer, Some(SendAnswer::Refused(_))) {
-            watch.quiet = if report.is_active() { seconds(0) } else { watch.quiet + step };
-        }
+        self.scene.watch.report(&report, ours, since, self.scene.timing.report_gap);
     }
 
     /// One step of the session's work.
@@ -108,9 +90,7 @@ impl World {
             if self.session.trying.is_none() {
                 self.scene.watch.try_alive = false;
                 if let Some(answer) = ended {
-                    self.scene.watch.answer = Some(answer);
-                    (self.scene.watch.unbroken, self.scene.watch.quiet) = (true, seconds(0));
-                    (self.session.intent_known, self.scene.watch.live) = (true, seconds(0));
+                    self.scene.watch.sent(answer);
                 }
             }
             return;
@@ -131,8 +111,13 @@ impl World {
                 }
             }
             DeviceCommand::DeleteFile { remote_name } => {
-                self.device.delete(&remote_name);
-                if !self.device.files.contains(&remote_name) {
+                if !self.device.refuses {
+                    self.device.delete(&remote_name);
+                }
+                if self.device.files.contains(&remote_name) {
+                    self.session.undeleted.entry(remote_name).or_insert(self.scene.now);
+                } else {
+                    self.session.undeleted.remove(&remote_name);
                     self.session.deleted.insert(remote_name);
                 }
             }
@@ -153,13 +138,16 @@ impl World {
         let current = self.session.token.as_ref() == Some(&facts.token()) && !facts.job_gone;
         match facts.gate() {
             Ok(()) if current => {
-                self.scene.closed = None;
+                (self.scene.closed, self.session.closed_since) = (None, None);
                 self.scene.watch.try_alive = true;
                 let sender = format!("sender-{}", self.steps);
                 self.session.trying = Some(Try::Open { facts, versions: self.versions, sender });
             }
             Ok(()) => {}
-            Err(closed) => self.scene.closed = Some(closed),
+            Err(closed) => {
+                self.scene.closed = Some(closed);
+                self.session.closed_since.get_or_insert(self.scene.now);
+            }
         }
     }
 

@@ -1,19 +1,17 @@
 //! A farm of one job and one printer for tests: everything both decisions depend on, as plain data. Its stages are
 //! reached by the rules themselves, so each builder is a test of the happy path; a test names only what differs.
 
+pub mod objects;
 mod run;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::conditions::SetAt;
-use printernizer_crds::print_job::{
-    Answer, DeletionPolicy, DesiredState, FileFilament, FileStatus, OutcomeAnswer, PrintJobSpec, Retry, SlotChoice,
-    Source,
-};
-use printernizer_crds::printer::{BedSpec, Connection, CurrentJob, PrinterSpec, StartVerdict};
+use printernizer_crds::print_job::{Answer, FileStatus, OutcomeAnswer, SlotChoice};
+use printernizer_crds::printer::{CurrentJob, StartVerdict};
 use printernizer_crds::{
     ConditionStatus, ConditionType, Conditions, PRINT_JOB_FINALIZER, PRINTER_FINALIZER, PrintJob, PrintJobStatus,
     PrintRecord, Printer, PrinterStatus, Reason,
@@ -21,8 +19,9 @@ use printernizer_crds::{
 
 use crate::device::{DeviceProgress, DeviceReport, DeviceState, Link, LinkFault};
 use crate::identity::Token;
+use crate::plan::DeviceCommand;
 use crate::print_job::gate::{self, Closed};
-use crate::print_job::{UploadView, Waiting, Watch};
+use crate::print_job::{Undeleted, UploadView, Waiting, Watch};
 use crate::timing::Timing;
 
 pub const JOB_UID: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
@@ -51,7 +50,9 @@ pub struct Scene {
     pub watch: Watch,
     pub upload: UploadView,
     pub closed: Option<Closed>,
+    pub closed_for: Duration,
     pub file_deleted: bool,
+    pub undeleted: Option<Undeleted>,
     pub pause_sent: bool,
     pub file: Option<FileStatus>,
     pub file_refused: Option<Reason>,
@@ -64,24 +65,14 @@ pub struct Scene {
     pub orphan: bool,
     pub duplicate_of: Option<&'static str>,
     pub last_start_live: Duration,
-    pub last_file_deleted: bool,
+    /// Names that were deleted on this connection.
+    pub deleted: Vec<String>,
     pub hold_starts: bool,
     pub unresolved_elsewhere: Option<&'static str>,
     /// Number of the next fresh id.
     pub fresh: u32,
     pub now: Timestamp,
     pub timing: Timing,
-}
-
-fn metadata(name: &str, uid: &str) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(name.into()),
-        namespace: Some("farm".into()),
-        uid: Some(uid.into()),
-        generation: Some(1),
-        creation_timestamp: Some(Time("2026-11-21T10:00:00Z".parse().unwrap())),
-        ..ObjectMeta::default()
-    }
 }
 
 pub fn identity(id: &str, name: &str) -> DeviceIdentity {
@@ -91,62 +82,12 @@ pub fn identity(id: &str, name: &str) -> DeviceIdentity {
 impl Scene {
     /// A printer nobody has connected to yet, and a job nobody has looked at.
     pub fn bare() -> Self {
-        let spec = PrintJobSpec {
-            display_name: Some("Bracket".into()),
-            source: Source::default(),
-            sha256: None,
-            plate: 1,
-            printer_ref: None,
-            printer_selector: None,
-            requirements: None,
-            color_match: None,
-            filaments: Vec::new(),
-            options: None,
-            tolerations: Vec::new(),
-            priority: 0,
-            run_id: String::new(),
-            desired_state: DesiredState::Run,
-            deletion_policy: DeletionPolicy::LetFinish,
-            outcome: None,
-            result: None,
-            retry: Retry::default(),
-            start_deadline_seconds: None,
-            not_after: None,
-            ttl_seconds_after_finished: None,
-            order: None,
-        };
-        let job = PrintJob { metadata: metadata("bracket", JOB_UID), spec, status: None };
-        let spec = PrinterSpec {
-            model: "COREONE".into(),
-            location: None,
-            connection: Connection::default(),
-            capabilities: None,
-            slots: Vec::new(),
-            bed: BedSpec::default(),
-            acknowledged: None,
-            unschedulable: false,
-            unschedulable_reason: None,
-            taints: Vec::new(),
-            start_windows: Vec::new(),
-            average_power_watts: None,
-            machine_hour_rate: None,
-        };
-        let printer = Printer { metadata: metadata("anna", PRINTER_UID), spec, status: None };
-        let filament = |index, grams: &str| FileFilament {
-            index,
-            material: Some("PLA".into()),
-            grams: Some(grams.into()),
-            ..FileFilament::default()
-        };
-        let file = FileStatus {
-            sha256: "0".repeat(64),
-            size_bytes: 1_000_000,
-            format: "BinaryGcode".into(),
-            printer_model: Some("COREONE".into()),
-            estimated_seconds: Some(3600),
-            filaments: vec![filament(1, "12.34"), filament(2, "3")],
-            ..FileStatus::default()
-        };
+        let mut job = objects::job("bracket", JOB_UID);
+        job.spec.display_name = Some("Bracket".into());
+        let printer = objects::printer("anna", PRINTER_UID);
+        let filaments =
+            [(1, "12.34"), (2, "3")].map(|(index, grams)| objects::filament(index, "PLA", "#1F6FEB", grams));
+        let file = objects::file(filaments.to_vec());
         let report = DeviceReport {
             state: DeviceState::Idle,
             identity: identity("7", "older.gcode"),
@@ -167,7 +108,9 @@ impl Scene {
             watch: Watch::default(),
             upload: UploadView::Idle,
             closed: None,
+            closed_for: Duration::ZERO,
             file_deleted: false,
+            undeleted: None,
             pause_sent: false,
             file: Some(file),
             file_refused: None,
@@ -180,7 +123,7 @@ impl Scene {
             orphan: false,
             duplicate_of: None,
             last_start_live: Duration::ZERO,
-            last_file_deleted: false,
+            deleted: Vec::new(),
             hold_starts: false,
             unresolved_elsewhere: None,
             fresh: 1,
@@ -298,6 +241,21 @@ impl Scene {
 
     pub fn remote_name(&self) -> String {
         self.token().remote_name("Bracket", "bgcode")
+    }
+
+    /// The command that deletes the file of this attempt.
+    pub fn delete(&self) -> DeviceCommand {
+        DeviceCommand::DeleteFile { remote_name: self.remote_name() }
+    }
+
+    /// The device has not deleted the file for so long.
+    pub fn refuses_deletion(&mut self, n: u64) {
+        self.undeleted = Some(Undeleted { lasting: seconds(n), message: "the file is being read".into() });
+    }
+
+    /// No try has got through the gate for so long.
+    pub fn closed(&mut self, closed: Closed, n: u64) {
+        (self.closed, self.closed_for) = (Some(closed), seconds(n));
     }
 
     /// The device shows our print, numbered 8, in this state.

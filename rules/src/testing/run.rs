@@ -21,7 +21,9 @@ impl Scene {
             watch: &self.watch,
             upload: self.upload.clone(),
             closed: self.closed.clone(),
+            closed_for: self.closed_for,
             file_deleted: self.file_deleted,
+            undeleted: self.undeleted.clone(),
             pause_sent: self.pause_sent,
         };
         let names = self.job_status().printer.is_some_and(|p| Some(&p.uid) == self.printer.metadata.uid.as_ref());
@@ -66,7 +68,7 @@ impl Scene {
             orphan: self.orphan.then_some(&self.job),
             duplicate_of: self.duplicate_of,
             last_start_live: self.last_start_live,
-            last_file_deleted: self.last_file_deleted,
+            deleted: &self.deleted,
             hold_starts: self.hold_starts,
             fresh_id: &fresh_id,
             now: self.now,

@@ -2,13 +2,14 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::print_job::DesiredState;
-use printernizer_crds::{ConditionStatus, ConditionType, Reason};
+use printernizer_crds::printer::{LastStart, LeftFile, StartVerdict};
+use printernizer_crds::{ConditionStatus, ConditionType, Conditions, Reason};
 
-use super::{delete, settle};
+use super::settle;
 use crate::device::DeviceState;
 use crate::plan::{DeviceCommand, Effect};
-use crate::print_job::UploadView;
 use crate::print_job::gate::Closed;
+use crate::print_job::{UploadView, Waiting};
 use crate::testing::{JOB_UID, Scene, seconds};
 
 #[test]
@@ -59,7 +60,7 @@ fn every_release_deletes_the_file_first_and_takes_the_next_attempt() {
             s.pass(900);
         }
         let before = s.job_status();
-        assert_eq!(s.run_job(), [delete(&s)], "{n}");
+        assert_eq!(s.run_job(), [s.delete()], "{n}");
         assert_eq!(s.job_status(), before, "nothing is given back before the file is gone");
         s.file_deleted = true;
         s.run_job();
@@ -85,7 +86,7 @@ fn a_claim_that_was_given_back_is_not_taken_up_again() {
 fn a_lost_claim_is_unset_with_the_next_attempt_number() {
     let mut s = Scene::uploaded();
     s.printer.status.as_mut().unwrap().current_job = None;
-    assert_eq!(s.run_job(), [delete(&s)]);
+    assert_eq!(s.run_job(), [s.delete()]);
     s.file_deleted = true;
     s.run_job();
     assert_eq!((s.job_status().printer, s.job_status().attempt), (None, 2));
@@ -110,6 +111,77 @@ fn a_claim_on_a_printer_not_ready_for_15_minutes_is_released_and_not_earlier() {
     s.silent_for(900);
     s.run_job();
     assert_eq!(s.job_status().printer, None);
+}
+
+#[test]
+fn a_start_that_is_tried_in_vain_for_15_minutes_gives_the_printer_back_and_not_earlier() {
+    for closed in [Closed::NotNow("a dialog waits on its screen".into()), Closed::Changed("the printer changed")] {
+        let mut s = Scene::uploaded();
+        s.closed(closed.clone(), 899);
+        assert_eq!(s.run_job(), [DeviceCommand::Start]);
+        s.closed(closed.clone(), 900);
+        assert_eq!(s.run_job(), [s.delete()], "the file goes first");
+        assert!(s.job_status().printer.is_some());
+        s.file_deleted = true;
+        s.run_job();
+        let status = s.job_status();
+        assert_eq!((status.printer, status.attempt, status.refusals), (None, 2, 1));
+        assert_eq!(s.reason(ConditionType::Scheduled), "ClaimReleased");
+        assert_eq!((status.attempts[0].printer.as_str(), status.attempts[0].attempt), ("anna", 1));
+        assert!(status.attempts[0].reason.contains(&closed.to_string()), "{}", status.attempts[0].reason);
+        let avoid = status.avoid.unwrap();
+        assert_eq!((avoid.name.as_str(), avoid.until.0), ("anna", s.now.checked_add(seconds(900)).unwrap()));
+        s.run_printer();
+        assert_eq!(s.printer_status().current_job, None);
+        // The next claim is a new beginning.
+        (s.closed, s.closed_for, s.file_deleted) = (None, seconds(0), false);
+        s.claim();
+        s.run_job();
+        assert_eq!((s.job_status().attempt, s.job_status().avoid), (2, None));
+    }
+}
+
+#[test]
+fn held_starts_keep_a_job_at_its_printer() {
+    let mut s = Scene::uploaded();
+    s.closed(Closed::Held, 36_000);
+    assert_eq!(s.run_job(), [DeviceCommand::Start]);
+    assert!(s.job_status().printer.is_some());
+}
+
+#[test]
+fn a_job_that_pauses_after_an_attempt_in_vain_says_why() {
+    let mut s = Scene::uploaded();
+    s.closed(Closed::NotNow("a dialog waits on its screen".into()), 900);
+    s.file_deleted = true;
+    s.run_job();
+    s.run_printer();
+    s.waiting = Some(Waiting { reason: Reason::BackingOff, message: "later".into() });
+    s.run_job();
+    let message = |s: &Scene| s.job_status().conditions.condition(ConditionType::Scheduled).unwrap().message.clone();
+    assert!(message(&s).starts_with("later; on anna: ") && message(&s).contains("a dialog waits"), "{}", message(&s));
+    assert!(s.job_plan().effects.is_empty(), "said once");
+    s.waiting = Some(Waiting { reason: Reason::Queued, message: "waits".into() });
+    s.run_job();
+    assert_eq!(message(&s), "waits", "thousands of jobs say the same");
+}
+
+#[test]
+fn what_earlier_jobs_left_on_the_device_goes_before_the_start() {
+    let mut s = Scene::uploaded();
+    let mut last = Scene::intended().printer_status().last_start.unwrap();
+    (last.token, last.remote_name) = ("1111111111111111-1".into(), "clip-pz-1111111111111111-1.gcode".into());
+    let printer = s.printer.status.as_mut().unwrap();
+    let left = |name: &str| LeftFile { remote_name: name.into(), ..LeftFile::default() };
+    let own = s.job.status.as_ref().unwrap().upload.as_ref().unwrap().remote_name.clone();
+    printer.left_files = vec![left("vase-pz-2222222222222222-3.gcode"), left(&own)];
+    printer.last_start = Some(last.clone());
+    let delete = |name: &str| DeviceCommand::DeleteFile { remote_name: name.into() };
+    let files = [delete("vase-pz-2222222222222222-3.gcode"), DeviceCommand::Start];
+    assert_eq!(s.run_job(), files, "the start of that one is not resolved, and its own file is needed");
+    s.printer.status.as_mut().unwrap().last_start = Some(LastStart { verdict: Some(StartVerdict::Succeeded), ..last });
+    let [first, start] = files;
+    assert_eq!(s.run_job(), [delete("clip-pz-1111111111111111-1.gcode"), first, start]);
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::ConditionType;
-use printernizer_crds::print_job::{Answer, Outcome};
+use printernizer_crds::print_job::{Answer, Outcome, Upload};
 use printernizer_crds::printer::StartVerdict;
 
-use super::{delete, settle};
-use crate::device::DeviceState;
+use super::settle;
+use crate::device::{DeviceState, Link};
 use crate::plan::Effect;
 use crate::print_job::start::SendAnswer;
 use crate::print_job::status;
@@ -88,7 +88,7 @@ fn an_ended_job_cleans_up_and_expires_and_a_tracked_one_does_not() {
     let mut s = Scene::printing();
     s.shows_ours(DeviceState::Finished);
     s.run_job();
-    assert_eq!(s.run_job(), [delete(&s)]);
+    assert_eq!(s.run_job(), [s.delete()]);
     s.run_printer();
     s.file_deleted = true;
     settle(&mut s);
@@ -141,4 +141,24 @@ fn a_verdict_that_is_written_holds_unless_it_said_that_nothing_ran() {
     s.run_job();
     assert_eq!(s.verdict_written(), None, "it runs: the memory of it is open again");
     assert!(s.is(ConditionType::Started));
+}
+
+#[test]
+fn an_ended_job_looks_again_soon_while_its_printer_connects_and_is_not_kept_for_ever_by_its_file() {
+    let mut s = Scene::printing();
+    s.shows_ours(DeviceState::Finished);
+    settle(&mut s);
+    s.job.status.as_mut().unwrap().upload = Some(Upload { remote_name: s.remote_name(), ..Upload::default() });
+    s.file_deleted = false;
+    s.link = Some(Link::Connecting);
+    assert_eq!(s.job_plan().look_again, Some(s.timing.poll_period));
+    s.silent_for(60);
+    assert_eq!(s.job_plan().look_again, Some(seconds(60)), "it may come back");
+    s.link = None;
+    s.pass(30 * 24 * 3600);
+    assert!(!s.job_plan().has(&Effect::DeleteJob), "its file goes first");
+    s.pass(600);
+    let plan = s.job_plan();
+    assert!(plan.has(&Effect::DeleteJob));
+    assert_eq!(plan.printer().unwrap().left_files[0].remote_name, s.remote_name());
 }

@@ -88,7 +88,7 @@ fn the_printer_must_be_schedulable_and_trusted() {
 
 #[test]
 fn starts_must_not_be_held() {
-    closes(&[(|s| s.hold_starts = true, not_now, "--hold-starts")]);
+    closes(&[(|s| s.hold_starts = true, |closed| *closed == Closed::Held, "--hold-starts")]);
 }
 
 #[test]

@@ -11,10 +11,6 @@ mod table;
 use crate::plan::DeviceCommand;
 use crate::testing::Scene;
 
-pub(super) fn delete(s: &Scene) -> DeviceCommand {
-    DeviceCommand::DeleteFile { remote_name: s.remote_name() }
-}
-
 /// Runs both rules until nothing is written, deleting what is asked to be deleted.
 pub(super) fn settle(s: &mut Scene) {
     for _ in 0..12 {

@@ -4,7 +4,7 @@ use printernizer_crds::ConditionType;
 use printernizer_crds::print_job::{Answer, OutcomeAnswer};
 use printernizer_crds::printer::StartVerdict;
 
-use super::{delete, settle};
+use super::settle;
 use crate::device::DeviceState;
 use crate::print_job::UploadView;
 use crate::testing::Scene;
@@ -51,7 +51,7 @@ fn an_answer_counts_only_for_the_open_question_and_while_the_device_shows_what_w
 fn not_printed_deletes_the_file_and_lets_the_next_attempt_start() {
     let mut s = Scene::asked();
     s.answer(Answer::NotPrinted);
-    let old_file = delete(&s);
+    let old_file = s.delete();
     assert!(s.run_job().contains(&old_file));
     s.file_deleted = true;
     settle(&mut s);
@@ -95,19 +95,68 @@ fn an_answer_about_a_printer_that_is_gone_ends_the_job() {
 
 #[test]
 fn a_print_this_cluster_forgot_is_asked_about_and_never_repeated_under_its_name() {
+    let mut s = forgotten();
+    assert_eq!(s.reason(ConditionType::OutcomeUnknown), "NoRecordOfUpload");
+    let mut claimed = s.clone();
+    claimed.claim();
+    claimed.run_job();
+    assert_eq!(claimed.job_status().printer, None, "a job before a person takes no printer");
+    s.answer(Answer::NotPrinted);
+    s.run_job();
+    assert_eq!(s.job_status().attempt, 4);
+    assert!(!s.is(ConditionType::OutcomeUnknown));
+}
+
+/// A print of a later attempt than any this cluster knows of lies on a device, and a person was asked.
+fn forgotten() -> Scene {
     let mut s = Scene::waiting();
     s.report.identity = crate::testing::identity("8", &s.remote_name().replace("-1.bgcode", "-3.bgcode"));
     s.shows(DeviceState::Finished);
     s.shown_on = true;
     s.run_job();
-    assert_eq!(s.reason(ConditionType::OutcomeUnknown), "NoRecordOfUpload");
-    let mut silent = s.clone();
-    silent.shown_on = false;
-    silent.claim();
-    silent.run_job();
-    assert_eq!(silent.job_status().printer, None, "a job before a person takes no printer");
+    s
+}
+
+#[test]
+fn a_question_about_a_forgotten_print_is_asked_anew_when_no_device_shows_it_any_more_and_can_then_be_answered() {
+    let mut s = forgotten();
+    let first = s.job_status().question.unwrap();
+    s.answer(Answer::NotPrinted);
+    (s.shown_on, s.report.identity) = (false, crate::testing::identity("9", "vase.gcode"));
+    s.run_job();
+    assert!(s.is(ConditionType::OutcomeUnknown), "the answer was to what is not shown any more");
+    let second = s.job_status().question.unwrap();
+    assert_ne!(second.id, first.id);
+    assert!(s.job_plan().effects.is_empty(), "asked once");
+    let mut comes_back = s.clone();
+    comes_back.answer(Answer::NotPrinted);
     s.answer(Answer::NotPrinted);
     s.run_job();
-    assert_eq!(s.job_status().attempt, 4);
     assert!(!s.is(ConditionType::OutcomeUnknown));
+    assert_eq!(s.job_status().attempt, 4, "the name on the device is not used again");
+    // Shown again, it is a question of its own again.
+    (comes_back.shown_on, comes_back.report) = (true, forgotten().report);
+    comes_back.run_job();
+    assert!(comes_back.is(ConditionType::OutcomeUnknown));
+    assert_ne!(comes_back.job_status().question.unwrap().id, second.id);
+}
+
+#[test]
+fn a_question_about_a_forgotten_print_waits_while_its_device_is_silent() {
+    let mut s = forgotten();
+    let first = s.job_status().question;
+    s.answer(Answer::Succeeded);
+    s.silent_for(60);
+    assert!(s.job_plan().effects.is_empty(), "the device may show something else by now");
+    assert!(s.job_plan().look_again.is_some());
+    s.link = None;
+    assert_eq!(s.job_status().question, first);
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Complete), "PrintSucceeded");
+    // Where nothing is asked yet, a silent device that showed the print keeps the job from being printed elsewhere.
+    let mut s = Scene::waiting();
+    s.shown_on = true;
+    s.silent_for(60);
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::OutcomeUnknown), "NoRecordOfUpload");
 }

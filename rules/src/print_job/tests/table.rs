@@ -95,6 +95,12 @@ fn a_preview_that_went_idle_failed_to_start() {
     let mut s = sender();
     s.watch.seen_preview = true;
     s.shows_ours(DeviceState::Idle);
+    // The moment between the answer at the screen and the print looks the same.
+    for moment in [None, Some(seconds(0)), Some(seconds(3))] {
+        s.watch.idle_for = moment;
+        waits_then_asks(&s, Reason::EndNotSeen);
+    }
+    s.watch.idle_for = Some(seconds(4));
     assert_eq!(s.verdict(), Verdict::FailedToStart);
     // Only the process that sent, on the connection it sent on, may say so.
     let mut broken = s.clone();

@@ -5,7 +5,7 @@ use printernizer_crds::printer::{BedClearing, StartVerdict};
 
 use super::{bed_reason, occupancy};
 use crate::device::{DeviceState, Link};
-use crate::testing::{Scene, identity};
+use crate::testing::{Scene, identity, seconds};
 
 #[test]
 fn a_new_printer_is_occupied_until_a_person_says_otherwise() {
@@ -106,6 +106,7 @@ fn a_start_aborted_in_the_preview_leaves_the_bed_as_it_was() {
     s.run_job();
     assert!(s.printer_is(ConditionType::BedCleared));
     s.shows_ours(DeviceState::Idle);
+    s.watch.idle_for = Some(seconds(4));
     s.run_printer();
     s.run_job();
     s.run_printer();

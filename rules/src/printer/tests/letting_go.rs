@@ -3,7 +3,7 @@
 use printernizer_crds::printer::StartVerdict;
 use printernizer_crds::{ConditionStatus, ConditionType, PRINTER_FINALIZER, Reason};
 
-use super::{bed_reason, delete};
+use super::bed_reason;
 use crate::device::DeviceState;
 use crate::plan::Effect;
 use crate::testing::Scene;
@@ -54,7 +54,7 @@ fn a_start_without_a_job_is_resolved_by_a_window_of_live_reports_and_a_new_clear
     assert_eq!(s.verdict_written(), Some(StartVerdict::Abandoned));
     assert_eq!(s.printer_status().current_job, None);
     assert_eq!(bed_reason(&s), "Unconfirmed");
-    assert_eq!(commands, [delete(&s)]);
+    assert_eq!(commands, [s.delete()]);
 }
 
 #[test]
@@ -68,10 +68,10 @@ fn a_remembered_file_is_deleted_when_the_claim_of_its_attempt_is_released() {
     s.run_job();
     s.run_printer();
     assert_eq!(s.printer_status().current_job, None);
-    assert_eq!(s.run_printer(), [delete(&s)]);
-    s.last_file_deleted = true;
+    assert_eq!(s.run_printer(), [s.delete()]);
+    s.deleted = vec![s.remote_name()];
     assert_eq!(s.run_printer(), []);
-    s.last_file_deleted = false;
+    s.deleted.clear();
     s.shows_foreign(DeviceState::Printing);
     assert_eq!(s.run_printer(), [], "not while something prints");
 }

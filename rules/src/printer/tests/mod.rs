@@ -6,7 +6,6 @@ mod trust;
 
 use printernizer_crds::{ConditionType, Conditions};
 
-use crate::plan::DeviceCommand;
 use crate::testing::Scene;
 
 pub(super) fn occupancy(s: &Scene) -> Option<String> {
@@ -16,8 +15,4 @@ pub(super) fn occupancy(s: &Scene) -> Option<String> {
 pub(super) fn bed_reason(s: &Scene) -> String {
     let conditions = s.printer_status().conditions;
     conditions.condition(ConditionType::BedCleared).map(|c| c.reason.clone()).unwrap_or_default()
-}
-
-pub(super) fn delete(s: &Scene) -> DeviceCommand {
-    DeviceCommand::DeleteFile { remote_name: s.remote_name() }
 }
