@@ -16,9 +16,9 @@ use super::session::{Command, Session};
 use super::{FleetContext, start, upload};
 
 /// Lease that must be left when a command to a device begins: it may take a request's whole time.
-const COMMAND_LEASE: Duration = Duration::from_secs(5);
-/// Deleted names that are remembered.
-const DELETED_REMEMBERED: usize = 16;
+pub(super) const COMMAND_LEASE: Duration = Duration::from_secs(5);
+/// Longest time for a whole report, of which each request has a limit of its own: no printer keeps its session for ever.
+const POLL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Polls and works until cancelled, or until the device must be connected to anew.
 pub(super) async fn serve<D: Device>(
@@ -49,9 +49,7 @@ pub(super) async fn serve<D: Device>(
                 // Every effect asks leadership first; what is not carried out now will be asked for again.
                 let serves = session.with(|s| s.serves(&command));
                 if serves && context.api.leadership().permit(COMMAND_LEASE).is_ok() {
-                    if let DeviceCommand::DeleteFile { remote_name } = &command.what
-                        && let Some((_, cancel)) = upload.take_if(|(c, _)| matches!(&c.what, DeviceCommand::Upload { remote_name: sent } if sent == remote_name))
-                    {
+                    if let Some((_, cancel)) = upload.take_if(|(under_way, _)| ends_upload(&command.what, &under_way.what)) {
                         cancel.cancel();
                     }
                     if let Some(begun) = carry_out(context, session, device, &command, &uploads).await {
@@ -74,7 +72,7 @@ pub(super) async fn serve<D: Device>(
             }
             () = tokio::time::sleep_until(next_poll) => {
                 next_poll = Instant::now() + session.timing.poll_period;
-                match device.poll(upload.is_some()).await {
+                match report_of(device, upload.is_some()).await {
                     Ok(report) => took(context, session, report),
                     Err(fault) => {
                         // One missed poll says nothing; being refused or finding another device does.
@@ -95,6 +93,22 @@ pub(super) async fn serve<D: Device>(
         session.with(|s| s.upload = UploadView::Failed { message: "the connection to the printer ended".into() });
     }
     result
+}
+
+/// Whether a command ends the upload under way: its file is not wanted any more, or another one takes its place.
+fn ends_upload(command: &DeviceCommand, under_way: &DeviceCommand) -> bool {
+    match (command, under_way) {
+        (DeviceCommand::DeleteFile { remote_name }, DeviceCommand::Upload { remote_name: sent }) => remote_name == sent,
+        (DeviceCommand::Upload { .. }, _) => true,
+        _ => false,
+    }
+}
+
+async fn report_of<D: Device>(device: &mut D, own_upload: bool) -> Result<DeviceReport, DeviceFault> {
+    tokio::time::timeout(POLL_LIMIT, device.poll(own_upload)).await.unwrap_or_else(|_| {
+        let message = "the printer answers too slowly: look at its network, and restart it".to_owned();
+        Err(DeviceFault { cause: LinkFault::Unreachable, message })
+    })
 }
 
 /// Takes in a report; tells the controllers if it means something new.
@@ -189,7 +203,7 @@ fn told(session: &Session, command: &Command, result: &Result<(), DeviceFault>) 
 async fn control<D: Device>(context: &FleetContext, session: &Session, device: &mut D, command: &Command) {
     let Some(id) = command.device_job_id.as_deref() else { return };
     // Only while a report not older than 5 s on this connection shows our identity active.
-    let fresh = device.poll(false).await;
+    let fresh = report_of(device, false).await;
     let Ok(report) = fresh else { return };
     let ours = report.is_active() && report.identity.id.as_deref() == Some(id);
     took(context, session, report);

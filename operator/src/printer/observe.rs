@@ -134,21 +134,31 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
     }))
 }
 
-/// Another Printer for the same device that comes first: one with an unresolved start, then the older, then the UID.
+/// Another Printer for the same device that comes first, as last heard.
 fn duplicate(context: &Context, printer: &Printer) -> Option<String> {
-    let serial = serial_claimed(printer)?;
-    let rank = |p: &Printer| {
-        let unresolved = p.status.as_ref().and_then(|s| s.last_start.as_ref()).is_some_and(|l| l.verdict.is_none());
-        let created = p.metadata.creation_timestamp.as_ref().map(|t| t.0);
-        (!unresolved, created, p.metadata.uid.clone())
-    };
-    let own = rank(printer);
     let others = context.printer_index.all();
-    let first = others
-        .iter()
-        .filter(|p| p.metadata.uid != printer.metadata.uid && serial_claimed(p) == Some(serial))
-        .min_by_key(|p| rank(p))?;
-    (rank(first) < own).then(|| Key::of(first.as_ref()).to_string())
+    let first = others.iter().filter(|other| comes_before(other, printer)).min_by_key(|other| rank(other))?;
+    Some(Key::of(first.as_ref()).to_string())
+}
+
+/// Whether another Printer stands for the same device and comes before this one: one with an unresolved start, then
+/// the older, then the UID. The namespace does not matter: there is one device.
+pub(crate) fn comes_before(other: &Printer, printer: &Printer) -> bool {
+    let serial = serial_claimed(printer);
+    other.metadata.uid != printer.metadata.uid
+        && serial.is_some()
+        && serial_claimed(other) == serial
+        && rank(other) < rank(printer)
+}
+
+fn rank(printer: &Printer) -> (bool, Option<Timestamp>, Option<String>) {
+    let created = printer.metadata.creation_timestamp.as_ref().map(|t| t.0);
+    (!has_unresolved_start(printer), created, printer.metadata.uid.clone())
+}
+
+/// Whether the Printer remembers a start without a verdict.
+pub(crate) fn has_unresolved_start(printer: &Printer) -> bool {
+    printer.status.as_ref().and_then(|s| s.last_start.as_ref()).is_some_and(|last| last.verdict.is_none())
 }
 
 /// A job with an unresolved start on this device whose Printer is gone: this one, created again, takes it over.
@@ -179,4 +189,41 @@ async fn orphan(context: &Context, printer: &Printer) -> Result<Option<PrintJob>
         && !claimed_elsewhere
         && (status.current_job.is_none() || status.current_job.as_ref().map(|c| &c.uid) == job.metadata.uid.as_ref());
     Ok(still.then_some(job))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn printer(namespace: &str, created: &str, serial: &str, verdict: Option<&str>) -> Printer {
+        let last = json!({
+            "token": "3f2504e04f8941d3-1", "jobName": "clip", "jobUID": "1", "remoteName": "a",
+            "deadline": "2026-11-21T12:00:00Z", "verdict": verdict,
+        });
+        serde_json::from_value(json!({
+            "apiVersion": "printernizer.io/v1alpha1", "kind": "Printer",
+            "metadata": { "name": "prusa-1", "namespace": namespace, "uid": namespace, "creationTimestamp": created },
+            "spec": { "model": "Prusa CORE One", "connection": { "prusaLink": {
+                "url": "http://192.168.1.9", "serialNumber": serial, "credentialsSecretRef": { "name": "prusa-1" },
+            } } },
+            "status": { "lastStart": last },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn of_two_printers_of_a_device_one_comes_first_whatever_their_namespaces() {
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z");
+        let settled = Some("Succeeded");
+        let old = printer("one", early, "SN-1", settled);
+        let new = printer("two", late, "SN-1", settled);
+        assert!(comes_before(&old, &new) && !comes_before(&new, &old));
+        let unresolved = printer("two", late, "SN-1", None);
+        assert!(comes_before(&unresolved, &old) && !comes_before(&old, &unresolved));
+        let same_time = printer("two", early, "SN-1", settled);
+        assert!(comes_before(&old, &same_time) && !comes_before(&same_time, &old), "the UID decides");
+        assert!(!comes_before(&printer("two", early, "SN-2", None), &new), "another device");
+        assert!(!comes_before(&old, &old), "itself");
+    }
 }
