@@ -83,6 +83,33 @@ pub enum Action {
         /// The new password.
         password: Password,
     },
+    /// Puts another spool into a slot of the AMS. Bambu only.
+    ChangeTray {
+        /// Slot from 0, or 254 for the external spool.
+        tray: u8,
+        /// `PLA`, `PETG`, ...; empty to take the spool out.
+        material: String,
+        /// RRGGBBAA.
+        #[serde(default)]
+        color: String,
+    },
+    /// Begins to load or unload filament at the screen: a start meanwhile is refused. Bambu only.
+    ChangeFilament {
+        /// How long it takes, in simulated time.
+        seconds: u64,
+    },
+    /// Begins a firmware update, which ends with a reboot. Bambu only.
+    UpdateFirmware {
+        /// The new version.
+        version: String,
+        /// How long it takes, in simulated time.
+        seconds: u64,
+    },
+    /// Switches Developer Mode: without it commands must be signed. Bambu only.
+    SetDeveloperMode {
+        /// On or off.
+        enabled: bool,
+    },
     /// Puts another machine in this one's place, under the same address.
     ReplaceDevice {
         /// The other machine's serial number.

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::Password;
+use crate::{BambuConfig, Fault, Password};
 
 /// A whole simulation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub enum PrinterKind {
     /// PrusaLink on Buddy firmware, as a Core One speaks it.
     #[default]
     PrusaLink,
+    /// Bambu's LAN protocol: MQTT and FTPS, as an A1 speaks it.
+    Bambu,
 }
 
 /// One printer.
@@ -45,26 +47,31 @@ pub struct PrinterConfig {
     pub name: String,
     /// The protocol it speaks.
     pub kind: PrinterKind,
-    /// Model as slicers call it. Not shown by the protocol before firmware 6.5.
+    /// Model as slicers call it, made from the kind if empty: `COREONE` (not shown by the protocol before firmware
+    /// 6.5) or `A1`.
     pub model: String,
     /// Serial number; made from the name if empty.
     pub serial_number: String,
-    /// PrusaLink password; made from the name if absent, login disabled if empty.
+    /// PrusaLink password or Bambu access code; made from the name if absent, PrusaLink's login disabled if empty.
     pub password: Option<Password>,
-    /// Loopback port; 0 takes a free one.
+    /// Loopback port, of a Bambu printer's MQTT broker; 0 takes a free one.
     pub port: u16,
     /// Nozzle diameter shown, in millimeters.
     pub nozzle_diameter_millimeters: f64,
-    /// Loaded material as shown by telemetry, `---` for none.
+    /// PrusaLink: loaded material as shown by telemetry, `---` for none.
     pub material: String,
-    /// Whether a multi-material unit is enabled.
+    /// PrusaLink: whether a multi-material unit is enabled.
     pub mmu: bool,
-    /// Job counter in the EEPROM at the start: the id of the last job.
+    /// PrusaLink: job counter in the EEPROM at the start: the id of the last job.
     pub job_counter: u16,
     /// Whether something lies on the bed at the start.
     pub bed_occupied: bool,
-    /// Room on the USB drive. The files are kept in memory.
+    /// Room on the USB drive or SD card. The files are kept in memory.
     pub usb_capacity_bytes: u64,
+    /// Faults set from the start.
+    pub faults: Vec<Fault>,
+    /// What a Bambu printer is beyond that.
+    pub bambu: BambuConfig,
 }
 
 /// Limits of the printer's HTTP server, in real time.
@@ -121,6 +128,14 @@ impl Config {
         }
     }
 
+    /// `count` A1 with AMS lite named `bambu-1` and so on, on free ports.
+    pub fn bambu(count: usize) -> Self {
+        Self {
+            printers: (1..=count).map(|index| PrinterConfig::bambu(format!("bambu-{index}"))).collect(),
+            ..Self::default()
+        }
+    }
+
     /// The same with another time scale.
     #[must_use]
     pub fn time_scale(mut self, scale: f64) -> Self {
@@ -134,7 +149,7 @@ impl Default for PrinterConfig {
         Self {
             name: "prusa".to_owned(),
             kind: PrinterKind::PrusaLink,
-            model: "COREONE".to_owned(),
+            model: String::new(),
             serial_number: String::new(),
             password: None,
             port: 0,
@@ -144,6 +159,8 @@ impl Default for PrinterConfig {
             job_counter: 0,
             bed_occupied: false,
             usb_capacity_bytes: 256 * 1024 * 1024,
+            faults: Vec::new(),
+            bambu: BambuConfig::default(),
         }
     }
 }
@@ -154,18 +171,44 @@ impl PrinterConfig {
         Self { name: name.into(), ..Self::default() }
     }
 
-    /// The serial number, made from the name if none is set.
-    pub(crate) fn effective_serial_number(&self) -> String {
-        if self.serial_number.is_empty() {
-            format!("SIM-{}", self.name.to_uppercase())
-        } else {
-            self.serial_number.clone()
+    /// An A1 with this name and defaults for everything else.
+    pub fn bambu(name: impl Into<String>) -> Self {
+        Self { kind: PrinterKind::Bambu, ..Self::named(name) }
+    }
+
+    /// The model, made from the kind if none is set.
+    pub(crate) fn effective_model(&self) -> String {
+        match self.kind {
+            _ if !self.model.is_empty() => self.model.clone(),
+            PrinterKind::PrusaLink => "COREONE".to_owned(),
+            PrinterKind::Bambu => "A1".to_owned(),
         }
     }
 
-    /// The password, made from the name if none is set.
+    /// The serial number, made from the name if none is set. A Bambu's has capital letters and digits only, 15 of them
+    /// or more, and an A1's begins with 039.
+    pub(crate) fn effective_serial_number(&self) -> String {
+        let capitals = self.name.to_uppercase();
+        match self.kind {
+            _ if !self.serial_number.is_empty() => self.serial_number.clone(),
+            PrinterKind::PrusaLink => format!("SIM-{capitals}"),
+            PrinterKind::Bambu => {
+                let name: String = capitals.chars().filter(char::is_ascii_alphanumeric).collect();
+                format!("039{name:0>12}")
+            }
+        }
+    }
+
+    /// The password, made from the name if none is set. A Bambu's has eight digits.
     pub(crate) fn effective_password(&self) -> Password {
-        self.password.clone().unwrap_or_else(|| Password::new(format!("secret-of-{}", self.name)))
+        let made = || match self.kind {
+            PrinterKind::PrusaLink => format!("secret-of-{}", self.name),
+            PrinterKind::Bambu => {
+                let number = self.name.bytes().fold(7_u32, |sum, byte| (sum * 31 + u32::from(byte)) % 90_000_000);
+                (number + 10_000_000).to_string()
+            }
+        };
+        self.password.clone().unwrap_or_else(|| Password::new(made()))
     }
 }
 

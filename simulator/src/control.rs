@@ -14,7 +14,9 @@ use axum::{
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
-use crate::{ActError, Action, Entry, Error, Fault, PrinterConfig, PrinterInfo, PrinterState, simulator::Farm};
+use crate::{
+    ActError, Action, Entry, Error, Fault, PrinterConfig, PrinterHandle, PrinterInfo, PrinterState, simulator::Farm,
+};
 
 /// Serves until aborted.
 pub(crate) async fn serve(listener: TcpListener, farm: Farm) {
@@ -103,6 +105,7 @@ async fn replace_faults(
 ) -> Result<Json<Vec<Fault>>, Failure> {
     let printer = farm.printer(&name)?;
     let Json(faults) = faults?;
+    faults.iter().try_for_each(|fault| known(&printer, fault))?;
     printer.replace_faults(faults);
     printer.settled().await;
     Ok(Json(printer.state().faults))
@@ -115,9 +118,19 @@ async fn add_fault(
 ) -> Result<Json<Vec<Fault>>, Failure> {
     let printer = farm.printer(&name)?;
     let Json(fault) = fault?;
+    known(&printer, &fault)?;
     printer.fault(fault);
     printer.settled().await;
     Ok(Json(printer.state().faults))
+}
+
+/// A fault that would do nothing must not pass for one that is set.
+fn known(printer: &PrinterHandle, fault: &Fault) -> Result<(), Failure> {
+    if printer.knows_fault(fault) {
+        return Ok(());
+    }
+    let text = "this kind of printer cannot have this fault: the README lists them by kind".to_owned();
+    Err(Failure(StatusCode::UNPROCESSABLE_ENTITY, text))
 }
 
 async fn clear_faults(State(farm): State<Farm>, Path(name): Path<String>) -> Result<StatusCode, Failure> {

@@ -42,6 +42,9 @@ pub enum Error {
         /// The name looked for.
         name: String,
     },
+    /// No certificate could be made.
+    #[error("cannot make a key or certificate for a simulated printer: the system's random numbers do not work")]
+    Certificate,
     /// The time scale is not a positive number.
     #[error("the time scale {scale} is not usable: choose a number from 0.001 to 1000000")]
     TimeScale {

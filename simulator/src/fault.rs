@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{BambuFault, PrintErrorCode};
+
 /// One fault. In JSON: `{"kind": {"delayAnswer": {"milliseconds": 500}}, "method": "GET", "count": 1}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -117,11 +119,14 @@ pub enum FaultKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fails_after_seconds: Option<u64>,
     },
-    /// The next print ends in a red error screen: no answer to anything until a reboot.
+    /// The next print ends in a red error screen: no answer to anything until a reboot. On a Bambu printer it just
+    /// fails.
     RedScreen {
         /// Progress at which it happens.
         after_percent: u8,
     },
+    /// What only Bambu printers do.
+    Bambu(BambuFault),
 }
 
 /// How an unreachable printer looks from the network.
@@ -159,6 +164,7 @@ pub(crate) enum Mishap {
     Door,
     Stuck { fails_after: Option<Duration> },
     RedScreen,
+    Fails(PrintErrorCode),
 }
 
 /// Everything that will happen to one print, drawn from the faults when it is accepted.
@@ -289,6 +295,9 @@ impl Faults {
                     incidents.mishaps.push((after_percent, Mishap::Stuck { fails_after }));
                 }
                 FaultKind::RedScreen { after_percent } => incidents.mishaps.push((after_percent, Mishap::RedScreen)),
+                FaultKind::Bambu(BambuFault::PrintFails { after_percent, code }) => {
+                    incidents.mishaps.push((after_percent, Mishap::Fails(code)));
+                }
                 _ => continue,
             }
             use_up(fault);
@@ -296,6 +305,35 @@ impl Faults {
         incidents.mishaps.sort_by_key(|(percent, _)| *percent);
         self.forget_used_up();
         incidents
+    }
+
+    /// Draws the first fault of Bambu printers that fits the request and that `pick` knows, and uses its count up.
+    pub(crate) fn take_bambu<T>(
+        &mut self,
+        request: RequestKind<'_>,
+        pick: impl Fn(&BambuFault) -> Option<T>,
+    ) -> Option<T> {
+        let picked = self.0.iter_mut().filter(|fault| fault.matches(request)).find_map(|fault| match &fault.kind {
+            FaultKind::Bambu(kind) => pick(kind).map(|picked| (picked, fault)),
+            _ => None,
+        });
+        let (picked, fault) = picked?;
+        use_up(fault);
+        self.forget_used_up();
+        Some(picked)
+    }
+
+    /// A condition of Bambu printers: the first fault that `pick` knows. Its count is not used up.
+    pub(crate) fn bambu<T>(&self, pick: impl Fn(&BambuFault) -> Option<T>) -> Option<T> {
+        self.0.iter().find_map(|fault| match &fault.kind {
+            FaultKind::Bambu(kind) => pick(kind),
+            _ => None,
+        })
+    }
+
+    /// Whether this condition of Bambu printers is set.
+    pub(crate) fn has_bambu(&self, wanted: &BambuFault) -> bool {
+        self.bambu(|fault| (fault == wanted).then_some(())).is_some()
     }
 
     pub(crate) fn unreachable(&self) -> Option<UnreachableManner> {

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::{Action, Error};
+use crate::{Action, Error, FilamentUse, PrintIdentity};
 
 /// One line of the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,28 +44,36 @@ pub enum Event {
         cause: StartCause,
         /// Long name as asked for, without `/usb/`.
         file_name: String,
-        /// The status answered; absent if the connection was dropped instead.
+        /// The status answered; absent if the connection was dropped instead, and where there is no such thing.
         answer: Option<u16>,
+        /// Bambu: the `result` acknowledged, empty if there was none in it; absent without an acknowledgement.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        acknowledgement: Option<String>,
+        /// Bambu: the ids it came with.
+        #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+        identity: Option<PrintIdentity>,
         /// Whether the printer began with the print.
         accepted: bool,
         /// Why that answer.
         reason: String,
     },
-    /// A print was accepted and its id written to the EEPROM. Nothing has moved yet.
+    /// A print was accepted: its id was written to the EEPROM, or its ids are shown. Nothing has moved yet.
     JobAccepted {
         /// What started it.
         cause: StartCause,
         /// Long name.
         file_name: String,
-        /// The id it used.
-        job_id: u16,
+        /// The ids it has now.
+        #[serde(flatten)]
+        identity: PrintIdentity,
     },
-    /// The preview's question was answered with abort (or a stop): the id is used, nothing was printed.
+    /// An accepted print was given up before the first movement: the id is used, nothing was printed.
     JobAbandoned {
         /// Long name.
         file_name: String,
-        /// The id it used.
-        job_id: u16,
+        /// The ids it used.
+        #[serde(flatten)]
+        identity: PrintIdentity,
     },
     /// The machine began to print. A resume after pause or power cut is no start.
     PhysicalStart {
@@ -75,8 +83,12 @@ pub enum Event {
         file_name: String,
         /// SHA-256 of the file's bytes, lower-case hex.
         sha256: String,
-        /// The job's id.
-        job_id: u16,
+        /// Which print.
+        #[serde(flatten)]
+        identity: PrintIdentity,
+        /// Bambu: where each filament came from.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        filaments: Vec<FilamentUse>,
         /// Whether something lay on the bed: if so, the machine has just printed on it.
         bed_occupied: bool,
     },
@@ -86,8 +98,9 @@ pub enum Event {
         outcome: Outcome,
         /// Long name.
         file_name: String,
-        /// The job's id.
-        job_id: u16,
+        /// Which print.
+        #[serde(flatten)]
+        identity: PrintIdentity,
         /// Progress reached.
         progress_percent: u8,
     },
@@ -95,8 +108,9 @@ pub enum Event {
     ResumedAfterPowerCut {
         /// Long name.
         file_name: String,
-        /// The job's id.
-        job_id: u16,
+        /// Which print.
+        #[serde(flatten)]
+        identity: PrintIdentity,
     },
     /// An upload ended, well or not.
     Upload {
@@ -118,14 +132,25 @@ pub enum Event {
         /// The status the firmware gave.
         answer: u16,
     },
+    /// A file was renamed over the network, or not.
+    Rename {
+        /// Its name before.
+        from: String,
+        /// Its name afterwards.
+        to: String,
+        /// The reply's code.
+        answer: u16,
+    },
     /// A stop, pause or resume was asked for over the network.
     JobCommand {
         /// Which.
         command: JobCommand,
-        /// For which job.
-        job_id: u16,
-        /// The status the firmware gave.
-        answer: u16,
+        /// For which job, where the command says it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job_id: Option<u16>,
+        /// The status the firmware gave, where there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answer: Option<u16>,
         /// Whether the machine acts on it: 204 means only that it was queued.
         took_effect: bool,
     },
@@ -144,6 +169,10 @@ pub enum StartCause {
     PrusaLinkPost,
     /// `PUT` with `Print-After-Upload`.
     PrintAfterUpload,
+    /// `project_file` over MQTT.
+    ProjectFile,
+    /// The machine itself: a file it found on its card after a power cycle.
+    LeftoverFile,
     /// A person at the screen.
     Screen,
 }

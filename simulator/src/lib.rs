@@ -5,13 +5,16 @@
 //! documented facts, so that a misreading on one side shows as a difference. Never listens beyond loopback.
 
 mod action;
+mod bambu;
 mod buddy;
 mod clock;
 mod config;
 mod control;
+mod endpoint;
 mod error;
 mod fault;
 mod hex;
+mod identity;
 mod ledger;
 mod machine;
 mod print_time;
@@ -19,10 +22,14 @@ mod secret;
 mod simulator;
 
 pub use action::{Action, AfterPowerCut, Answer};
+pub use bambu::{
+    BambuConfig, BambuFault, BambuTimings, CertificateDefect, PrintErrorCode, RefusalForm, SlicedFile, Tray,
+};
 pub use config::{Config, MachineTimings, NetworkTimings, PrinterConfig, PrinterKind};
 pub use error::{ActError, Error};
 pub use fault::{Fault, FaultKind, QuestionKind, UnreachableManner};
+pub use identity::{BambuIdentity, FilamentUse, PrintIdentity};
 pub use ledger::{Entry, Event, JobCommand, Ledger, Outcome, StartCause};
-pub use machine::{PrinterInfo, PrinterState};
+pub use machine::{BambuInfo, BambuState, PrinterInfo, PrinterState};
 pub use secret::Password;
 pub use simulator::{PrinterHandle, Simulator};

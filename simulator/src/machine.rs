@@ -7,7 +7,7 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::{ActError, Action, Fault, Password, PrinterKind};
+use crate::{ActError, Action, Fault, FaultKind, Password, PrintErrorCode, PrinterKind, Tray};
 
 /// How to reach a simulated printer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,16 +17,56 @@ pub struct PrinterInfo {
     pub name: String,
     /// The protocol it speaks.
     pub kind: PrinterKind,
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`, or `mqtts://` for a Bambu printer.
     pub url: String,
     /// The machine's serial number.
     pub serial_number: String,
-    /// The user name for digest.
+    /// The user name: for digest, or for MQTT and FTPS.
     pub username: String,
-    /// The password, also the `X-Api-Key`.
+    /// The password: also the `X-Api-Key`, or a Bambu printer's access code.
     pub password: Password,
     /// Model as slicers call it.
     pub model: String,
+    /// What more it takes to reach a Bambu printer.
+    #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+    pub bambu: Option<BambuInfo>,
+}
+
+/// How to reach a simulated Bambu printer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BambuInfo {
+    /// Its address.
+    pub host: String,
+    /// Port of the MQTT broker.
+    pub mqtt_port: u16,
+    /// Port of the FTPS server.
+    pub ftps_port: u16,
+    /// The code on its screen.
+    pub access_code: Password,
+    /// Certificate of the authority that signed the printer's certificate, PEM.
+    pub certificate_authority_pem: String,
+    /// SHA-256 of the printer's public key (its DER SubjectPublicKeyInfo), lower-case hex.
+    pub public_key_sha256: String,
+}
+
+/// What a Bambu printer shows and holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names are the protocol's")]
+pub struct BambuState {
+    pub task_id: String,
+    pub subtask_id: String,
+    pub project_id: String,
+    pub subtask_name: String,
+    pub gcode_file: String,
+    pub print_error: PrintErrorCode,
+    /// Slots of the AMS.
+    pub trays: Vec<Tray>,
+    /// The external spool.
+    pub external: Tray,
+    /// MQTT clients that are logged in.
+    pub clients: usize,
 }
 
 /// What a machine is really doing, beyond what the network shows.
@@ -58,6 +98,9 @@ pub struct PrinterState {
     pub files: Vec<String>,
     /// The faults set now.
     pub faults: Vec<Fault>,
+    /// What only a Bambu printer has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bambu: Option<BambuState>,
 }
 
 /// A simulated printer of any kind.
@@ -78,6 +121,8 @@ pub(crate) trait Machine: Send + Sync {
     fn changes(&self) -> watch::Receiver<u64>;
     /// Looks at the clock again, after it jumped.
     fn wake(&self);
+    /// Whether this kind of printer can have such a fault.
+    fn knows_fault(&self, kind: &FaultKind) -> bool;
     /// Replaces all faults; an empty list clears them.
     fn replace_faults(&self, faults: Vec<Fault>);
 }

@@ -12,7 +12,7 @@ use std::{
 
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use printernizer_simulator::{Config, PrinterConfig, PrinterKind, Simulator};
+use printernizer_simulator::{Config, PrinterConfig, Simulator};
 use tokio::{io::AsyncReadExt, signal::unix::SignalKind};
 
 /// Simulated 3D printers that speak the real protocols, on loopback.
@@ -22,7 +22,10 @@ struct Arguments {
     /// How many PrusaLink printers (Core One) to add, named prusa-1 and so on.
     #[arg(long, value_name = "N", default_value_t = 0)]
     prusalink: u16,
-    /// Port of the first printer, the next ones follow; free ports if absent.
+    /// How many Bambu printers (A1 with AMS lite) to add, named bambu-1 and so on.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    bambu: u16,
+    /// Port of the first printer, the next ones follow, two for each Bambu printer; free ports if absent.
     #[arg(long, value_name = "PORT")]
     base_port: Option<u16>,
     /// Simulated seconds per real second.
@@ -49,8 +52,8 @@ enum Failure {
     #[error("the configuration {path} is not usable: {source}")]
     Config { path: PathBuf, source: serde_json::Error },
     #[error("the ports from {base} on do not suffice for {count} printers: choose a smaller --base-port")]
-    Ports { base: u16, count: u16 },
-    #[error("no printers: say --prusalink N or name some in --config")]
+    Ports { base: u16, count: u32 },
+    #[error("no printers: say --prusalink N or --bambu N, or name some in --config")]
     NoPrinters,
     #[error("{error}{}", cause(.error))]
     Simulator { error: printernizer_simulator::Error },
@@ -76,7 +79,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
-    // Each printer takes two sockets and up to three connections: the usual soft limit ends at two hundred printers.
+    // Each printer takes two to four sockets and its connections: the usual soft limit ends at two hundred printers.
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
@@ -126,13 +129,20 @@ fn configuration(arguments: Arguments) -> Result<Config, Failure> {
         }
         None => Config::default(),
     };
-    for index in 0..arguments.prusalink {
-        let mut printer = PrinterConfig::named(format!("prusa-{}", u32::from(index) + 1));
-        printer.kind = PrinterKind::PrusaLink;
-        if let Some(base) = arguments.base_port {
-            let count = arguments.prusalink;
-            printer.port = base.checked_add(index).ok_or(Failure::Ports { base, count })?;
+    let (prusalink, bambu) = (u32::from(arguments.prusalink), u32::from(arguments.bambu));
+    let mut ports = arguments.base_port.map_or(0, u32::from)..;
+    let mut port = || match (arguments.base_port, ports.next()) {
+        (None, _) => Ok(0),
+        (Some(base), port) => {
+            port.and_then(|port| u16::try_from(port).ok()).ok_or(Failure::Ports { base, count: prusalink + bambu })
         }
+    };
+    for index in 1..=prusalink {
+        config.printers.push(PrinterConfig { port: port()?, ..PrinterConfig::named(format!("prusa-{index}")) });
+    }
+    for index in 1..=bambu {
+        let mut printer = PrinterConfig::bambu(format!("bambu-{index}"));
+        (printer.port, printer.bambu.ftps_port) = (port()?, port()?);
         config.printers.push(printer);
     }
     if config.printers.is_empty() {

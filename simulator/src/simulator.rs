@@ -4,7 +4,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -13,9 +13,11 @@ use tokio::task::JoinSet;
 use crate::{
     ActError, Action, Config, Error, Fault, Ledger, MachineTimings, NetworkTimings, PrinterConfig, PrinterInfo,
     PrinterKind, PrinterState,
-    buddy::{Endpoint, Printer},
+    bambu::{self, Authority},
+    buddy,
     clock::Clock,
     control,
+    endpoint::Endpoint,
     machine::Machine,
 };
 
@@ -38,6 +40,8 @@ struct Shared {
     ledger: Ledger,
     network: NetworkTimings,
     machine: MachineTimings,
+    /// Signs the certificates of all Bambu printers; made with the first of them.
+    authority: OnceLock<Arc<Authority>>,
     printers: RwLock<Printers>,
 }
 
@@ -72,6 +76,7 @@ impl Simulator {
             ledger: Ledger::open(config.ledger_file.as_deref())?,
             network: config.network,
             machine: config.machine,
+            authority: OnceLock::new(),
             printers: RwLock::default(),
         }));
         for printer in &config.printers {
@@ -160,22 +165,46 @@ impl Farm {
         &self.0.ledger
     }
 
+    fn authority(&self) -> Result<Arc<Authority>, Error> {
+        if let Some(authority) = self.0.authority.get() {
+            return Ok(Arc::clone(authority));
+        }
+        let made = Arc::new(Authority::simulated()?);
+        Ok(Arc::clone(self.0.authority.get_or_init(|| made)))
+    }
+
     pub(crate) fn add(&self, config: &PrinterConfig) -> Result<PrinterInfo, Error> {
         let shared = &self.0;
         let mut printers = shared.printers.write().unwrap_or_else(PoisonError::into_inner);
         if printers.handles.iter().any(|handle| handle.name == config.name) {
             return Err(Error::DuplicateName { name: config.name.clone() });
         }
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.port));
+        let reserve = |port| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            Endpoint::reserve(address).map_err(|source| Error::Listen { address, source })
+        };
         let machine: Arc<dyn Machine> = match config.kind {
             PrinterKind::PrusaLink => {
-                let endpoint = Endpoint::reserve(address).map_err(|source| Error::Listen { address, source })?;
+                let endpoint = reserve(config.port)?;
                 let url = format!("http://{}", endpoint.address());
                 let ledger = shared.ledger.clone();
                 let printer =
-                    Arc::new(Printer::new(config, url, shared.clock.clone(), ledger, shared.network, shared.machine));
+                    buddy::Printer::new(config, url, shared.clock.clone(), ledger, shared.network, shared.machine);
+                let printer = Arc::new(printer);
                 printers.tasks.spawn(Arc::clone(&printer).tick());
                 printers.tasks.spawn(endpoint.serve(Arc::clone(&printer)));
+                printer
+            }
+            PrinterKind::Bambu => {
+                let (mqtt, ftps) = (reserve(config.port)?, reserve(config.bambu.ftps_port)?);
+                let addresses = (mqtt.address(), ftps.address());
+                let (clock, ledger) = (shared.clock.clone(), shared.ledger.clone());
+                let authority = self.authority()?;
+                let printer = Arc::new(bambu::Printer::new(config, addresses, authority, clock, ledger)?);
+                printers.tasks.spawn(Arc::clone(&printer).tick());
+                printers.tasks.spawn(Arc::clone(&printer).report());
+                printers.tasks.spawn(mqtt.serve(Arc::new(bambu::Broker(Arc::clone(&printer)))));
+                printers.tasks.spawn(ftps.serve(Arc::new(bambu::FileServer(Arc::clone(&printer)))));
                 printer
             }
         };
@@ -229,6 +258,11 @@ impl PrinterHandle {
         })
         .await
         .is_ok()
+    }
+
+    /// Whether this kind of printer can have such a fault. Others are kept and do nothing.
+    pub fn knows_fault(&self, fault: &Fault) -> bool {
+        self.machine.knows_fault(&fault.kind)
     }
 
     /// Adds a fault to those set.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use common::{gcode, one_printer, until, until_link_state};
 use printernizer_simulator::{
-    Action, AfterPowerCut, Answer, Event, Fault, FaultKind, Outcome, PrinterHandle, QuestionKind, Simulator, StartCause,
+    Action, AfterPowerCut, Answer, Event, Fault, FaultKind, Outcome, PrintIdentity, PrinterHandle, QuestionKind,
+    Simulator, StartCause,
 };
 use reqwest::Method;
 
@@ -42,9 +43,10 @@ async fn a_print_goes_from_upload_to_the_end_screen_and_the_ledger_knows_its_byt
     let ledger = simulator.ledger();
     let starts = ledger.physical_starts("pz-1");
     assert_eq!(starts.len(), 1);
-    let Event::PhysicalStart { sha256, job_id, bed_occupied, cause, .. } = &starts[0].event else { panic!() };
+    let Event::PhysicalStart { sha256, identity, bed_occupied, cause, .. } = &starts[0].event else { panic!() };
     let expected = format!("{:x}", <sha2::Sha256 as sha2::Digest>::digest(gcode(1000)));
-    assert_eq!((sha256, *job_id, *bed_occupied, *cause), (&expected, 1, false, StartCause::PrusaLinkPost));
+    let first = PrintIdentity::PrusaLink { job_id: 1 };
+    assert_eq!((sha256, identity, *bed_occupied, *cause), (&expected, &first, false, StartCause::PrusaLinkPost));
     assert_eq!(outcome(&ledger.physical_ends("pz-1")[0]), Outcome::Finished);
 }
 

@@ -143,6 +143,7 @@ mod tests {
                 username: "maker".into(),
                 password: Password::new(""),
                 model: m.model,
+                bambu: None,
             })
             .collect();
         let mut before = before.objects;

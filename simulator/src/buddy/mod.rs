@@ -5,7 +5,6 @@
 
 mod connection;
 mod digest;
-mod endpoint;
 mod files;
 mod firmware;
 mod http;
@@ -24,19 +23,20 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::{net::TcpStream, sync::watch};
 
-pub(crate) use self::endpoint::Endpoint;
 use self::{
+    connection::Connection,
     digest::Login,
     firmware::{Conditions, Firmware, StartRefusal},
     upload::Transfer,
     usb::Usb,
 };
 use crate::{
-    ActError, Action, Event, Fault, Ledger, MachineTimings, NetworkTimings, Password, PrinterConfig, PrinterInfo,
-    PrinterKind, PrinterState, StartCause, UnreachableManner,
+    ActError, Action, Event, Fault, FaultKind, Ledger, MachineTimings, NetworkTimings, Password, PrinterConfig,
+    PrinterInfo, PrinterKind, PrinterState, StartCause, UnreachableManner,
     clock::Clock,
+    endpoint::{Link, Service, Slot},
     fault::{Faults, Incidents, RequestFaults},
     machine::Machine,
 };
@@ -73,15 +73,6 @@ pub(crate) struct Inner {
     last_transfer_id: u32,
 }
 
-/// Whether and how the network reaches the printer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
-    /// The number changes when connections died in between.
-    Up(u32),
-    Silent(u32),
-    Refusing,
-}
-
 impl Printer {
     pub(crate) fn new(
         config: &PrinterConfig,
@@ -92,9 +83,11 @@ impl Printer {
         machine: MachineTimings,
     ) -> Self {
         let usb = Usb::new(config.usb_capacity_bytes);
+        let mut faults = Faults::default();
+        faults.replace(config.faults.clone());
         Self {
             name: config.name.clone(),
-            model: config.model.clone(),
+            model: config.effective_model(),
             url,
             nozzle_diameter_millimeters: config.nozzle_diameter_millimeters,
             mmu: config.mmu,
@@ -103,7 +96,7 @@ impl Printer {
             network,
             inner: Mutex::new(Inner {
                 firmware: Firmware::new(config.job_counter, config.bed_occupied, &config.material, usb, machine),
-                faults: Faults::default(),
+                faults,
                 login: Login::new(config.effective_password(), network.nonce_seconds),
                 serial_number: config.effective_serial_number(),
                 transfer: None,
@@ -236,6 +229,8 @@ impl Printer {
             cause,
             file_name: verdict.clone().unwrap_or_else(|_| path.join("/")),
             answer: if faults.drop_after { None } else { Some(faults.handle_then_answer.unwrap_or(status)) },
+            acknowledgement: None,
+            identity: None,
             accepted: started,
             reason,
         };
@@ -260,6 +255,7 @@ impl Printer {
             username: USERNAME.to_owned(),
             password: inner.login.password().clone(),
             model: self.model.clone(),
+            bambu: None,
         }
     }
 }
@@ -286,6 +282,7 @@ impl Machine for Printer {
                 usb_inserted: firmware.usb.inserted,
                 files: firmware.usb.long_paths(),
                 faults: inner.faults.list(),
+                bambu: None,
             }
         })
     }
@@ -328,18 +325,7 @@ impl Machine for Printer {
     }
 
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(async {
-            let mut endpoint = self.endpoint_boots.subscribe();
-            loop {
-                let wanted = match self.link() {
-                    Link::Up(boots) | Link::Silent(boots) => Some(boots),
-                    Link::Refusing => None,
-                };
-                if *endpoint.borrow_and_update() == wanted || endpoint.changed().await.is_err() {
-                    return;
-                }
-            }
-        })
+        Box::pin(crate::endpoint::settled(|| self.link(), &self.endpoint_boots))
     }
 
     fn add_fault(&self, fault: Fault) {
@@ -348,6 +334,36 @@ impl Machine for Printer {
 
     fn replace_faults(&self, faults: Vec<Fault>) {
         self.change(|inner, _| inner.faults.replace(faults));
+    }
+
+    fn knows_fault(&self, kind: &FaultKind) -> bool {
+        !matches!(kind, FaultKind::Bambu(_))
+    }
+}
+
+impl Service for Printer {
+    fn link(&self) -> Link {
+        Self::link(self)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn boots(&self) -> &watch::Sender<Option<u32>> {
+        &self.endpoint_boots
+    }
+
+    fn connection_limit(&self) -> usize {
+        self.network.connections
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, boots: u32, slot: Slot) {
+        let mut connection = Connection::new(stream, self.network);
+        routes::serve(&self, &mut connection, boots).await;
+        // The slot is free before the client can see the end of its connection.
+        drop(slot);
+        connection.close().await;
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{
-    Link, Printer,
+    Printer,
     connection::{Connection, ReadEnd},
     digest::Verdict,
     files,
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Event, JobCommand, StartCause,
+    endpoint::Link,
     fault::{RequestFaults, RequestKind},
 };
 
@@ -135,7 +136,15 @@ pub(super) fn refused_start(
     let Some(cause) = cause else { return };
     let path = head.decoded_path().unwrap_or_else(|| head.target.clone());
     let file_name = path.trim_start_matches(FILES).trim_start_matches("/usb/").to_owned();
-    let event = Event::StartCommand { cause, file_name, answer, accepted: false, reason: reason.to_owned() };
+    let event = Event::StartCommand {
+        cause,
+        file_name,
+        answer,
+        acknowledgement: None,
+        identity: None,
+        accepted: false,
+        reason: reason.to_owned(),
+    };
     printer.look(|inner, _| printer.record(inner, event));
 }
 
@@ -214,7 +223,7 @@ fn job_command(printer: &Printer, head: &Head, rest: &str) -> Reply {
             Err(CommandRefusal::UnknownJob) => (404, false),
             Err(CommandRefusal::WrongState) => (409, false),
         };
-        printer.record(inner, Event::JobCommand { command, job_id, answer, took_effect });
+        printer.record(inner, Event::JobCommand { command, job_id: Some(job_id), answer: Some(answer), took_effect });
         match verdict {
             Ok(_) => Reply::empty(204),
             Err(refusal) => Reply::error(head, answer, &refusal.to_string()),

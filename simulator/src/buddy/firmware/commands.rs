@@ -8,7 +8,7 @@ use std::{mem, time::Duration};
 
 use super::{Firmware, LinkState, Print, QueuedStart, Screen, millis};
 use crate::{
-    Event, Outcome, StartCause,
+    Event, Outcome, PrintIdentity, StartCause,
     buddy::usb::{FoundFile, UsbError, UsbFile},
     fault::Incidents,
     print_time::print_duration,
@@ -72,7 +72,11 @@ impl Firmware {
         let file = self.check_start(path)?;
         self.job_counter = self.job_counter.wrapping_add(1);
         let job_id = self.job_counter;
-        self.events.push(Event::JobAccepted { cause, file_name: file.long_path.clone(), job_id });
+        self.events.push(Event::JobAccepted {
+            cause,
+            file_name: file.long_path.clone(),
+            identity: PrintIdentity::PrusaLink { job_id },
+        });
         let duration = print_duration(&file.file.data);
         let print = Box::new(Print { job_id, cause, file, duration, printed: Duration::ZERO, incidents });
         self.screen = Screen::Starting { print, until: now + millis(self.timings.starting_milliseconds) };

@@ -216,7 +216,8 @@ impl Firmware {
             cause: print.cause,
             file_name: print.file.long_path.clone(),
             sha256: print.file.file.sha256.clone(),
-            job_id: print.job_id,
+            identity: print.identity(),
+            filaments: Vec::new(),
             bed_occupied: mem::replace(&mut self.bed_occupied, true),
         });
         Screen::Printing { print, since: at }
@@ -233,7 +234,7 @@ impl Firmware {
             Mishap::Runout => Screen::Attention { print, problem: Problem::FilamentRunout },
             Mishap::Door => Screen::Attention { print, problem: Problem::DoorOpen },
             Mishap::Stuck { fails_after } => Screen::Stuck { print, fails_at: fails_after.map(|after| at + after) },
-            Mishap::RedScreen => {
+            Mishap::RedScreen | Mishap::Fails(_) => {
                 self.tell_end(&print, Outcome::Failed);
                 Screen::Red { file_name: print.file.long_path }
             }
@@ -249,17 +250,18 @@ impl Firmware {
         self.events.push(Event::PhysicalEnd {
             outcome,
             file_name: print.file.long_path.clone(),
-            job_id: print.job_id,
+            identity: print.identity(),
             progress_percent: print.percent_at(print.printed),
         });
     }
 
     fn tell_abandoned(&mut self, print: &Print) {
-        self.events.push(Event::JobAbandoned { file_name: print.file.long_path.clone(), job_id: print.job_id });
+        self.events.push(Event::JobAbandoned { file_name: print.file.long_path.clone(), identity: print.identity() });
     }
 
     fn tell_resumed(&mut self, print: &Print) {
-        self.events.push(Event::ResumedAfterPowerCut { file_name: print.file.long_path.clone(), job_id: print.job_id });
+        self.events
+            .push(Event::ResumedAfterPowerCut { file_name: print.file.long_path.clone(), identity: print.identity() });
     }
 
     /// Takes the print off the screen with what has been printed until now.

@@ -126,6 +126,10 @@ impl Firmware {
                 Ok(())
             }
             Action::ChangePassword { .. } | Action::ReplaceDevice { .. } => Ok(()),
+            Action::ChangeTray { .. }
+            | Action::ChangeFilament { .. }
+            | Action::UpdateFirmware { .. }
+            | Action::SetDeveloperMode { .. } => Err(self.not_now("this kind of printer has no such thing")),
         }
     }
 

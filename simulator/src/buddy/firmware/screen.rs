@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::{
-    Outcome, StartCause,
+    Outcome, PrintIdentity, StartCause,
     buddy::usb::FoundFile,
     fault::{Incidents, QuestionKind},
 };
@@ -83,6 +83,11 @@ impl LinkState {
 }
 
 impl Print {
+    /// How the ledger names it.
+    pub(crate) fn identity(&self) -> PrintIdentity {
+        PrintIdentity::PrusaLink { job_id: self.job_id }
+    }
+
     /// Progress in percent once this much is printed.
     pub(crate) fn percent_at(&self, printed: Duration) -> u8 {
         let percent = printed.as_millis() * 100 / self.duration.as_millis().max(1);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    Action, AfterPowerCut, Answer, QuestionKind, StartCause,
+    Action, AfterPowerCut, Answer, PrintIdentity, QuestionKind, StartCause,
     buddy::usb::UsbFile,
     fault::{Incidents, Mishap},
 };
@@ -146,19 +146,21 @@ fn a_whole_print_happens_in_order_even_if_nobody_looks_until_later() {
     let mut machine = started(Incidents::default());
     machine.advance(seconds(100_000));
     assert_eq!(machine.link_state(), Some(LinkState::Finished));
-    let (cause, file_name, job_id) = (StartCause::PrusaLinkPost, "a.gcode".to_owned(), 42);
+    let (cause, file_name) = (StartCause::PrusaLinkPost, "a.gcode".to_owned());
+    let identity = PrintIdentity::PrusaLink { job_id: 42 };
     let events = machine.take_events();
     let Event::PhysicalStart { sha256, .. } = &events[1] else { panic!("{events:?}") };
     let expected = [
-        Event::JobAccepted { cause, file_name: file_name.clone(), job_id },
+        Event::JobAccepted { cause, file_name: file_name.clone(), identity: identity.clone() },
         Event::PhysicalStart {
             cause,
             file_name: file_name.clone(),
             sha256: sha256.clone(),
-            job_id,
+            identity: identity.clone(),
+            filaments: Vec::new(),
             bed_occupied: false,
         },
-        Event::PhysicalEnd { outcome: Outcome::Finished, file_name, job_id, progress_percent: 100 },
+        Event::PhysicalEnd { outcome: Outcome::Finished, file_name, identity, progress_percent: 100 },
     ];
     assert_eq!(events, expected);
     assert!(machine.bed_occupied());
@@ -201,7 +203,8 @@ fn a_question_given_up_goes_to_idle_and_keeps_the_id_used() {
         assert_eq!(machine.link_state(), Some(LinkState::Idle));
         assert!(machine.knows_job(42) && !machine.bed_occupied());
         let events = machine.take_events();
-        assert_eq!(events.last(), Some(&Event::JobAbandoned { file_name: "a.gcode".to_owned(), job_id: 42 }));
+        let identity = PrintIdentity::PrusaLink { job_id: 42 };
+        assert_eq!(events.last(), Some(&Event::JobAbandoned { file_name: "a.gcode".to_owned(), identity }));
         assert!(!events.iter().any(|event| matches!(event, Event::PhysicalStart { .. })));
     }
 }

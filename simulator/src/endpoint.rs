@@ -1,23 +1,49 @@
-//! The printer's listening socket: three connections at most, gone while the printer is off or refused.
+//! A printer's listening socket: so many connections at most, gone while the printer is off or refused.
 //!
-//! The port stays reserved by a second socket that never listens, so that nothing else can take it while the printer
-//! refuses. A connection beyond the limit waits a moment in the backlog and is then reset.
+//! Shared by all kinds of printers. The port stays reserved by a second socket that never listens, so that nothing else
+//! can take it while the printer refuses. A connection beyond the limit waits a moment in the backlog and is then reset.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use socket2::{Domain, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::timeout,
 };
 
-use super::{Link, Printer, connection::Connection, routes};
-
 const BACKLOG: i32 = 16;
 /// How long a connection beyond the limit waits for another one to end.
 const BACKLOG_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Whether and how the network reaches a printer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// The number changes when connections died in between.
+    Up(u32),
+    /// Connections are taken and nothing is answered.
+    Silent(u32),
+    /// Nothing listens.
+    Refusing,
+}
+
+/// What listens on a printer's port.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// How the network reaches it now.
+    fn link(&self) -> Link;
+    /// Changes whenever `link` may have.
+    fn changes(&self) -> watch::Receiver<u64>;
+    /// Where the endpoint says which power-up's connections it takes; `None` while it refuses them.
+    fn boots(&self) -> &watch::Sender<Option<u32>>;
+    /// Connections served at the same time.
+    fn connection_limit(&self) -> usize;
+    /// Serves one connection of this power-up. The slot is to be dropped before the client can see the end.
+    fn serve(self: Arc<Self>, stream: TcpStream, boots: u32, slot: Slot) -> impl Future<Output = ()> + Send;
+}
+
+/// One of the connections a printer takes at the same time.
+pub(crate) type Slot = OwnedSemaphorePermit;
 
 /// A loopback port that is this printer's, listening or not.
 #[derive(Debug)]
@@ -42,16 +68,16 @@ impl Endpoint {
         self.address
     }
 
-    /// Serves the printer for ever; abort it to end.
-    pub(crate) async fn serve(mut self, printer: Arc<Printer>) {
-        let mut changed = printer.changed.subscribe();
+    /// Serves for ever; abort it to end.
+    pub(crate) async fn serve<S: Service>(mut self, service: Arc<S>) {
+        let mut changed = service.changes();
         loop {
             changed.borrow_and_update();
-            let boots = match printer.link() {
+            let boots = match service.link() {
                 Link::Up(boots) | Link::Silent(boots) => boots,
                 Link::Refusing => {
                     self.first_listener = None;
-                    printer.endpoint_boots.send_replace(None);
+                    service.boots().send_replace(None);
                     if changed.changed().await.is_err() {
                         return;
                     }
@@ -59,7 +85,7 @@ impl Endpoint {
                 }
             };
             match self.first_listener.take().map_or_else(|| listen(self.address), Ok) {
-                Ok(listener) => serve_while_up(&listener, &printer, boots).await,
+                Ok(listener) => serve_while_up(&listener, &service, boots).await,
                 // Nothing but a system out of sockets gets here: the printer stays unreachable until something changes.
                 Err(_) => {
                     if changed.changed().await.is_err() {
@@ -71,21 +97,35 @@ impl Endpoint {
     }
 }
 
+/// Waits until an endpoint does what `link` says.
+pub(crate) async fn settled(link: impl Fn() -> Link, boots: &watch::Sender<Option<u32>>) {
+    let mut endpoint = boots.subscribe();
+    loop {
+        let wanted = match link() {
+            Link::Up(boots) | Link::Silent(boots) => Some(boots),
+            Link::Refusing => None,
+        };
+        if *endpoint.borrow_and_update() == wanted || endpoint.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Accepts until the printer refuses or was rebooted; then all its connections end.
-async fn serve_while_up(listener: &TcpListener, printer: &Arc<Printer>, boots: u32) {
-    let slots = Arc::new(Semaphore::new(printer.network.connections));
+async fn serve_while_up<S: Service>(listener: &TcpListener, service: &Arc<S>, boots: u32) {
+    let slots = Arc::new(Semaphore::new(service.connection_limit()));
     let mut connections = JoinSet::new();
-    let mut changed = printer.changed.subscribe();
-    printer.endpoint_boots.send_replace(Some(boots));
+    let mut changed = service.changes();
+    service.boots().send_replace(Some(boots));
     loop {
         changed.borrow_and_update();
-        match printer.link() {
+        match service.link() {
             Link::Up(now) | Link::Silent(now) if now == boots => {}
             _ => break,
         }
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => admit(stream, &slots, printer, boots, &mut connections).await,
+                Ok((stream, _)) => admit(stream, &slots, service, boots, &mut connections).await,
                 // The process has no sockets left. The connection stays in the backlog: breathe, then try again.
                 Err(_) => tokio::time::sleep(BACKLOG_PATIENCE).await,
             },
@@ -97,10 +137,10 @@ async fn serve_while_up(listener: &TcpListener, printer: &Arc<Printer>, boots: u
     connections.shutdown().await;
 }
 
-async fn admit(
+async fn admit<S: Service>(
     stream: TcpStream,
     slots: &Arc<Semaphore>,
-    printer: &Arc<Printer>,
+    service: &Arc<S>,
     boots: u32,
     connections: &mut JoinSet<()>,
 ) {
@@ -110,14 +150,7 @@ async fn admit(
         return;
     };
     let _ = stream.set_nodelay(true);
-    let printer = Arc::clone(printer);
-    connections.spawn(async move {
-        let mut connection = Connection::new(stream, printer.network);
-        routes::serve(&printer, &mut connection, boots).await;
-        // The slot is free before the client can see the end of its connection.
-        drop(slot);
-        connection.close().await;
-    });
+    connections.spawn(Arc::clone(service).serve(stream, boots, slot));
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
