@@ -108,7 +108,8 @@ async fn a_refusal_before_the_file_says_what_to_do_and_leaves_the_session_usable
         ("452 full\r\n", "StorageRefused"),
         ("425 Failed to establish connection.\r\n", "DataConnection"),
         ("522 SSL connection failed; session reuse required\r\n", "SessionReuseRequired"),
-        ("550 Permission denied.\r\n", "Refused"),
+        ("550 Permission denied.\r\n", "StorageRefused"),
+        ("500 OOPS\r\n", "Refused"),
         ("226 done\r\n", "Protocol"),
     ] {
         let replies = vec![("STOR", reply)];

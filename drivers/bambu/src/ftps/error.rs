@@ -46,7 +46,7 @@ pub enum FtpsError {
         #[source]
         source: Cause,
     },
-    /// The printer will not store the file (553; 451, 452 and 552 after it began).
+    /// The printer will not store the file (550 or 553 before it began; 451, 452 and 552 afterwards).
     #[error(
         "the printer does not store {name} ({code}: {message}): insert a storage card or USB drive that is formatted, \
          not write-protected and not full, and wait until no print is being prepared"
@@ -176,7 +176,7 @@ impl FtpsError {
             (530, _) => Self::AccessCodeRefused,
             (425, _) => Self::DataConnection { message },
             (522, _) => Self::SessionReuseRequired { message },
-            (553 | 451 | 452 | 552, Some(name)) if command == "STOR" => {
+            (550 | 553 | 451 | 452 | 552, Some(name)) if command == "STOR" => {
                 Self::StorageRefused { name: name.to_owned(), code: reply.code, message }
             }
             (code, _) => Self::Refused { command: described(command, name), code, message },

@@ -199,25 +199,33 @@ impl<'a> Transfer<'a> {
         Ok((last_reply, session_resumed))
     }
 
-    /// After a failed upload: ends the command in the session, if that can be done soon, and deletes what was stored.
-    /// Returns whether something may be left.
+    /// After a failed upload: deletes what was stored, if that can be done soon. Returns whether something may be left.
     pub async fn tidy_up(&mut self) -> bool {
-        if self.stage == Stage::Before {
-            return false;
-        }
-        let Some(control) = &mut self.control else { return true };
         let limit = TIDY_UP.min(self.config.timeouts.transfer_reply);
-        let tidied = async {
-            if !control.in_step() {
-                control.last_reply("STOR", limit).await?;
+        self.stage == Stage::Begun && !matches!(timeout(limit, self.remove(limit)).await, Ok(Ok(())))
+    }
+
+    /// Ends the command in this session and deletes the file, in a new session if this one was lost. A printer that
+    /// merely keeps silent gets no second session beside the first.
+    async fn remove(&mut self, limit: Duration) -> Result<(), FtpsError> {
+        let lost =
+            |error: &FtpsError| matches!(error, FtpsError::ConnectionLost { .. } | FtpsError::SessionEnded { .. });
+        if let Some(mut control) = self.control.take() {
+            let ended = if control.in_step() { Ok(()) } else { control.last_reply("STOR", limit).await.map(drop) };
+            let removed = match ended {
+                Ok(()) => delete(&mut control, self.name, limit).await.map(drop),
+                Err(error) => Err(error),
+            };
+            match removed {
+                Err(error) if lost(&error) => {}
+                outcome => {
+                    self.control = Some(control);
+                    return outcome;
+                }
             }
-            delete(control, self.name, limit).await
-        };
-        let left_over = !matches!(timeout(limit, tidied).await, Ok(Ok(_)));
-        if left_over {
-            self.control = None;
         }
-        left_over
+        let control = self.control.insert(Control::open(self.config).await?);
+        delete(control, self.name, limit).await.map(drop)
     }
 }
 
