@@ -109,7 +109,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     let upload = select(vec![
         UploadView::Idle,
         UploadView::Running { percent: 50 },
-        UploadView::Done { device_job_id: None },
+        UploadView::Done,
         UploadView::Failed { message: "cut".into() },
     ]);
     let closed = select(vec![

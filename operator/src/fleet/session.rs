@@ -267,7 +267,7 @@ impl Session {
             let rests = s.rests.get(&command.what).is_some_and(|at| Instant::now() < *at);
             let pointless = match &command.what {
                 DeviceCommand::Upload { .. } => {
-                    matches!(s.upload, UploadView::Running { .. } | UploadView::Done { .. })
+                    matches!(s.upload, UploadView::Running { .. } | UploadView::Done)
                         || s.upload_not_before.is_some_and(|at| Instant::now() < at)
                 }
                 DeviceCommand::DeleteFile { remote_name } => {

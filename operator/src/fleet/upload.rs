@@ -93,7 +93,7 @@ pub(super) fn ended(session: &Session, (attempt, result): Ended) {
     session.with(|s| match result {
         _ if s.attempt.as_ref() != Some(&attempt) => {}
         Ok(()) => {
-            s.upload = UploadView::Done { device_job_id: None };
+            s.upload = UploadView::Done;
             s.upload_failures = 0;
         }
         Err(fault) => {

@@ -178,7 +178,7 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
             let mut new = old.clone();
             let remote_name = upload.remote_name.clone();
             match session.map(|s| &s.upload) {
-                Some(UploadView::Done { .. }) => {
+                Some(UploadView::Done) => {
                     if let Some(upload) = new.upload.as_mut() {
                         upload.size_verified = true;
                     }

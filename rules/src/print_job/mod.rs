@@ -127,11 +127,8 @@ pub enum UploadView {
         /// Percent sent.
         percent: i32,
     },
-    /// Sent, and the device confirmed the whole size. The device's number of its last print when it began.
-    Done {
-        /// PrusaLink's job id at that time.
-        device_job_id: Option<String>,
-    },
+    /// Sent, and the device confirmed the whole size.
+    Done,
     /// Not successful.
     Failed {
         /// For people.

@@ -107,7 +107,7 @@ impl World {
                     self.scene.upload = UploadView::Failed { message: "cut".into() };
                 } else {
                     self.device.files.insert(remote_name);
-                    self.scene.upload = UploadView::Done { device_job_id: None };
+                    self.scene.upload = UploadView::Done;
                 }
             }
             DeviceCommand::DeleteFile { remote_name } => {

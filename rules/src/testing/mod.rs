@@ -156,7 +156,7 @@ impl Scene {
     pub fn uploaded() -> Self {
         let mut s = Self::claimed();
         s.run_job();
-        s.upload = UploadView::Done { device_job_id: Some("7".into()) };
+        s.upload = UploadView::Done;
         s.run_job();
         assert!(s.job_status().upload.as_ref().is_some_and(|u| u.size_verified));
         s

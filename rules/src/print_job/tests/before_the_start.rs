@@ -40,7 +40,7 @@ fn a_start_is_asked_for_only_when_the_whole_file_is_there() {
     assert!(!s.run_job().contains(&DeviceCommand::Start));
     s.upload = UploadView::Failed { message: "cut".into() };
     assert!(!s.run_job().contains(&DeviceCommand::Start));
-    s.upload = UploadView::Done { device_job_id: None };
+    s.upload = UploadView::Done;
     s.run_job();
     assert_eq!(s.run_job(), [DeviceCommand::Start]);
 }

@@ -63,7 +63,7 @@ fn not_printed_deletes_the_file_and_lets_the_next_attempt_start() {
     (s.file_deleted, s.watch) = (false, crate::print_job::Watch::default());
     s.run_job();
     s.run_job();
-    s.upload = UploadView::Done { device_job_id: None };
+    s.upload = UploadView::Done;
     s.run_job();
     assert_eq!(s.gate(), Ok(()));
 }
