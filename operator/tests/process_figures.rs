@@ -179,10 +179,12 @@ async fn pause_and_resume(
 ) -> Vec<Duration> {
     let mut took = Vec::new();
     for turn in 0_u64.. {
-        let (act, on_the_wire, state) = match turn % 2 {
-            0 => (Action::Pause, "PAUSED", PrinterState::Paused),
-            _ => (Action::Resume, "PRINTING", PrinterState::Printing),
+        let (offered_on, act, on_the_wire, state) = match turn % 2 {
+            0 => ("printing", Action::Pause, "PAUSED", PrinterState::Paused),
+            _ => ("paused", Action::Resume, "PRINTING", PrinterState::Printing),
         };
+        // The wire says it before the machine has done it; a person can press only what the screen offers.
+        assert!(machine.wait_for(SOON, |s| s.screen == offered_on).await, "{name} {offered_on}");
         // Anywhere between two polls, or each change would come right after one.
         let pause: f64 = rand::random_range(0.0..POLL_PERIOD.as_secs_f64());
         tokio::time::sleep(Duration::from_secs_f64(pause)).await;
