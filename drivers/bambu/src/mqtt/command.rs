@@ -46,8 +46,12 @@ pub(super) fn get_version(sequence_id: &str) -> Vec<u8> {
 /// A command in the category `print`: its members get this number.
 pub(super) fn print(mut members: Map<String, Value>, sequence_id: String) -> (Vec<u8>, Expected) {
     let text = |key: &str| members.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let expected =
-        Expected { category: "print", command: text("command"), param: text("param"), sequence_id: sequence_id.clone() };
+    let expected = Expected {
+        category: "print",
+        command: text("command"),
+        param: text("param"),
+        sequence_id: sequence_id.clone(),
+    };
     members.insert("sequence_id".into(), Value::String(sequence_id));
     (json!({"print": members}).to_string().into_bytes(), expected)
 }
@@ -58,7 +62,8 @@ mod tests {
     use crate::report::{Incoming, read};
 
     fn is_met(text: &str) -> bool {
-        let (_, expected) = print(Map::from_iter([("command".into(), "pause".into()), ("param".into(), "".into())]), "7".into());
+        let (_, expected) =
+            print(Map::from_iter([("command".into(), "pause".into()), ("param".into(), "".into())]), "7".into());
         let Incoming::Answer(answer) = read(text.as_bytes()).0 else { panic!("an answer") };
         expected.is_met_by(&answer)
     }

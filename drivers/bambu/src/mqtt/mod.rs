@@ -66,8 +66,7 @@ impl Connection {
         let (wire, state) = Wire::connect(config.mqtt, timeouts.connect, timeouts.keep_alive)
             .await
             .map_err(|source| Error::Unreachable { address: config.mqtt, source })?;
-        let stream =
-            tls::handshake(wire, tls_config, &config.serial_number, config.mqtt, timeouts.handshake).await?;
+        let stream = tls::handshake(wire, tls_config, &config.serial_number, config.mqtt, timeouts.handshake).await?;
         let (read, write) = tokio::io::split(stream);
         let (mut reader, mut writer) = (Reader::new(read), Writer::new(write));
         let login = timeout(timeouts.answer, log_in(&mut reader, &mut writer, config));
@@ -148,10 +147,8 @@ impl Connection {
 
     /// Sends a command once. That no answer comes is no error: some firmware gives none.
     async fn command(&mut self, name: &str) -> Result<(), Error> {
-        let members = Map::from_iter([
-            ("command".to_owned(), Value::from(name)),
-            ("param".to_owned(), Value::from("")),
-        ]);
+        let members =
+            Map::from_iter([("command".to_owned(), Value::from(name)), ("param".to_owned(), Value::from(""))]);
         let (payload, expected) = command::print(members, self.shared.sequence_id());
         let bytes = packets::encode(&packets::request(&self.shared.serial, payload))?;
         let answer = self.shared.expect(expected);

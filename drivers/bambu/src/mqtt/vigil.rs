@@ -118,7 +118,7 @@ impl Vigil {
     /// When [`Self::due`] has to be asked next.
     pub(super) fn next(&self) -> Instant {
         let t = &self.timeouts;
-        let ping = self.pinged + if self.ping_open { t.answer.min(t.keep_alive) } else { t.keep_alive };
+        let ping = self.pinged + if self.ping_open { t.answer } else { t.keep_alive };
         let full = match self.full_asked {
             Some(asked) => asked + t.full_report,
             None => self.refresh_at.min(self.silent_at()),
@@ -136,7 +136,7 @@ impl Vigil {
         let held = self.hold_until.is_some_and(|until| now < until);
         if self.ping_open && now >= self.pinged + t.answer && !held {
             due.push(Due::End(Error::NoAnswer { request: "a ping", seconds: t.answer.as_secs_f64() }));
-        } else if now >= self.pinged + t.keep_alive {
+        } else if now >= self.pinged + t.keep_alive && (held || !self.ping_open) {
             self.pinged = now;
             self.ping_open = true;
             due.push(Due::Ping);

@@ -147,4 +147,3 @@ fn percent(value: &Value) -> Option<u8> {
 pub(super) fn changes(ams_status: &Value) -> Option<bool> {
     small::<u16>(ams_status).map(|status| status >> 8 == 1)
 }
-

@@ -158,9 +158,25 @@ fn value() -> impl Strategy<Value = Value> {
 
 fn fields() -> impl Strategy<Value = Map<String, Value>> {
     let keys = vec![
-        "gcode_state", "task_id", "subtask_id", "subtask_name", "gcode_file", "print_error", "hms", "mc_percent",
-        "mc_remaining_time", "layer_num", "total_layer_num", "stg_cur", "nozzle_diameter", "vt_tray", "fun",
-        "ams_status", "home_flag", "sdcard", "aux",
+        "gcode_state",
+        "task_id",
+        "subtask_id",
+        "subtask_name",
+        "gcode_file",
+        "print_error",
+        "hms",
+        "mc_percent",
+        "mc_remaining_time",
+        "layer_num",
+        "total_layer_num",
+        "stg_cur",
+        "nozzle_diameter",
+        "vt_tray",
+        "fun",
+        "ams_status",
+        "home_flag",
+        "sdcard",
+        "aux",
     ];
     prop::collection::btree_map(prop::sample::select(keys).prop_map(str::to_owned), value(), 0..12)
         .prop_map(|map| map.into_iter().collect())

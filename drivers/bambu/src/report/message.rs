@@ -188,7 +188,9 @@ mod tests {
     #[test]
     fn refusals_are_known_in_every_form() {
         let refusal = |body: &str| {
-            let Incoming::Answer(answer) = of(&format!(r#"{{"print":{{"sequence_id":"7",{body}}}}}"#)) else { panic!() };
+            let Incoming::Answer(answer) = of(&format!(r#"{{"print":{{"sequence_id":"7",{body}}}}}"#)) else {
+                panic!()
+            };
             answer.refusal().map(|refusal| refusal.kind)
         };
         let verify = Some(RefusalKind::VerifyFailed);

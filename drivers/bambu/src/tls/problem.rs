@@ -58,7 +58,9 @@ pub enum CertificateProblem {
         public_key_sha256: String,
     },
     /// It says that a known authority signed it, but that is not so.
-    #[error("its certificate is forged or damaged: \"{issuer}\" did not sign it; find out what answers at this address")]
+    #[error(
+        "its certificate is forged or damaged: \"{issuer}\" did not sign it; find out what answers at this address"
+    )]
     BadSignature {
         /// The name of the issuer.
         issuer: String,
