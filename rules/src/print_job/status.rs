@@ -11,8 +11,10 @@ use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJob, Pr
 use crate::device::DeviceProgress;
 use crate::timing::{Timing, elapsed};
 
-/// Percentage points after which progress is written even before `Timing::progress_period` is over.
-const PROGRESS_STEP_PERCENT: i32 = 5;
+/// Percentage points after which progress is written even before `Timing::progress_period` is over: in a print of five
+/// minutes or longer they take longer than that, so that it is written at most once a minute; a shorter one is written
+/// three times more at most.
+const PROGRESS_STEP_PERCENT: i32 = 25;
 
 /// When and for which generation conditions of this job are set.
 pub fn at(job: &PrintJob, now: Timestamp) -> SetAt {
@@ -149,7 +151,7 @@ pub fn progress(now: Timestamp, seen: &DeviceProgress) -> Progress {
     }
 }
 
-/// Whether progress is to be written: 5 points on, or something new and the period over.
+/// Whether progress is to be written: something new and the period over, or a quarter of the print on.
 pub fn progress_is_due(written: Option<&Progress>, seen: &DeviceProgress, now: Timestamp, timing: &Timing) -> bool {
     let Some(written) = written else { return true };
     if (seen.percent - written.percent).abs() >= PROGRESS_STEP_PERCENT {
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_written_every_5_points_or_60_seconds_and_only_when_it_has_changed() {
+    fn progress_is_written_once_a_minute_or_at_each_quarter_and_only_when_it_has_changed() {
         let timing = Timing::default();
         let start: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         let at = |percent| DeviceProgress { percent, ..DeviceProgress::default() };
@@ -195,7 +197,8 @@ mod tests {
         assert!(progress_is_due(None, &at(0), start, &timing));
         assert!(!progress_is_due(Some(&written), &at(14), after(59), &timing));
         assert!(progress_is_due(Some(&written), &at(14), after(60), &timing));
-        assert!(progress_is_due(Some(&written), &at(15), after(1), &timing));
+        assert!(!progress_is_due(Some(&written), &at(34), after(59), &timing));
+        assert!(progress_is_due(Some(&written), &at(35), after(1), &timing));
         assert!(!progress_is_due(Some(&written), &at(10), after(3600), &timing));
     }
 }
