@@ -1,8 +1,11 @@
 //! What the demo and the tests need of the machine: looks for it, and installs what Debian has when it may.
 //!
 //! It installs nothing unless it runs as root on a machine with apt-get; otherwise it says the exact command. It never
-//! installs anything that Debian does not ship: for that it says where it comes from.
+//! installs anything that Debian does not ship: for that it says where it comes from. It starts no service.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Command, Stdio};
 
 use crate::error::Error;
@@ -10,6 +13,13 @@ use crate::process::{describe, say, stream};
 
 /// Oldest Go that builds the control plane; e2e/cluster/go.mod asks for it.
 const GO_MINOR: u32 = 26;
+
+/// Packages with a service of the same name, which Debian would start at once and with every boot. Tests start their own
+/// servers; the machine's must not begin to listen because somebody tests this project.
+const SERVERS: &[&str] = &["mosquitto", "vsftpd"];
+
+/// Asked by Debian's packages before they start a service; 101 forbids it.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// What a thing may be needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +83,28 @@ const NEEDS: &[Need] = &[
         used: Use::Test,
     },
     Need {
+        purpose: "openssl, for the certificates of tests against servers that others wrote",
+        probe: &["openssl", "version"],
+        suffices: |_| true,
+        source: Source::Debian(&["openssl"]),
+        used: Use::Test,
+    },
+    Need {
+        purpose: "mosquitto, for the test of connections to Bambu printers",
+        // It knows no option that succeeds without starting it.
+        probe: &["test", "-x", "/usr/sbin/mosquitto"],
+        suffices: |_| true,
+        source: Source::Debian(&["mosquitto"]),
+        used: Use::Test,
+    },
+    Need {
+        purpose: "vsftpd, for the test of file transfers to Bambu printers",
+        probe: &["/usr/sbin/vsftpd", "-v"],
+        suffices: |_| true,
+        source: Source::Debian(&["vsftpd"]),
+        used: Use::Test,
+    },
+    Need {
         purpose: "Go 1.26 or newer, for the control plane of demo and tests",
         probe: &["go", "version"],
         suffices: go_suffices,
@@ -97,7 +129,7 @@ pub fn ensure(uses: &[Use]) -> Result<(), Error> {
     if !packages.is_empty() && may_install() {
         say(&format!("installing {}", packages.join(" ")));
         apt_get(&["update"])?;
-        apt_get(&[&["install", "--yes", "--no-install-recommends"], packages.as_slice()].concat())?;
+        install(&packages)?;
     }
     let missing: Vec<&Need> = wanted().filter(|need| !present(need)).collect();
     if missing.is_empty() { Ok(()) } else { Err(Error::Missing(advice(&missing))) }
@@ -129,7 +161,57 @@ fn advice(missing: &[&Need]) -> String {
     if !packages.is_empty() {
         lines.push(format!("run: sudo apt-get update && sudo apt-get install --yes {}", packages.join(" ")));
     }
+    let servers = servers(&packages);
+    if !servers.is_empty() {
+        lines.push(format!("then, as the tests start their own: sudo systemctl disable --now {}", servers.join(" ")));
+    }
     lines.join("\n  ")
+}
+
+fn servers(packages: &[&'static str]) -> Vec<&'static str> {
+    packages.iter().copied().filter(|package| SERVERS.contains(package)).collect()
+}
+
+/// Installs packages and sees to it that no service of theirs runs, now or after the next boot.
+fn install(packages: &[&'static str]) -> Result<(), Error> {
+    let policy = Policy::forbid()?;
+    let installed = apt_get(&[&["install", "--yes", "--no-install-recommends"], packages].concat());
+    drop(policy);
+    installed?;
+    for server in servers(packages) {
+        let mut command = Command::new("update-rc.d");
+        let finished = stream(command.args([server, "disable"]))?;
+        if !finished.status.success() {
+            return Err(Error::Missing(format!("`{}` ended with {}", describe(&command), finished.status)));
+        }
+    }
+    Ok(())
+}
+
+/// While this exists no package starts a service. A policy that is there already is the machine's own, and stays.
+struct Policy {
+    ours: bool,
+}
+
+impl Policy {
+    fn forbid() -> Result<Self, Error> {
+        let written = OpenOptions::new().write(true).create_new(true).mode(0o755).open(POLICY);
+        match written.and_then(|mut file| file.write_all(b"#!/bin/sh\nexit 101\n")) {
+            Ok(()) => Ok(Self { ours: true }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(Self { ours: false }),
+            Err(error) => {
+                Err(Error::Missing(format!("cannot write {POLICY}, which keeps services from starting: {error}")))
+            }
+        }
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        if self.ours {
+            let _ = std::fs::remove_file(POLICY);
+        }
+    }
 }
 
 fn may_install() -> bool {
@@ -171,6 +253,13 @@ mod tests {
         let (a, b) = (need(Source::Debian(&["gcc", "libc6-dev"]), &[]), need(Source::Debian(&["python3"]), &[]));
         let text = advice(&[&a, &b]);
         assert!(text.ends_with("sudo apt-get install --yes gcc libc6-dev python3"), "{text}");
+    }
+
+    #[test]
+    fn a_server_that_debian_would_start_is_told_to_stay_stopped() {
+        let (server, tool) = (need(Source::Debian(&["vsftpd"]), &[]), need(Source::Debian(&["openssl"]), &[]));
+        assert!(advice(&[&server, &tool]).ends_with("sudo systemctl disable --now vsftpd"));
+        assert!(!advice(&[&tool]).contains("systemctl"));
     }
 
     #[test]
