@@ -152,12 +152,6 @@ impl Session<'_> {
     async fn run(&mut self, connection: &mut Connection, mut place: Place, boots: u32) {
         let mut changed = self.printer.changed.subscribe();
         loop {
-            changed.borrow_and_update();
-            if self.printer.link() != Link::Up(boots) {
-                // A printer that says nothing reads nothing either; afterwards the connection is worth nothing.
-                super::speaks(self.printer, boots).await;
-                return;
-            }
             let next = tokio::select! {
                 biased;
                 _ = place.kicked.wait_for(|kicked| *kicked) => Next::End,
@@ -168,6 +162,12 @@ impl Session<'_> {
                 },
                 _ = changed.changed() => Next::Look,
             };
+            changed.borrow_and_update();
+            if self.printer.link() != Link::Up(boots) {
+                // A printer that says nothing reads nothing either; afterwards the connection is worth nothing.
+                super::speaks(self.printer, boots).await;
+                return;
+            }
             match next {
                 Next::End => return,
                 Next::Look => {}

@@ -9,12 +9,12 @@ use rustls::{
     ServerConfig,
     crypto::ring::{default_provider, sign::any_ecdsa_type},
     pki_types::{CertificateDer, PrivatePkcs8KeyDer},
-    server::{Acceptor, ServerSessionMemoryCache},
+    server::ServerSessionMemoryCache,
     sign::{CertifiedKey, SingleCertAndKey},
     version::TLS12,
 };
 use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     certificate::{Authority, DeviceKey},
@@ -81,23 +81,51 @@ impl Tls {
     }
 }
 
-/// Shakes hands. With `hangs_on_tls13` a client that offers TLS 1.3 waits for ever.
+/// Shakes hands. With `hangs_on_tls13` a client that offers TLS 1.3 waits until its patience ends.
 pub(crate) async fn accept(
     stream: TcpStream,
     config: Arc<ServerConfig>,
     hangs_on_tls13: bool,
 ) -> io::Result<TlsStream<TcpStream>> {
     let handshake = async {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        if hangs_on_tls13 && offers_tls13(&start.client_hello()) {
+        if hangs_on_tls13 && offers_tls13(&stream).await? {
             std::future::pending::<()>().await;
         }
-        start.into_stream(config).await
+        TlsAcceptor::from(config).accept(stream).await
     };
     timeout(HANDSHAKE, handshake).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
-/// The suites of TLS 1.3 are numbered 0x13xx.
-fn offers_tls13(hello: &rustls::server::ClientHello<'_>) -> bool {
-    hello.cipher_suites().iter().any(|suite| u16::from(*suite) >> 8 == 0x13)
+/// Looks at the ClientHello without taking it from the stream. One that comes in pieces counts as an old one.
+async fn offers_tls13(stream: &TcpStream) -> io::Result<bool> {
+    let mut hello = [0; 4096];
+    let length = stream.peek(&mut hello).await?;
+    Ok(supports_tls13(&hello[..length]).unwrap_or(false))
+}
+
+/// Whether the extension supported_versions (43) of a ClientHello has TLS 1.3 (RFC 8446, 4.1.2 and 4.2.1). `None` if it
+/// ends too early or has no such extension.
+fn supports_tls13(hello: &[u8]) -> Option<bool> {
+    // Record header, handshake header, version, random; then three fields with their lengths.
+    let mut rest = hello.get(5 + 4 + 2 + 32..)?;
+    for length_bytes in [1, 2, 1] {
+        let (length, after) = length_prefix(rest, length_bytes)?;
+        rest = after.get(length..)?;
+    }
+    rest = rest.get(2..)?;
+    loop {
+        let (kind, after) = length_prefix(rest, 2)?;
+        let (length, after) = length_prefix(after, 2)?;
+        if kind == 43 {
+            let versions = after.get(1..length)?;
+            return Some(versions.chunks_exact(2).any(|version| version == [3, 4]));
+        }
+        rest = after.get(length..)?;
+    }
+}
+
+/// A big-endian number of one or two bytes, and what follows.
+fn length_prefix(bytes: &[u8], length: usize) -> Option<(usize, &[u8])> {
+    let (number, rest) = bytes.split_at_checked(length)?;
+    Some((number.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest))
 }

@@ -203,6 +203,10 @@ impl Client {
         timeout(PATIENCE, find).await.unwrap_or_else(|_| panic!("never {what}"))
     }
 
+    pub async fn stream_ping(&mut self) {
+        self.stream.send(Packet::PingReq).await.unwrap();
+    }
+
     pub async fn publish(&mut self, topic: &str, message: &Value) {
         let publish = Publish::new(topic, QoS::AtMostOnce, message.to_string());
         self.stream.send(Packet::Publish(publish)).await.unwrap();
@@ -282,8 +286,12 @@ impl Ftps {
         self.command(&format!("PASS {code}")).await.0
     }
 
-    pub async fn command(&mut self, command: &str) -> (u16, String) {
+    pub async fn send_only(&mut self, command: &str) {
         self.control.send(format!("{command}\r")).await.unwrap();
+    }
+
+    pub async fn command(&mut self, command: &str) -> (u16, String) {
+        self.send_only(command).await;
         self.reply().await
     }
 

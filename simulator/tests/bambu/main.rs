@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic, its helpers too")]
 
 mod clients;
+mod files;
+mod mqtt;
 mod starts;
+mod tls;
 
 use std::time::Duration;
 

@@ -229,9 +229,11 @@ fn without_carriage_returns(data: &[u8]) -> Bytes {
 /// As `ls -l` or as names. Dates are the printer's, which has no idea of the time.
 fn listing(card: &Card, path: &str, names: bool) -> Bytes {
     let (folders, files) = card.list(path);
-    let line = |kind: &str, links: u8, size: usize, name: &str| match names {
-        true => format!("{name}\r\n"),
-        false => format!("{kind} {links:>4} 103      107      {size:>8} Jan 01 00:00 {name}\r\n"),
+    let line = |kind: &str, links: u8, size: usize, name: &str| {
+        if names {
+            return format!("{name}\r\n");
+        }
+        format!("{kind} {links:>4} 103      107      {size:>8} Jan 01 00:00 {name}\r\n")
     };
     let folders = folders.into_iter().map(|name| line("drwxr-xr-x", 2, 4096, name));
     let files = files.into_iter().map(|(name, file)| line("-rw-r--r--", 1, file.data.len(), name));

@@ -1,0 +1,151 @@
+//! What every kind of printer offers to the simulator and its control API, for a Bambu printer.
+
+use std::{pin::Pin, sync::atomic::Ordering};
+
+use tokio::sync::watch;
+
+use super::{Inner, PrintErrorCode, Printer, USERNAME, certificate::DeviceKey, firmware::Firmware};
+use crate::{
+    ActError, Action, BambuInfo, BambuState, Event, Fault, FaultKind, PrinterInfo, PrinterKind, PrinterState,
+    fault::Incidents, machine::Machine,
+};
+
+impl Printer {
+    fn login_info(&self, inner: &Inner) -> PrinterInfo {
+        PrinterInfo {
+            name: self.name.clone(),
+            kind: PrinterKind::Bambu,
+            url: format!("mqtts://{}", self.mqtt),
+            serial_number: inner.serial_number.clone(),
+            username: USERNAME.to_owned(),
+            password: inner.access_code.clone(),
+            model: inner.firmware.model().to_owned(),
+            bambu: Some(BambuInfo {
+                host: self.mqtt.ip().to_string(),
+                mqtt_port: self.mqtt.port(),
+                ftps_port: self.ftps.port(),
+                access_code: inner.access_code.clone(),
+                certificate_authority_pem: self.authority.pem(),
+                public_key_sha256: inner.device_key.public_key_sha256(),
+            }),
+        }
+    }
+}
+
+impl Machine for Printer {
+    fn info(&self) -> PrinterInfo {
+        self.look(|inner, _| self.login_info(inner))
+    }
+
+    fn state(&self) -> PrinterState {
+        self.look(|inner, now| {
+            let firmware = &inner.firmware;
+            let print = firmware.phase().print();
+            let shown = firmware.shown();
+            PrinterState {
+                info: self.login_info(inner),
+                screen: firmware.phase().describe(),
+                link_state: firmware.phase().gcode_state().map(str::to_owned),
+                job_id: None,
+                last_job_id: 0,
+                file_name: print.map(|print| print.path.trim_start_matches('/').to_owned()),
+                progress_percent: print.map(|print| print.percent_at(firmware.printed(now))),
+                bed_occupied: firmware.bed_occupied(),
+                powered: firmware.is_powered(),
+                usb_inserted: firmware.card.inserted,
+                files: firmware.card.paths().iter().map(|path| path.trim_start_matches('/').to_owned()).collect(),
+                faults: inner.faults.list(),
+                bambu: Some(BambuState {
+                    task_id: shown.task_id.clone(),
+                    subtask_id: shown.subtask_id.clone(),
+                    project_id: shown.project_id.clone(),
+                    subtask_name: shown.subtask_name.clone(),
+                    gcode_file: shown.gcode_file.clone(),
+                    print_error: PrintErrorCode(firmware.print_error()),
+                    trays: firmware.trays().to_vec(),
+                    external: firmware.external().clone(),
+                    clients: inner.clients.count(),
+                }),
+            }
+        })
+    }
+
+    fn person(&self, action: &Action) -> Result<(), ActError> {
+        self.change(|inner, now| {
+            // A refused act uses no fault up.
+            let faults_before = inner.faults.list();
+            let incidents =
+                if Firmware::act_starts_print(action) { inner.faults.draw_for_print() } else { Incidents::default() };
+            let boots = inner.firmware.boots();
+            let acted = inner.firmware.person(now, action, incidents);
+            if let Err(refusal) = acted {
+                inner.faults.replace(faults_before);
+                return Err(refusal);
+            }
+            match action {
+                Action::ChangePassword { password } => inner.access_code = password.clone(),
+                Action::ReplaceDevice { serial_number } => {
+                    inner.serial_number.clone_from(serial_number);
+                    if let Ok(key) = DeviceKey::generate() {
+                        inner.device_key = key;
+                    }
+                }
+                _ => {}
+            }
+            if inner.firmware.boots() != boots {
+                Self::after_reboot(inner, now);
+            }
+            self.record(inner, Event::Person { act: action.without_secret() });
+            Ok(())
+        })
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn wake(&self) {
+        Self::wake(self);
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            for endpoint in [&self.mqtt_boots, &self.ftps_boots] {
+                crate::endpoint::settled(|| self.link(), endpoint).await;
+            }
+        })
+    }
+
+    fn add_fault(&self, fault: Fault) {
+        self.change(|inner, _| inner.faults.add(fault));
+    }
+
+    fn replace_faults(&self, faults: Vec<Fault>) {
+        self.change(|inner, _| inner.faults.replace(faults));
+    }
+
+    fn knows_fault(&self, kind: &FaultKind) -> bool {
+        matches!(
+            kind,
+            FaultKind::Bambu(_)
+                | FaultKind::DelayHandling { .. }
+                | FaultKind::DropBeforeHandling
+                | FaultKind::DropAfterHandling
+                | FaultKind::AcceptWithoutStarting
+                | FaultKind::StartLate { .. }
+                | FaultKind::StallUpload { .. }
+                | FaultKind::TruncateUpload { .. }
+                | FaultKind::Unreachable { .. }
+                | FaultKind::UsbFull
+                | FaultKind::WrongSerial { .. }
+                | FaultKind::FilamentRunout { .. }
+                | FaultKind::DoorOpen { .. }
+                | FaultKind::Stuck { .. }
+                | FaultKind::RedScreen { .. }
+        )
+    }
+}
