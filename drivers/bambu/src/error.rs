@@ -39,7 +39,9 @@ pub enum Error {
         source: Cause,
     },
     /// The TLS handshake failed for another reason than the certificate.
-    #[error("no TLS connection with {address}: check that this is the printer's address; if it is, restart the printer")]
+    #[error(
+        "no TLS connection with {address}: check that this is the printer's address; if it is, restart the printer"
+    )]
     Tls {
         /// Where the connection was tried.
         address: SocketAddr,
@@ -63,7 +65,9 @@ pub enum Error {
     )]
     AccessCodeRefused,
     /// The printer's broker refused the connection for another reason.
-    #[error("the printer refuses the connection (code {code}): close other programs that are connected to it, or restart it")]
+    #[error(
+        "the printer refuses the connection (code {code}): close other programs that are connected to it, or restart it"
+    )]
     Refused {
         /// CONNACK's return code.
         code: u8,

@@ -29,6 +29,9 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+/// Where Debian puts it; not on everybody's PATH.
+const MOSQUITTO: &str = "/usr/sbin/mosquitto";
+
 /// A running mosquitto; it ends with this value.
 struct Mosquitto {
     child: Child,
@@ -106,7 +109,7 @@ impl Mosquitto {
 
     fn spawn(place: &Path) -> Child {
         let log = fs::File::create(place.join("log")).unwrap();
-        Command::new("mosquitto")
+        Command::new(MOSQUITTO)
             .arg("-v")
             .arg("-c")
             .arg(place.join("mosquitto.conf"))

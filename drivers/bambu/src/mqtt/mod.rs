@@ -61,6 +61,11 @@ impl Connection {
     /// Each step has its own time limit ([`crate::Timeouts`]). Never try again at once after
     /// [`Error::AccessCodeRefused`] or [`Error::Untrusted`]: it stays so until a person changes something.
     pub async fn open(config: &Config) -> Result<Self, Error> {
+        // On the heap: a handshake needs 20 KB once, which every session would keep otherwise.
+        Box::pin(Self::establish(config)).await
+    }
+
+    async fn establish(config: &Config) -> Result<Self, Error> {
         let timeouts = config.timeouts;
         let tls_config = tls::single_connection_config(&config.serial_number, &config.trust)?;
         let (wire, state) = Wire::connect(config.mqtt, timeouts.connect, timeouts.keep_alive)

@@ -164,12 +164,11 @@ impl Vigil {
                     }
                 }
             }
-            Some(_) => {}
             None if now >= self.silent_at() || now >= self.refresh_at => {
                 self.asked(now);
                 due.push(Due::Ask);
             }
-            None => {}
+            _ => {}
         }
         due
     }

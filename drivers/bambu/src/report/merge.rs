@@ -96,7 +96,7 @@ impl State {
     pub(crate) fn report(&self) -> Report {
         let fields = &self.fields;
         let state = fields.state();
-        let stage = fields.stage.filter(|_| state.is_active());
+        let active = state.is_active();
         let external = if fields.vir_slot.is_empty() { &fields.vt_tray } else { &fields.vir_slot };
         let idle_words = ["IDLE", "UPGRADE_SUCCESS", "UPGRADE_FAIL"];
         let is_idle = |status: &String| idle_words.iter().any(|word| status.eq_ignore_ascii_case(word));
@@ -113,7 +113,7 @@ impl State {
             remaining_minutes: fields.remaining_minutes,
             layer: fields.layer,
             total_layers: fields.total_layers.filter(|layers| *layers > 0),
-            stage,
+            stage: fields.stage.filter(|_| active),
             nozzle_diameter_millimeters: fields.nozzle_diameter_millimeters.filter(|d| *d > 0.0),
             nozzle_type: fields.nozzle_type.clone(),
             nozzle_celsius: fields.nozzle_celsius,

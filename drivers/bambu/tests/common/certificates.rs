@@ -65,7 +65,7 @@ impl Draft {
         let algorithm = |writer: DERWriter<'_>, other: bool| {
             let rsa = authority.key.algorithm() == &PKCS_RSA_SHA256;
             writer.write_sequence(|writer| {
-                let oid = if rsa != other { SHA256_WITH_RSA } else { ECDSA_WITH_SHA256 };
+                let oid = if rsa == other { ECDSA_WITH_SHA256 } else { SHA256_WITH_RSA };
                 writer.next().write_oid(&ObjectIdentifier::from_slice(oid));
                 if rsa {
                     writer.next().write_null();
