@@ -5,6 +5,7 @@
 mod fake_ftps;
 
 use std::error::Error as StdError;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use fake_ftps::{Behavior, CODE, FakeServer};
@@ -28,7 +29,7 @@ fn whole(error: &FtpsError) -> String {
     let mut text = format!("{error} / {error:?}");
     let mut cause = error.source();
     while let Some(inner) = cause {
-        text += &format!(" / {inner}");
+        write!(text, " / {inner}").unwrap();
         cause = inner.source();
     }
     text

@@ -138,7 +138,7 @@ impl FakeServer {
                     behavior: Arc::clone(&behavior),
                 };
                 // A session that ends with an error is one that the client or the test cut.
-                tokio::spawn(async move { session.serve(stream).await.ok() });
+                tokio::spawn(async move { Box::pin(session.serve(stream)).await.ok() });
             }
         });
         server
@@ -248,7 +248,7 @@ impl Session {
                     listener = Some(data);
                 }
                 "STOR" => match listener.take() {
-                    Some(listener) => control = self.store(control, &listener, argument, behavior).await?,
+                    Some(listener) => control = Box::pin(self.store(control, &listener, argument, behavior)).await?,
                     None => say(&mut control, "425 Use PASV first.\r\n").await?,
                 },
                 "SIZE" => {
@@ -304,7 +304,7 @@ impl Session {
             _ => usize::MAX,
         };
         let mut bytes = Vec::new();
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = vec![0; 16 * 1024];
         let end = loop {
             if bytes.len() >= limit {
                 break "unread";
@@ -338,7 +338,7 @@ impl Session {
                 ended(end);
                 say(&mut control, reply).await?;
             }
-            Stor::StoreInSilence => {
+            Stor::StoreInSilence | Stor::CloseAndStore => {
                 store(usize::MAX);
                 ended(end);
             }
@@ -346,10 +346,6 @@ impl Session {
                 store(usize::MAX);
                 ended(end);
                 control.get_mut().shutdown().await?;
-            }
-            Stor::CloseAndStore => {
-                store(usize::MAX);
-                ended(end);
             }
             Stor::Cut(length) => {
                 store(length);
