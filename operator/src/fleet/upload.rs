@@ -124,7 +124,8 @@ mod tests {
         let (done, mut results) = mpsc::channel(1);
         begin(&context, &session, uploader, &command, "part.gcode", done).unwrap();
         assert_eq!(session.seen().upload, UploadView::Running { percent: 0 });
-        ended(&session, results.recv().await.expect("it ends"));
+        let result = tokio::time::timeout(Duration::from_secs(20), results.recv()).await.expect("it ends");
+        ended(&session, result.expect("it says how"));
         (session, commands, command)
     }
 
