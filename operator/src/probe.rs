@@ -67,7 +67,8 @@ async fn ask(arguments: &PrusaLinkArguments, password: String) -> Result<DeviceR
     };
     let credentials = Credentials { username: arguments.username.clone(), password: password.into() };
     let (client, _) = connect_prusalink(&arguments.url, credentials, &networks, &Timing::default()).await?;
-    PrusaLink::new(client, arguments.serial_number.clone(), None).poll(false).await
+    let mut device = PrusaLink::new(client, arguments.serial_number.clone(), None);
+    device.poll(false).await.map(|reported| reported.report)
 }
 
 fn print(report: &DeviceReport) -> ExitCode {

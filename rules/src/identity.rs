@@ -62,6 +62,23 @@ impl Token {
         self.attempt
     }
 
+    /// The number sent with a start where the device takes one: 1 to 2147483646, the same whenever it is computed, and
+    /// none of `seen`, so that no two prints look alike. Larger numbers come back from devices as 2147483647, 0 means none.
+    pub fn print_id(&self, seen: &[u32]) -> u32 {
+        const NUMBERS: u32 = i32::MAX.unsigned_abs() - 1;
+        // FNV-1a: stable over versions of everything.
+        let hash = self
+            .to_string()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let folded = u32::try_from((hash ^ (hash >> 32)) & 0xffff_ffff).unwrap_or(0);
+        let mut number = folded % NUMBERS + 1;
+        while seen.contains(&number) {
+            number = number % NUMBERS + 1;
+        }
+        number
+    }
+
     /// The file's name on the device: a slug for the person at the screen, the token for us, the extension for the
     /// firmware. Only `[A-Za-z0-9._-]`.
     pub fn remote_name(&self, display_name: &str, extension: &str) -> String {
@@ -140,6 +157,17 @@ mod tests {
             prop_assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)), "{name}");
             prop_assert_eq!(Token::find(&name), Some(token.clone()));
             prop_assert!(token.is_of_job(&uid));
+        }
+
+        #[test]
+        fn a_number_of_a_print_is_stable_in_range_and_never_one_that_was_seen(attempt in 1..999_999i32, more in 0..8u32) {
+            let token = Token::new(UID, attempt);
+            let first = token.print_id(&[]);
+            prop_assert_eq!(token.print_id(&[]), first);
+            prop_assert!((1..i32::MAX.unsigned_abs()).contains(&first));
+            let seen: Vec<u32> = (0..=more).map(|n| (first - 1 + n) % (i32::MAX.unsigned_abs() - 1) + 1).collect();
+            let next = token.print_id(&seen);
+            prop_assert!(!seen.contains(&next) && (1..i32::MAX.unsigned_abs()).contains(&next));
         }
 
         #[test]

@@ -1,18 +1,26 @@
 //! From a Printer's spec to something that can be asked: reads the Secret, resolves the name once, checks the address
 //! against the allow-list, and connects to that address and no other.
 
-use std::net::SocketAddr;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use printernizer_bambu::project_file::FileUrl;
+use printernizer_bambu::{SerialNumber, Trust};
 use printernizer_crds::USAGE_LABEL;
-use printernizer_crds::printer::{Printer, PrusaLinkConnection};
+use printernizer_crds::common::DeviceIdentity;
+use printernizer_crds::printer::{
+    BambuConnection, BambuTls, BambuVerification, FileUrlScheme, Printer, PrusaLinkConnection,
+};
 use printernizer_prusalink::{BaseUrl, Client, Config, Credentials, Timeouts};
 use printernizer_rules::device::LinkFault;
+use printernizer_rules::printer::serial_claimed;
 use printernizer_rules::timing::Timing;
 use secrecy::SecretString;
 
-use super::device::DeviceFault;
-use super::prusalink::fault;
+use super::bambu::Bambu;
+use super::device::{Device, DeviceFault};
+use super::prusalink::{PrusaLink, fault};
 use crate::api::{Api, ApiError, Key};
 use crate::files::allow::Networks;
 
@@ -23,25 +31,94 @@ const DEFAULT_USER: &str = "maker";
 /// Longest wait for a name to be resolved.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The login of a printer, and the version of the Secret it came from.
+/// What a printer's Secret holds, and which version of it.
 pub struct Login {
-    /// The login.
-    pub credentials: Credentials,
+    /// The user, where the Secret names one.
+    pub username: Option<String>,
+    /// Password or access code.
+    pub password: SecretString,
     /// resourceVersion of the Secret.
     pub version: String,
 }
 
-/// Reads the Secret of a PrusaLink printer.
-pub async fn read_login(api: &Api, printer: &Printer, connection: &PrusaLinkConnection) -> Result<Login, DeviceFault> {
-    let name = &connection.credentials_secret_ref.name;
+/// A kind of connection in a Printer's spec: which Secret it uses, and how its device is reached.
+pub(super) trait Reach: Clone + Send + Sync + 'static {
+    /// What is reached.
+    type Device: Device;
+
+    /// Name of the Secret, and the key of the password or access code in it.
+    fn secret(&self) -> (&str, &str);
+
+    /// Connects; gives the device and its address. The login is used for this printer only.
+    fn connect(
+        &self,
+        printer: &Printer,
+        login: Login,
+        networks: &Networks,
+        timing: &Timing,
+    ) -> impl Future<Output = Result<(Self::Device, String), DeviceFault>> + Send;
+}
+
+impl Reach for PrusaLinkConnection {
+    type Device = PrusaLink;
+
+    fn secret(&self) -> (&str, &str) {
+        (&self.credentials_secret_ref.name, "password")
+    }
+
+    async fn connect(
+        &self,
+        printer: &Printer,
+        login: Login,
+        networks: &Networks,
+        timing: &Timing,
+    ) -> Result<(PrusaLink, String), DeviceFault> {
+        let username = login.username.unwrap_or_else(|| DEFAULT_USER.to_owned());
+        let credentials = Credentials { username, password: login.password };
+        let (client, address) = prusalink(&self.url, credentials, networks, timing).await?;
+        let serial = serial_claimed(printer).map(str::to_owned);
+        Ok((PrusaLink::new(client, serial, remembered(printer).cloned()), address.to_string()))
+    }
+}
+
+impl Reach for BambuConnection {
+    type Device = Bambu;
+
+    fn secret(&self) -> (&str, &str) {
+        (&self.access_code_secret_ref.name, &self.access_code_secret_ref.key)
+    }
+
+    async fn connect(
+        &self,
+        printer: &Printer,
+        login: Login,
+        networks: &Networks,
+        timing: &Timing,
+    ) -> Result<(Bambu, String), DeviceFault> {
+        let config = bambu(self, login.password, networks, timing).await?;
+        let url = self.file_url_scheme.map(|scheme| match scheme {
+            FileUrlScheme::Ftp => FileUrl::Ftp,
+            FileUrlScheme::File => FileUrl::SdCard,
+        });
+        let address = config.mqtt.to_string();
+        Ok((Bambu::connect(config, url, remembered(printer)).await?, address))
+    }
+}
+
+/// The print the device showed last, as far as the Printer remembers.
+fn remembered(printer: &Printer) -> Option<&DeviceIdentity> {
+    printer.status.as_ref()?.bed.as_ref()?.accounted_identity.as_ref()
+}
+
+/// Reads the Secret of a printer.
+pub(super) async fn read_login<C: Reach>(api: &Api, printer: &Printer, connection: &C) -> Result<Login, DeviceFault> {
+    let (name, key) = connection.secret();
     let namespace = printer.metadata.namespace.clone().unwrap_or_default();
     let secret = match api.secret(&Key::new(namespace, name)).await {
         Ok(Some(secret)) => secret,
         Ok(None) => {
-            return Err(secret_fault(
-                LinkFault::SecretNotFound,
-                format!("create the Secret {name} with the key password"),
-            ));
+            let text = format!("create the Secret {name} with the key {key}");
+            return Err(secret_fault(LinkFault::SecretNotFound, text));
         }
         Err(error @ ApiError::Other(_)) => {
             let why = format!("the Secret {name} cannot be read: {}", crate::error::chain(&error));
@@ -59,16 +136,36 @@ pub async fn read_login(api: &Api, printer: &Printer, connection: &PrusaLinkConn
         let text = text.trim().to_owned();
         (!text.is_empty()).then_some(text)
     };
-    let Some(password) = value("password") else {
-        return Err(secret_fault(LinkFault::SecretKeyMissing, format!("add the key password to the Secret {name}")));
+    let Some(password) = value(key) else {
+        return Err(secret_fault(LinkFault::SecretKeyMissing, format!("add the key {key} to the Secret {name}")));
     };
-    let username = value("username").unwrap_or_else(|| DEFAULT_USER.to_owned());
-    let version = secret.metadata.resource_version.unwrap_or_default();
-    Ok(Login { credentials: Credentials { username, password: SecretString::from(password) }, version })
+    let version = secret.metadata.resource_version.clone().unwrap_or_default();
+    Ok(Login { username: value("username"), password: SecretString::from(password), version })
 }
 
 fn secret_fault(cause: LinkFault, message: String) -> DeviceFault {
     DeviceFault { cause, message }
+}
+
+fn forbidden(message: String) -> DeviceFault {
+    DeviceFault { cause: LinkFault::AddressForbidden, message }
+}
+
+/// The address a name stands for, if printers may be there.
+async fn resolve(host: &str, port: u16, networks: &Networks) -> Result<IpAddr, DeviceFault> {
+    let unresolved = |why: String| DeviceFault {
+        cause: LinkFault::Unreachable,
+        message: format!("the name {host} cannot be resolved ({why}): check the address"),
+    };
+    let lookup = tokio::net::lookup_host((host, port));
+    let mut addresses = match tokio::time::timeout(RESOLVE_TIMEOUT, lookup).await {
+        Ok(Ok(addresses)) => addresses,
+        Ok(Err(error)) => return Err(unresolved(error.to_string())),
+        Err(_) => return Err(unresolved("no answer in time".into())),
+    };
+    let Some(address) = addresses.next() else { return Err(unresolved("no address".into())) };
+    networks.check(address.ip()).map_err(|e| forbidden(crate::error::chain(&e)))?;
+    Ok(address.ip())
 }
 
 /// A client for the printer at this address, not connected yet.
@@ -78,22 +175,56 @@ pub async fn prusalink(
     networks: &Networks,
     timing: &Timing,
 ) -> Result<(Client, SocketAddr), DeviceFault> {
-    let forbidden = |message: String| DeviceFault { cause: LinkFault::AddressForbidden, message };
     let base_url = BaseUrl::parse(url).map_err(|e| forbidden(e.to_string()))?;
     let host = base_url.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    let unresolved = |why: String| DeviceFault {
-        cause: LinkFault::Unreachable,
-        message: format!("the name {host} cannot be resolved ({why}): check the address"),
-    };
-    let lookup = tokio::net::lookup_host((host.as_str(), base_url.port()));
-    let mut addresses = match tokio::time::timeout(RESOLVE_TIMEOUT, lookup).await {
-        Ok(Ok(addresses)) => addresses,
-        Ok(Err(error)) => return Err(unresolved(error.to_string())),
-        Err(_) => return Err(unresolved("no answer in time".into())),
-    };
-    let Some(address) = addresses.next() else { return Err(unresolved("no address".into())) };
-    networks.check(address.ip()).map_err(|e| forbidden(crate::error::chain(&e)))?;
+    let address = SocketAddr::new(resolve(&host, base_url.port(), networks).await?, base_url.port());
     let timeouts = Timeouts { send: timing.send_timeout, ..Timeouts::default() };
     let client = Client::new(Config { base_url, address, credentials, timeouts }).map_err(fault)?;
     Ok((client, address))
+}
+
+/// Everything needed to connect to a Bambu Lab printer, its name resolved and its address allowed.
+pub async fn bambu(
+    connection: &BambuConnection,
+    access_code: SecretString,
+    networks: &Networks,
+    timing: &Timing,
+) -> Result<printernizer_bambu::Config, DeviceFault> {
+    let port = |port: i32| u16::try_from(port).map_err(|_| forbidden(format!("{port} is no port")));
+    let (mqtt, ftps) = (port(connection.mqtt_port)?, port(connection.ftps_port)?);
+    let serial_number = SerialNumber::new(&connection.serial_number).map_err(|e| forbidden(e.to_string()))?;
+    let trust = trust(&connection.tls)?;
+    let address = resolve(&connection.host, mqtt, networks).await?;
+    Ok(printernizer_bambu::Config {
+        mqtt: SocketAddr::new(address, mqtt),
+        ftps: SocketAddr::new(address, ftps),
+        serial_number,
+        access_code,
+        trust,
+        timeouts: printernizer_bambu::Timeouts { send: timing.send_timeout, ..printernizer_bambu::Timeouts::default() },
+    })
+}
+
+fn trust(tls: &BambuTls) -> Result<Trust, DeviceFault> {
+    match tls.verification {
+        BambuVerification::BambuCA => Ok(Trust::BambuCa),
+        BambuVerification::PinnedKey => tls
+            .public_key_sha256
+            .as_deref()
+            .and_then(sha256_from_hex)
+            .map(Trust::PinnedKey)
+            .ok_or_else(|| forbidden("tls.publicKeySHA256 must be 64 lower-case hex digits".into())),
+    }
+}
+
+fn sha256_from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
 }

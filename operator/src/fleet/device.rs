@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use printernizer_crds::PrintJob;
 use printernizer_rules::device::{DeviceKind, DeviceReport, LinkFault};
+use printernizer_rules::identity::Token;
 use printernizer_rules::print_job::start::SendAnswer;
 use thiserror::Error;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Why a device could not be asked, or did not do what it was asked.
@@ -18,6 +21,35 @@ pub struct DeviceFault {
     pub cause: LinkFault,
     /// For people: what happened, and what to do.
     pub message: String,
+}
+
+/// A fault on this side of the connection, or one of which nothing but its words is known.
+pub(super) fn local(message: &dyn std::fmt::Display) -> DeviceFault {
+    DeviceFault { cause: LinkFault::Unreachable, message: message.to_string() }
+}
+
+/// A nozzle's diameter in the unit of the API; `None` for one that cannot be.
+#[allow(clippy::cast_possible_truncation, reason = "bounded before the cast")]
+pub(super) fn micrometers(millimeters: f64) -> Option<i32> {
+    (0.05..=10.0).contains(&millimeters).then(|| (millimeters * 1000.0).round() as i32)
+}
+
+/// A report, and how much it is worth.
+#[derive(Clone, Debug)]
+pub struct Reported {
+    /// The report.
+    pub report: DeviceReport,
+    /// When the device said it, or was asked for it, whichever is earlier.
+    pub at: Instant,
+    /// The words of a refusal of the start that was sent over this connection, if one came later than its answer.
+    pub refused: Option<String>,
+}
+
+impl Reported {
+    /// A report that was asked for at this time.
+    pub fn asked(report: DeviceReport, at: Instant) -> Self {
+        Self { report, at, refused: None }
+    }
 }
 
 /// An upload, detached from the session so that polling goes on.
@@ -45,22 +77,43 @@ pub trait Device: Send + 'static {
     type Starting: Send;
 
     /// A whole report. `own_upload` says that a transfer on the device is ours.
-    fn poll(&mut self, own_upload: bool) -> impl Future<Output = Result<DeviceReport, DeviceFault>> + Send;
+    fn poll(&mut self, own_upload: bool) -> impl Future<Output = Result<Reported, DeviceFault>> + Send;
+
+    /// Waits until the device has said something by itself; one that only answers never does.
+    fn changed(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// Whether the connection has ended for good, so that a new one is needed.
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    /// The number to send with a start of this attempt, where the device takes one from us.
+    fn print_id(&self, _token: &Token) -> Option<i64> {
+        None
+    }
 
     /// Replaces the connection and takes a full report over the new one.
-    fn begin_start(&mut self) -> impl Future<Output = Result<(Self::Starting, DeviceReport), DeviceFault>> + Send;
+    fn begin_start(&mut self) -> impl Future<Output = Result<(Self::Starting, Reported), DeviceFault>> + Send;
+
+    /// Gives the uploaded file the name under which it can be started, where it has another one until then.
+    fn ready_file(
+        &mut self,
+        _starting: &mut Self::Starting,
+        _remote_name: &str,
+    ) -> impl Future<Output = Result<(), DeviceFault>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// The newest report, on the connection that is about to carry the start.
-    fn newest(
-        &mut self,
-        starting: &mut Self::Starting,
-    ) -> impl Future<Output = Result<DeviceReport, DeviceFault>> + Send;
+    fn newest(&mut self, starting: &mut Self::Starting) -> impl Future<Output = Result<Reported, DeviceFault>> + Send;
 
-    /// Sends the start. `may` is asked directly before the first byte.
+    /// Sends the start that is recorded in the job's status. `may` is asked directly before the first byte.
     fn send(
         &mut self,
         starting: Self::Starting,
-        remote_name: &str,
+        job: &PrintJob,
         may: impl FnOnce() -> bool + Send,
     ) -> impl Future<Output = SendAnswer> + Send;
 

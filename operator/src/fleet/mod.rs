@@ -1,11 +1,13 @@
 //! The fleet: one session for each Printer, and what the sessions tell the controllers. Only the leader has sessions.
 
+mod bambu;
 mod connect;
 pub mod device;
 pub mod prusalink;
 mod serve;
 mod session;
 mod start;
+mod task;
 #[cfg(test)]
 mod testing;
 mod upload;
@@ -13,18 +15,14 @@ mod watching;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use printernizer_crds::Printer;
-use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::printer::Connection;
 use printernizer_rules::device::{Link, LinkFault};
 use printernizer_rules::identity::Token;
-use printernizer_rules::printer::serial_claimed;
 use printernizer_rules::timing::Timing;
 use rand::Rng as _;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,20 +33,13 @@ use crate::reconcile::Queue;
 use crate::tasks::caught;
 use crate::telemetry::Metrics;
 
-pub use connect::prusalink as connect_prusalink;
+pub use bambu::Bambu;
+pub use connect::{bambu as bambu_config, prusalink as connect_prusalink};
+
+use task::RECONNECT_CAP;
+
 pub use device::DeviceFault;
 pub use session::{Attempt, Command, FileToSend, Seen, Session};
-
-/// Secrets are read again this often.
-const SECRET_PERIOD: Duration = Duration::from_secs(60);
-/// First pause after a connection that failed; doubles.
-const RECONNECT_BASE: Duration = Duration::from_secs(1);
-/// Longest pause before a printer that does not answer is tried again.
-const RECONNECT_CAP: Duration = Duration::from_secs(15);
-/// Longest pause before refused credentials are tried again: nobody is hammered.
-const REFUSED_CAP: Duration = Duration::from_secs(600);
-/// First pause after refused credentials.
-const REFUSED_BASE: Duration = Duration::from_secs(30);
 
 /// A random id for an occupancy, a question, a distrust, a try.
 pub fn fresh_id() -> String {
@@ -123,14 +114,14 @@ impl Fleet {
         f(&mut self.sessions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The session of a printer, begun if there is none or the connection in the spec has changed; `None` where this
-    /// version has no driver.
+    /// The session of a printer, begun if there is none or the connection in the spec has changed; `None` where the
+    /// spec names no connection.
     pub fn ensure(&self, printer: &Printer) -> Option<Session> {
         let key = Key::of(printer);
         let uid = printer.metadata.uid.clone().unwrap_or_default();
         let connection = printer.spec.connection.clone();
-        if connection.prusa_link.is_none() {
-            // It may have had one that has.
+        if connection.prusa_link.is_none() && connection.bambu.is_none() {
+            // It may have had one.
             self.remove(&key);
             return None;
         }
@@ -145,11 +136,19 @@ impl Fleet {
                 return None;
             }
             let (session, commands) = session::new(key.clone(), self.context.timing, self.cancel.child_token());
-            let task = run(Arc::clone(&self.context), session.clone(), commands, printer.clone());
-            self.tasks.spawn(watched(Arc::clone(&self.context), session.clone(), task));
+            let (context, printer) = (Arc::clone(&self.context), printer.clone());
+            if let Some(bambu) = connection.bambu.clone() {
+                self.begin(session.clone(), task::run(context, session.clone(), commands, printer, bambu));
+            } else if let Some(prusa_link) = connection.prusa_link.clone() {
+                self.begin(session.clone(), task::run(context, session.clone(), commands, printer, prusa_link));
+            }
             sessions.insert(key, Entry { session: session.clone(), uid, connection });
             Some(session)
         })
+    }
+
+    fn begin(&self, session: Session, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(watched(Arc::clone(&self.context), session, task));
     }
 
     /// The session of a printer, if there is one.
@@ -204,135 +203,6 @@ async fn watched(context: Arc<FleetContext>, session: Session, task: impl Future
         session.cancel.cancel();
         context.tell(&session);
     }
-}
-
-/// A session's task: connects, serves, connects again.
-async fn run(context: Arc<FleetContext>, session: Session, mut commands: mpsc::Receiver<Command>, printer: Printer) {
-    let mut failures: u32 = 0;
-    let mut secret_refused: Option<String> = None;
-    let Some(connection) = printer.spec.connection.prusa_link.clone() else { return };
-    while !session.cancel.is_cancelled() {
-        let result = async {
-            // What is remembered may have grown since the session began.
-            let newest = context.api.get::<Printer>(&session.printer).await.ok().flatten();
-            let printer = newest.as_ref().unwrap_or(&printer);
-            let login = connect::read_login(&context.api, printer, &connection).await?;
-            let version = login.version.clone();
-            let (client, address) =
-                connect::prusalink(&connection.url, login.credentials, &context.networks, &context.timing).await?;
-            session.with(|s| s.host = Some(address.to_string()));
-            let serial = serial_claimed(printer).map(str::to_owned);
-            Ok::<_, DeviceFault>((prusalink::PrusaLink::new(client, serial, remembered(printer)), version))
-        };
-        let ended = tokio::select! {
-            () = session.cancel.cancelled() => break,
-            ended = result => ended,
-        };
-        let fault = match ended {
-            Ok((mut device, version)) => {
-                match serve_with(&context, &session, &mut device, &mut commands, &printer, &version).await {
-                    Served::Anew => {
-                        failures = 0;
-                        continue;
-                    }
-                    Served::Fault(fault) => {
-                        secret_refused = (fault.cause == LinkFault::CredentialsRefused).then_some(version);
-                        if session.with(|s| s.report.as_ref().is_some_and(|(_, at)| at.elapsed() < RECONNECT_CAP)) {
-                            failures = 0;
-                        }
-                        fault
-                    }
-                }
-            }
-            Err(fault) => fault,
-        };
-        failures = failures.saturating_add(1);
-        let (base, cap) = match fault.cause {
-            LinkFault::CredentialsRefused => (REFUSED_BASE, REFUSED_CAP),
-            _ => (RECONNECT_BASE, RECONNECT_CAP),
-        };
-        let pause = base.saturating_mul(1 << (failures - 1).min(10)).min(cap);
-        let new = session.connection_lost(&fault);
-        // From here on no command is taken; what was taken before belongs to the lost connection.
-        while commands.try_recv().is_ok() {}
-        session.with(|s| s.pending.clear());
-        if new {
-            tracing::warn!(printer = %session.printer, %fault, retry_in = ?pause, "no connection to the printer");
-            context.tell(&session);
-        }
-        wait(&context, &session, &printer, &connection, pause, secret_refused.as_deref()).await;
-    }
-}
-
-/// How serving a device ended.
-enum Served {
-    /// The login has changed, or the session ends.
-    Anew,
-    /// The connection is in trouble.
-    Fault(DeviceFault),
-}
-
-/// Serves the device while its Secret stays the same.
-async fn serve_with(
-    context: &FleetContext,
-    session: &Session,
-    device: &mut prusalink::PrusaLink,
-    commands: &mut mpsc::Receiver<Command>,
-    printer: &Printer,
-    version: &str,
-) -> Served {
-    let Some(connection) = printer.spec.connection.prusa_link.as_ref() else { return Served::Anew };
-    // All sessions begin together when the operator does; they do not all ask for their Secrets together.
-    let mut until = Instant::now() + SECRET_PERIOD.mul_f64(rand::rng().random_range(0.0..1.0));
-    loop {
-        if let Err(fault) = serve::serve(context, session, device, commands, until).await {
-            return Served::Fault(fault);
-        }
-        until = Instant::now() + SECRET_PERIOD;
-        if session.cancel.is_cancelled() {
-            return Served::Anew;
-        }
-        match connect::read_login(&context.api, printer, connection).await {
-            Ok(login) if login.version == version => {}
-            Ok(_) => return Served::Anew,
-            // The API server does not answer: the connection is good all the same.
-            Err(fault) if fault.cause == LinkFault::Unreachable => {}
-            Err(fault) => return Served::Fault(fault),
-        }
-    }
-}
-
-/// Waits before the next connection; a changed Secret ends the wait after refused credentials.
-async fn wait(
-    context: &FleetContext,
-    session: &Session,
-    printer: &Printer,
-    connection: &printernizer_crds::printer::PrusaLinkConnection,
-    pause: Duration,
-    refused_version: Option<&str>,
-) {
-    let until = Instant::now() + pause;
-    loop {
-        let step = until.min(Instant::now() + SECRET_PERIOD / 4);
-        tokio::select! {
-            () = session.cancel.cancelled() => return,
-            () = tokio::time::sleep_until(step) => {}
-        }
-        if Instant::now() >= until {
-            return;
-        }
-        if let Some(refused) = refused_version
-            && let Ok(login) = connect::read_login(&context.api, printer, connection).await
-            && login.version != refused
-        {
-            return;
-        }
-    }
-}
-
-/// The print the device showed last, as far as the Printer remembers.
-fn remembered(printer: &Printer) -> Option<DeviceIdentity> {
-    printer.status.as_ref()?.bed.as_ref()?.accounted_identity.clone()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use printernizer_crds::PrintJob;
 use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::printer::Fault;
 use printernizer_prusalink::{Client, Error, RemoteName, StartConnection, StartOutcome, State, StatusReport};
@@ -14,7 +15,7 @@ use printernizer_rules::device::{
 use printernizer_rules::print_job::start::SendAnswer;
 use tokio::time::Instant;
 
-use super::device::{Device, DeviceFault, UploadJob, Uploader};
+use super::device::{Device, DeviceFault, Reported, UploadJob, Uploader, local, micrometers};
 
 /// Facts that change rarely are asked for this often.
 const SLOW_FACTS: Duration = Duration::from_secs(30);
@@ -214,7 +215,7 @@ impl Device for PrusaLink {
     const KIND: DeviceKind = DeviceKind::PrusaLink;
     type Starting = StartConnection;
 
-    async fn poll(&mut self, own_upload: bool) -> Result<DeviceReport, DeviceFault> {
+    async fn poll(&mut self, own_upload: bool) -> Result<Reported, DeviceFault> {
         let stale = self.facts_read.is_none_or(|at| at.elapsed() >= SLOW_FACTS);
         if stale {
             self.confirmed = false;
@@ -225,10 +226,11 @@ impl Device for PrusaLink {
             // Whatever answers next may be another device, or this one after a restart.
             self.facts_read = None;
         }
-        report
+        Ok(Reported::asked(report?, Instant::now()))
     }
 
-    async fn begin_start(&mut self) -> Result<(StartConnection, DeviceReport), DeviceFault> {
+    async fn begin_start(&mut self) -> Result<(StartConnection, Reported), DeviceFault> {
+        let asked = Instant::now();
         self.confirmed = false;
         self.read_facts().await?;
         let (connection, status) = self.client.fresh_start_connection().await.map_err(fault)?;
@@ -238,22 +240,24 @@ impl Device for PrusaLink {
                 message: "a print just ended; look again".into(),
             });
         }
-        Ok((connection, self.report(&status, false)))
+        Ok((connection, Reported::asked(self.report(&status, false), asked)))
     }
 
-    async fn newest(&mut self, starting: &mut StartConnection) -> Result<DeviceReport, DeviceFault> {
+    async fn newest(&mut self, starting: &mut StartConnection) -> Result<Reported, DeviceFault> {
+        let asked = Instant::now();
         let status = starting.status().await.map_err(fault)?;
         self.identify(&status).await?;
-        Ok(self.report(&status, false))
+        Ok(Reported::asked(self.report(&status, false), asked))
     }
 
     async fn send(
         &mut self,
         mut starting: StartConnection,
-        remote_name: &str,
+        job: &PrintJob,
         may: impl FnOnce() -> bool + Send,
     ) -> SendAnswer {
-        let name = match RemoteName::new(remote_name) {
+        let start = job.status.as_ref().and_then(|s| s.start.as_ref());
+        let name = match RemoteName::new(start.map_or("", |s| s.remote_name.as_str())) {
             Ok(name) => name,
             Err(error) => return SendAnswer::NotSent(error.to_string()),
         };
@@ -306,10 +310,6 @@ fn number(id: &str) -> Result<u32, DeviceFault> {
     id.parse().map_err(|e| local(&e))
 }
 
-fn local(error: &dyn std::fmt::Display) -> DeviceFault {
-    DeviceFault { cause: LinkFault::Unreachable, message: error.to_string() }
-}
-
 /// An error of the driver with its whole chain of causes.
 #[allow(clippy::needless_pass_by_value, reason = "used as `map_err(fault)`")]
 pub(crate) fn fault(error: Error) -> DeviceFault {
@@ -324,9 +324,4 @@ pub(crate) fn fault(error: Error) -> DeviceFault {
 #[allow(clippy::cast_possible_truncation, reason = "bounded before the cast")]
 fn whole_percent(percent: f64) -> i32 {
     percent.clamp(0.0, 100.0).floor() as i32
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "bounded before the cast")]
-fn micrometers(millimeters: f64) -> Option<i32> {
-    (0.05..=10.0).contains(&millimeters).then(|| (millimeters * 1000.0).round() as i32)
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::device::{Device, DeviceFault};
+use super::device::{Device, DeviceFault, Reported};
 use super::session::{Command, Session};
 use super::{FleetContext, start, upload};
 
@@ -70,6 +70,7 @@ pub(super) async fn serve<D: Device>(
                 // A file may be deleted for a job this session does not serve: one that had ended when it began.
                 context.jobs.now(command.attempt.job);
             }
+            () = device.changed() => next_poll = Instant::now(),
             () = tokio::time::sleep_until(next_poll) => {
                 next_poll = Instant::now() + session.timing.poll_period;
                 match report_of(device, upload.is_some()).await {
@@ -77,7 +78,8 @@ pub(super) async fn serve<D: Device>(
                     Err(fault) => {
                         // One missed poll says nothing; being refused or finding another device does.
                         let silent = session.with(|s| s.report.as_ref().map_or(Duration::MAX, |(_, at)| at.elapsed()));
-                        if fault.cause != LinkFault::Unreachable || silent >= session.timing.stale_after {
+                        let lasting = fault.cause != LinkFault::Unreachable || silent >= session.timing.stale_after;
+                        if lasting || device.is_over() {
                             break Err(fault);
                         }
                     }
@@ -104,7 +106,7 @@ fn ends_upload(command: &DeviceCommand, under_way: &DeviceCommand) -> bool {
     }
 }
 
-async fn report_of<D: Device>(device: &mut D, own_upload: bool) -> Result<DeviceReport, DeviceFault> {
+async fn report_of<D: Device>(device: &mut D, own_upload: bool) -> Result<Reported, DeviceFault> {
     tokio::time::timeout(POLL_LIMIT, device.poll(own_upload)).await.unwrap_or_else(|_| {
         let message = "the printer answers too slowly: look at its network, and restart it".to_owned();
         Err(DeviceFault { cause: LinkFault::Unreachable, message })
@@ -112,11 +114,15 @@ async fn report_of<D: Device>(device: &mut D, own_upload: bool) -> Result<Device
 }
 
 /// Takes in a report; tells the controllers if it means something new.
-pub(super) fn took(context: &FleetContext, session: &Session, report: DeviceReport) {
-    let now = Instant::now();
+pub(super) fn took(context: &FleetContext, session: &Session, Reported { report, at, refused }: Reported) {
     let news = session.with(|s| {
+        let refused = refused.is_some_and(|why| s.watching.as_mut().is_some_and(|w| w.refused(why)));
+        if s.fault.is_none() && s.report.as_ref().is_some_and(|(_, last)| *last >= at) {
+            // Nothing was said since: what was taken in before has no second weight.
+            return refused;
+        }
         if let Some(watching) = s.watching.as_mut() {
-            watching.report(&report, now);
+            watching.report(&report, at);
         }
         let was_paused = s.report.as_ref().is_some_and(|(old, _)| old.state == DeviceState::Paused);
         if was_paused && report.state != DeviceState::Paused {
@@ -125,11 +131,11 @@ pub(super) fn took(context: &FleetContext, session: &Session, report: DeviceRepo
         }
         let news = s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| differs(old, &report));
         if s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| old.state != report.state) {
-            s.unstored_since.get_or_insert(now);
+            s.unstored_since.get_or_insert(at);
         }
         s.fault = None;
-        s.report = Some((report, now));
-        news
+        s.report = Some((report, at));
+        news || refused
     });
     if news {
         context.tell(session);
@@ -204,9 +210,11 @@ async fn control<D: Device>(context: &FleetContext, session: &Session, device: &
     let Some(id) = command.device_job_id.as_deref() else { return };
     // Only while a report not older than 5 s on this connection shows our identity active.
     let fresh = report_of(device, false).await;
-    let Ok(report) = fresh else { return };
-    let ours = report.is_active() && report.identity.id.as_deref() == Some(id);
-    took(context, session, report);
+    let Ok(reported) = fresh else { return };
+    let Reported { report, at, .. } = &reported;
+    let fresh = at.elapsed() <= session.timing.fresh_report;
+    let ours = fresh && report.is_active() && report.identity.id.as_deref() == Some(id);
+    took(context, session, reported);
     if !ours || context.api.leadership().permit(COMMAND_LEASE).is_err() {
         return;
     }

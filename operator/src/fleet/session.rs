@@ -90,13 +90,23 @@ pub(super) struct State {
     /// Files the device did not delete: since when, and what it said last.
     undeleted: VecDeque<(String, Instant, String)>,
     pub(super) pending: Vec<DeviceCommand>,
+    /// When a start was sent last.
+    pub(super) start_sent: Option<Instant>,
     pub(super) unstored_since: Option<Instant>,
 }
 
 impl State {
-    /// Whether a command is still about the attempt this session serves.
+    /// Whether a command is still about the attempt this session serves. What was deleted is not uploaded again by a
+    /// command that had to wait, nor started: the attempt is given back, and nobody would delete the file once more.
     pub(super) fn serves(&self, command: &Command) -> bool {
-        self.attempt.as_ref() == Some(&command.attempt) || matches!(command.what, DeviceCommand::DeleteFile { .. })
+        let is_deleted =
+            || self.deleted.iter().any(|(name, _)| Token::find(name).as_ref() == Some(&command.attempt.token));
+        match command.what {
+            DeviceCommand::DeleteFile { .. } => true,
+            _ if self.attempt.as_ref() != Some(&command.attempt) => false,
+            DeviceCommand::Upload { .. } | DeviceCommand::Start => !is_deleted(),
+            _ => true,
+        }
     }
 
     /// A try to start has ended: what closed the gate, or that nothing did. Starts that are held close it for nobody.
@@ -245,16 +255,25 @@ impl Session {
 
     /// The connection has ended; true if that, or its cause, is new.
     pub(super) fn connection_lost(&self, fault: &DeviceFault) -> bool {
+        self.connection_broken();
         self.with(|s| {
             let new = s.fault.as_ref().is_none_or(|old| old.cause != fault.cause || old.message != fault.message);
             s.fault = Some(fault.clone());
+            new
+        })
+    }
+
+    /// The connection has ended, and the next one is tried before that counts: what was reported stays worth its age.
+    /// Never news.
+    pub(super) fn connection_broken(&self) -> bool {
+        self.with(|s| {
             s.reports_judged = false;
             s.connection += 1;
             if let Some(watching) = s.watching.as_mut() {
                 watching.connection_lost();
             }
-            new
-        })
+        });
+        false
     }
 
     /// Hands over a command. One that waits or runs already is not added again. Without a connection none is taken:
@@ -377,5 +396,23 @@ mod tests {
         session.connection_lost(&fault("gone"));
         assert_eq!((session.seen().deleted, session.seen().deleted_now), (vec!["part.gcode".to_owned()], vec![]));
         assert!(asked(), "who knows what happened in between");
+    }
+
+    #[test]
+    fn what_was_deleted_is_neither_uploaded_again_nor_started_by_a_command_that_had_to_wait() {
+        let (session, _commands) = new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+        let token = Token::new("3f2504e0-4f89-41d3-9a0c-0305e82c3301", 1);
+        let remote_name = token.remote_name("part", "gcode");
+        let attempt = Attempt { job: Key::new("farm", "clip"), job_uid: "3f2504e0".into(), token };
+        session.attach(&attempt, false, None);
+        let served = |what: DeviceCommand| {
+            let command = Command { what, attempt: attempt.clone(), device_job_id: None, file: None };
+            session.with(|s| s.serves(&command))
+        };
+        let upload = || DeviceCommand::Upload { remote_name: remote_name.clone() };
+        assert!(served(upload()) && served(DeviceCommand::Start));
+        session.with(|s| s.deletion_ended(&remote_name, &Ok(())));
+        assert!(!served(upload()) && !served(DeviceCommand::Start));
+        assert!(served(DeviceCommand::DeleteFile { remote_name: remote_name.clone() }) && served(DeviceCommand::Stop));
     }
 }

@@ -17,7 +17,7 @@ use printernizer_rules::print_job::{
 };
 use tokio::time::Instant;
 
-use super::device::Device;
+use super::device::{Device, Reported};
 use super::serve::took;
 use super::session::{Command, Session};
 use super::{FleetContext, fresh_id};
@@ -52,6 +52,9 @@ pub(super) async fn run<D: Device>(context: &FleetContext, session: &Session, de
             if let Ok(answer) = &ended {
                 w.sent(answer.clone());
             }
+        }
+        if ended.as_ref().is_ok_and(|answer| !matches!(answer, SendAnswer::NotSent(_))) {
+            s.start_sent = Some(Instant::now());
         }
         s.try_ended(ended.as_ref().err().cloned());
         // Each try costs the device a connection and the API server a list: not at once again, and ever more rarely.
@@ -191,18 +194,18 @@ async fn attempt<D: Device>(
     // 3. Gate: leadership, a new connection, a full report over it.
     let needed = CALL_TIMEOUT + context.timing.send_timeout;
     let permit = context.api.leadership().permit(needed).map_err(|e| Closed::NotNow(e.to_string()))?;
-    let asked = Instant::now();
-    let (mut starting, report) = device.begin_start().await.map_err(unreachable)?;
-    took(context, session, report.clone());
+    let (mut starting, reported) = device.begin_start().await.map_err(unreachable)?;
+    took(context, session, reported.clone());
+    let Reported { report, at, .. } = reported;
     let mut objects = read(context, session, &command.attempt.job).await?;
     let still_ours = gate::token_of(&objects.job) == command.attempt.token
         && objects.job.metadata.uid.as_deref() == Some(command.attempt.job_uid.as_str());
     if !still_ours {
         return Err(Closed::Changed("the job has moved on"));
     }
-    ask::<D>(context, &objects, &report, asked.elapsed(), None)?;
+    ask::<D>(context, &objects, &report, at.elapsed(), None)?;
     look_elsewhere(context, &mut objects).await?;
-    ask::<D>(context, &objects, &report, asked.elapsed(), None)?;
+    ask::<D>(context, &objects, &report, at.elapsed(), None)?;
 
     // A job that Git may create again leaves its record before anything can be sent.
     if let Some(spec) = gate::record(&objects.job, &objects.printer, Timestamp::now()) {
@@ -213,13 +216,13 @@ async fn attempt<D: Device>(
 
     // 4. Intent, (a) then (b), both by replace with the versions the gate read.
     let sender = fresh_id();
-    let view_age = asked.elapsed();
+    let print_id = device.print_id(&command.attempt.token);
     let gate_view = GateView {
         job: &objects.job,
         printer: &objects.printer,
         kind: D::KIND,
         report: &report,
-        report_age: view_age,
+        report_age: at.elapsed(),
         unresolved_elsewhere: None,
         mapping: Ok(&[]),
         hold_starts: context.hold_starts,
@@ -228,7 +231,7 @@ async fn attempt<D: Device>(
         timing: &context.timing,
     };
     let (job_half, printer_half) =
-        gate::intent(&gate_view, &sender, None).ok_or(Closed::Changed("the job is not ready to start"))?;
+        gate::intent(&gate_view, &sender, print_id).ok_or(Closed::Changed("the job is not ready to start"))?;
     let deadline = job_half.start.as_ref().map(|s| s.deadline.0);
     may(context, &permit)?;
     let job = match context.api.replace_status(&objects.job, job_half).await {
@@ -262,26 +265,32 @@ async fn attempt<D: Device>(
         }
     };
 
-    // 5. The newest report, judged by the same gate, then the send.
+    // 5. The file gets its name, the newest report is judged by the same gate, then the send.
     let objects = Objects { job, printer, unresolved_elsewhere: None };
-    let asked = Instant::now();
-    let newest = match device.newest(&mut starting).await {
+    let start = objects.job.status.as_ref().and_then(|s| s.start.as_ref());
+    let Some(remote_name) = start.map(|s| s.remote_name.as_str()) else {
+        return not_sent("the intent names no file");
+    };
+    if may(context, &permit).is_err() {
+        return not_sent("leadership ended");
+    }
+    let newest = match device.ready_file(&mut starting, remote_name).await {
+        Ok(()) => device.newest(&mut starting).await,
+        Err(fault) => Err(fault),
+    };
+    let Reported { report, at, .. } = match newest {
         Ok(newest) => newest,
         Err(fault) => return not_sent(&fault.message),
     };
-    if let Err(closed) = ask::<D>(context, &objects, &newest, asked.elapsed(), Some(&sender)) {
+    if let Err(closed) = ask::<D>(context, &objects, &report, at.elapsed(), Some(&sender)) {
         return not_sent(&closed.to_string());
     }
-    let Some(remote_name) = objects.job.status.as_ref().and_then(|s| s.start.as_ref()).map(|s| s.remote_name.clone())
-    else {
-        return not_sent("the intent names no file");
-    };
     let leadership = context.api.leadership().clone();
     let send_timeout = context.timing.send_timeout;
     // Wall clock here; the Lease's own deadline, checked on both clocks, is shorter than any jump that matters.
     let before_first_byte =
         move || deadline.is_some_and(|d| Timestamp::now() < d) && leadership.still(&permit.term, send_timeout).is_ok();
-    Ok(device.send(starting, &remote_name, before_first_byte).await)
+    Ok(device.send(starting, &objects.job, before_first_byte).await)
 }
 
 fn named_sender(job: &PrintJob) -> Option<&String> {

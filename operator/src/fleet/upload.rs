@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use printernizer_rules::device::LinkFault;
 use printernizer_rules::print_job::UploadView;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::FleetContext;
-use super::device::{DeviceFault, UploadJob, Uploader};
+use super::device::{DeviceFault, UploadJob, Uploader, local};
 use super::serve::COMMAND_LEASE;
 use super::session::{Attempt, Command, Session};
 use crate::tasks::caught;
@@ -82,10 +81,6 @@ pub(super) fn begin(
         let _ = done.send((attempt, result)).await;
     });
     Some(cancel)
-}
-
-fn local(message: &dyn std::fmt::Display) -> DeviceFault {
-    DeviceFault { cause: LinkFault::Unreachable, message: message.to_string() }
 }
 
 /// Notes what came of an upload, unless the session serves another attempt by now.

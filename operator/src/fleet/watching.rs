@@ -48,6 +48,16 @@ impl Watching {
         self.watch.sent(answer);
     }
 
+    /// The device refused the start later than it could be waited for; true if that is new.
+    pub fn refused(&mut self, why: String) -> bool {
+        let new = self.watch.answer == Some(SendAnswer::Accepted);
+        if new {
+            self.watch.answer = Some(SendAnswer::Refused(why));
+            self.watch.quiet = Duration::ZERO;
+        }
+        new
+    }
+
     /// The connection has ended: what was sent on it can no longer be said to have failed.
     pub fn connection_lost(&mut self) {
         self.watch.connection_lost();

@@ -1,0 +1,322 @@
+//! A Bambu Lab printer as a session sees it: one MQTT connection that reports by itself, and a file session whenever one
+//! is needed. A file lies under a name that no printer starts by itself until the permit to start it is held.
+//!
+//! It never reconnects by itself and never repeats a start: a connection that ended is over, and the session begins
+//! anew. Rules and their reasons: drivers/bambu/README.md and docs/adr.
+
+mod report;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use printernizer_bambu::ftps::{Ftps, FtpsError, RemoteName, Renamed};
+use printernizer_bambu::mapping::{AmsMapping, Slot};
+use printernizer_bambu::project_file::{BedType, FileUrl, PrintId, ProjectFile, StartOptions};
+use printernizer_bambu::{CertificateProblem, Config, Connection, Error, Snapshot, StartAnswer, StartOutcome};
+use printernizer_crds::PrintJob;
+use printernizer_crds::common::DeviceIdentity;
+use printernizer_crds::print_job::{BambuStartOptions, Switch};
+use printernizer_rules::device::{DeviceKind, LinkFault};
+use printernizer_rules::identity::Token;
+use printernizer_rules::print_job::start::SendAnswer;
+
+use super::device::{Device, DeviceFault, Reported, UploadJob, Uploader, local};
+
+use report::device_report;
+
+/// A report older than this is asked for again before a start is sent.
+const NEWEST_WITHIN: Duration = Duration::from_secs(2);
+/// Numbers of prints that are remembered, so that none is given to a second one.
+const IDS_REMEMBERED: usize = 32;
+/// What the name of a file begins with until the printer was seen to rename it.
+const UNPROVEN: &str = "up-";
+
+/// One printer behind Bambu's LAN protocol.
+pub struct Bambu {
+    config: Config,
+    url: Option<FileUrl>,
+    /// `None` only while it is being replaced, and when that failed.
+    connection: Option<Connection>,
+    /// Why the connection has ended.
+    over: Option<DeviceFault>,
+    ids_seen: VecDeque<u32>,
+}
+
+impl Bambu {
+    /// Connects. `remembered` is the print it showed last, as far as known.
+    pub async fn connect(
+        config: Config,
+        url: Option<FileUrl>,
+        remembered: Option<&DeviceIdentity>,
+    ) -> Result<Self, DeviceFault> {
+        let connection = Connection::open(&config).await.map_err(|e| fault(&e))?;
+        let mut device = Self { config, url, connection: Some(connection), over: None, ids_seen: VecDeque::new() };
+        device.remember(remembered.and_then(|i| i.id.as_deref()));
+        Ok(device)
+    }
+
+    fn remember(&mut self, id: Option<&str>) {
+        if let Some(id) = id.and_then(|id| id.parse().ok())
+            && !self.ids_seen.contains(&id)
+        {
+            self.ids_seen.push_back(id);
+            self.ids_seen.drain(..self.ids_seen.len().saturating_sub(IDS_REMEMBERED));
+        }
+    }
+
+    /// The connection, or why there is none.
+    fn connected(&mut self) -> Result<&mut Connection, DeviceFault> {
+        match (&self.over, &mut self.connection) {
+            (None, Some(connection)) => Ok(connection),
+            (over, _) => Err(over.clone().unwrap_or_else(|| local(&"the connection is being replaced"))),
+        }
+    }
+
+    fn reported(&mut self, snapshot: &Snapshot) -> Reported {
+        let (version, allowed) = (snapshot.version.as_deref(), snapshot.control_allowed);
+        let report = device_report(&snapshot.report, version, allowed, &self.config.serial_number);
+        self.remember(report.identity.id.as_deref());
+        let refused = match &snapshot.start_answer {
+            Some(StartAnswer::Refused(refusal)) => Some(refusal.to_string()),
+            _ => None,
+        };
+        Reported { report, at: snapshot.arrived, refused }
+    }
+
+    /// Notes the error if it ended the connection.
+    fn failed(&mut self, error: &Error) -> DeviceFault {
+        let fault = fault(error);
+        if !matches!(error, Error::CommandsSwallowed | Error::CommandRefused(_)) {
+            self.over.get_or_insert_with(|| fault.clone());
+        }
+        fault
+    }
+
+    /// The start command for what stands in the job's status: nothing of it is made up here.
+    fn project_file(&self, job: &PrintJob) -> Result<ProjectFile, DeviceFault> {
+        let missing = |what: &str| local(&format!("the job's status has no {what}"));
+        let status = job.status.as_ref().ok_or_else(|| missing("start"))?;
+        let start = status.start.as_ref().ok_or_else(|| missing("start"))?;
+        let file = status.file.as_ref().ok_or_else(|| missing("file"))?;
+        let number = start.ids.task_id.and_then(|id| u32::try_from(id).ok()).ok_or_else(|| missing("number"))?;
+        let id = PrintId::new(number).map_err(|e| local(&e))?;
+        let name = RemoteName::new(start.remote_name.as_str()).map_err(|e| local(&e))?;
+        let used: Vec<u32> = file.filaments.iter().filter_map(|f| u32::try_from(f.index).ok()).collect();
+        let choices = status.slot_mapping.iter().map(|choice| {
+            let slot: Slot = choice.slot.parse().map_err(|e| local(&e))?;
+            Ok((u32::try_from(choice.index).map_err(|e| local(&e))?, slot))
+        });
+        let choices = choices.collect::<Result<Vec<_>, DeviceFault>>()?;
+        let all = file.project_filaments.and_then(|n| usize::try_from(n).ok());
+        let all = all.ok_or_else(|| missing("number of filaments of the project: slice the file again"))?;
+        let connection = self.connection.as_ref().ok_or_else(|| local(&"the connection has ended"))?;
+        let snapshot = connection.report();
+        let mapping = AmsMapping::new(all, &used, &choices, &snapshot.report).map_err(|e| local(&e))?;
+        let plate = u16::try_from(job.spec.plate).map_err(|e| local(&e))?;
+        let model = snapshot.version.as_ref().and_then(|v| v.model(&self.config.serial_number)).unwrap_or_default();
+        let url = self.url.unwrap_or_else(|| FileUrl::for_model(&model));
+        let project_file = ProjectFile::new(name, id, plate, url, mapping).map_err(|e| local(&e))?;
+        let bed_type = file.bed_type.as_deref().map(BedType::new).transpose().map_err(|e| local(&e))?;
+        let options = options(job.spec.options.as_ref().and_then(|o| o.bambu.as_ref()));
+        Ok(project_file.with_bed_type(bed_type.unwrap_or_default()).with_options(options))
+    }
+}
+
+fn options(wanted: Option<&BambuStartOptions>) -> StartOptions {
+    let defaults = StartOptions::default();
+    let Some(wanted) = wanted else { return defaults };
+    let choose = |switch: Switch, default: bool| match switch {
+        Switch::Auto => default,
+        Switch::On => true,
+        Switch::Off => false,
+    };
+    StartOptions {
+        bed_leveling: choose(wanted.bed_leveling, defaults.bed_leveling),
+        flow_calibration: choose(wanted.flow_calibration, defaults.flow_calibration),
+        vibration_calibration: choose(wanted.vibration_calibration, defaults.vibration_calibration),
+        timelapse: choose(wanted.timelapse, defaults.timelapse),
+        ..defaults
+    }
+}
+
+impl Device for Bambu {
+    const KIND: DeviceKind = DeviceKind::Bambu;
+    type Starting = Option<Ftps>;
+
+    async fn poll(&mut self, _own_upload: bool) -> Result<Reported, DeviceFault> {
+        let snapshot = self.connected()?.report();
+        Ok(self.reported(&snapshot))
+    }
+
+    async fn changed(&mut self) {
+        // Whoever looks for a report is told why there is none.
+        let Ok(connection) = self.connected() else { return std::future::pending().await };
+        if let Err(error) = connection.changed().await {
+            self.failed(&error);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.is_some()
+    }
+
+    fn print_id(&self, token: &Token) -> Option<i64> {
+        Some(i64::from(token.print_id(&self.ids_seen.iter().copied().collect::<Vec<_>>())))
+    }
+
+    async fn begin_start(&mut self) -> Result<(Self::Starting, Reported), DeviceFault> {
+        // The file session first: the report that is judged must be young when the start is sent.
+        let ftps = Ftps::connect(&self.config).await.map_err(|e| file_fault(&e))?;
+        // A printer has room for few connections: the old one goes before the new one comes.
+        if let Some(old) = self.connection.take() {
+            old.close().await;
+        }
+        self.over = None;
+        let connection = match Connection::open(&self.config).await {
+            Ok(connection) => connection,
+            Err(error) => return Err(self.failed(&error)),
+        };
+        let snapshot = connection.report();
+        self.connection = Some(connection);
+        Ok((Some(ftps), self.reported(&snapshot)))
+    }
+
+    async fn ready_file(&mut self, starting: &mut Self::Starting, remote_name: &str) -> Result<(), DeviceFault> {
+        let Some(mut ftps) = starting.take() else { return Err(local(&"the file session has ended")) };
+        let name = RemoteName::new(remote_name).map_err(|e| local(&e))?;
+        match ftps.rename(&name.part(), &name).await {
+            Ok(Renamed::Done) => {}
+            // Where a printer does not rename, the file was uploaded under its own name.
+            Ok(Renamed::NotSupported { .. }) | Err(FtpsError::Missing { .. }) => {
+                if ftps.size(&name).await.map_err(|e| file_fault(&e))?.is_none() {
+                    return Err(local(&"the file is not on the printer any more"));
+                }
+            }
+            Err(error) => return Err(file_fault(&error)),
+        }
+        // It was renamed whatever comes of this.
+        let _ = ftps.close().await;
+        Ok(())
+    }
+
+    async fn newest(&mut self, _starting: &mut Self::Starting) -> Result<Reported, DeviceFault> {
+        let connection = self.connected()?;
+        let snapshot = connection.report();
+        if snapshot.arrived.elapsed() <= NEWEST_WITHIN && snapshot.fit_for_commands {
+            return Ok(self.reported(&snapshot));
+        }
+        match connection.full_report().await {
+            Ok(snapshot) => Ok(self.reported(&snapshot)),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    async fn send(
+        &mut self,
+        _starting: Self::Starting,
+        job: &PrintJob,
+        may: impl FnOnce() -> bool + Send,
+    ) -> SendAnswer {
+        let project_file = match self.project_file(job) {
+            Ok(project_file) => project_file,
+            Err(fault) => return SendAnswer::NotSent(fault.message),
+        };
+        let connection = match self.connected() {
+            Ok(connection) => connection,
+            Err(fault) => return SendAnswer::NotSent(fault.message),
+        };
+        match connection.start(&project_file, may).await {
+            StartOutcome::NotSent(why) => SendAnswer::NotSent(crate::error::chain(&why)),
+            StartOutcome::Sent { .. } => SendAnswer::Accepted,
+            StartOutcome::Refused(refusal) => SendAnswer::Refused(refusal.to_string()),
+            StartOutcome::Unclear(error) => {
+                self.failed(&error);
+                SendAnswer::Unclear
+            }
+        }
+    }
+
+    fn uploader(&self) -> Uploader {
+        let config = self.config.clone();
+        Box::new(move |job: UploadJob| async move { upload(&config, job).await }.boxed())
+    }
+
+    async fn delete(&mut self, remote_name: &str) -> Result<(), DeviceFault> {
+        let name = RemoteName::new(remote_name).map_err(|e| local(&e))?;
+        let mut ftps = Ftps::connect(&self.config).await.map_err(|e| file_fault(&e))?;
+        // Under whichever of its names it lies.
+        for name in [name.part(), unproven(&name)?, name] {
+            ftps.delete(&name).await.map_err(|e| file_fault(&e))?;
+        }
+        // The files are gone whatever comes of this.
+        let _ = ftps.close().await;
+        Ok(())
+    }
+
+    async fn pause(&mut self, _id: &str) -> Result<(), DeviceFault> {
+        let result = self.connected()?.pause().await;
+        result.map_err(|e| self.failed(&e))
+    }
+
+    async fn resume(&mut self, _id: &str) -> Result<(), DeviceFault> {
+        let result = self.connected()?.resume().await;
+        result.map_err(|e| self.failed(&e))
+    }
+
+    async fn stop(&mut self, _id: &str) -> Result<(), DeviceFault> {
+        let result = self.connected()?.stop().await;
+        result.map_err(|e| self.failed(&e))
+    }
+}
+
+/// The name of a file of which is not known yet whether the printer can rename it. No printer starts it by itself.
+fn unproven(name: &RemoteName) -> Result<RemoteName, DeviceFault> {
+    RemoteName::new(format!("{UNPROVEN}{name}")).map(|n| n.part()).map_err(|e| local(&e))
+}
+
+/// Uploads under a name that no printer starts by itself, and finds out by renaming it once whether the printer can. One
+/// that cannot gets the file under its own name; the bed is clear, or there would be no upload.
+async fn upload(config: &Config, job: UploadJob) -> Result<(), DeviceFault> {
+    let name = RemoteName::new(job.remote_name.as_str()).map_err(|e| local(&e))?;
+    let first = unproven(&name)?;
+    let mut ftps = Ftps::connect(config).await.map_err(|e| file_fault(&e))?;
+    send_file(&mut ftps, &first, &job).await?;
+    let renamed = ftps.rename(&first, &name.part()).await.map_err(|e| file_fault(&e))?;
+    if let Renamed::NotSupported { code, message } = renamed {
+        tracing::info!(code, message, "the printer does not rename files: uploading once more under the final name");
+        ftps.delete(&first).await.map_err(|e| file_fault(&e))?;
+        send_file(&mut ftps, &name, &job).await?;
+    }
+    // The file is there whatever comes of this.
+    let _ = ftps.close().await;
+    Ok(())
+}
+
+async fn send_file(ftps: &mut Ftps, name: &RemoteName, job: &UploadJob) -> Result<(), DeviceFault> {
+    let file = tokio::fs::File::open(&job.path).await.map_err(|e| local(&e))?;
+    let progress = |bytes| (job.progress)(bytes);
+    let uploaded = ftps.upload(name, file, job.size_bytes, progress, &job.cancel).await;
+    uploaded.map(drop).map_err(|e| file_fault(&e.error))
+}
+
+/// An error of the driver with its whole chain of causes.
+pub(crate) fn fault(error: &Error) -> DeviceFault {
+    let cause = match error {
+        Error::AccessCodeRefused => LinkFault::CredentialsRefused,
+        Error::Untrusted { problem: CertificateProblem::OtherPrinter { .. }, .. } => LinkFault::WrongSerialNumber,
+        Error::Untrusted { .. } | Error::NotTls { .. } => LinkFault::WrongProtocol,
+        _ => LinkFault::Unreachable,
+    };
+    DeviceFault { cause, message: crate::error::chain(error) }
+}
+
+fn file_fault(error: &FtpsError) -> DeviceFault {
+    match error {
+        FtpsError::Connect(error) => fault(error),
+        FtpsError::AccessCodeRefused => {
+            DeviceFault { cause: LinkFault::CredentialsRefused, message: error.to_string() }
+        }
+        error => DeviceFault { cause: LinkFault::Unreachable, message: crate::error::chain(error) },
+    }
+}
