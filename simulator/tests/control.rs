@@ -117,11 +117,12 @@ async fn a_printer_can_be_added_while_running_and_the_ledger_never_shows_a_passw
 #[tokio::test]
 async fn hundreds_of_printers_answer_in_one_process() {
     let simulator = Simulator::start(Config::prusalink(300)).await.unwrap();
+    // One client for all: making one takes longer than asking a printer.
+    let client = Buddy::new(simulator.printers().remove(0)).client;
     let mut answers = tokio::task::JoinSet::new();
     for info in simulator.printers() {
-        answers.spawn(async move {
-            Buddy::new(info.clone()).json("/api/v1/info").await["serial"] == info.serial_number.as_str()
-        });
+        let buddy = Buddy { info, client: client.clone() };
+        answers.spawn(async move { buddy.json("/api/v1/info").await["serial"] == buddy.info.serial_number.as_str() });
     }
     assert_eq!(answers.join_all().await, vec![true; 300]);
 }
@@ -171,6 +172,70 @@ async fn the_program_says_when_it_is_ready_writes_the_ledger_and_ends_with_its_i
     assert_eq!(events[3]["printer"], "prusa-2");
     drop(child.stdin.take());
     assert!(timeout(PATIENCE, child.wait()).await.unwrap().unwrap().success());
+}
+
+#[tokio::test]
+async fn the_program_tells_how_to_reach_bambu_printers_and_plays_people_at_them() {
+    let (mut child, ready) = program(&["--bambu", "2", "--exit-with-stdin"]).await;
+    let printer = &ready["printers"][1];
+    assert_eq!(
+        (&printer["kind"], &printer["model"], &printer["host"]),
+        (&json!("Bambu"), &json!("A1"), &json!("127.0.0.1"))
+    );
+    assert_eq!(printer["serialNumber"], "039000000BAMBU2");
+    assert_eq!(printer["accessCode"].as_str().unwrap().len(), 8);
+    assert_ne!(printer["accessCode"], ready["printers"][0]["accessCode"]);
+    assert!(printer["certificateAuthorityPem"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\n"));
+    let info: PrinterInfo = serde_json::from_value(printer.clone()).unwrap();
+    let bambu = info.bambu.clone().unwrap();
+    assert!(bambu.mqtt_port != bambu.ftps_port && bambu.public_key_sha256.len() == 64);
+    assert_eq!(serde_json::to_value(info).unwrap(), *printer);
+    let url = ready["control"].as_str().unwrap();
+    let foreign = json!({"action": "printForeignFile", "fileName": "visitor.gcode.3mf", "durationSeconds": 60});
+    let (status, state) = call(url, Method::POST, "/printers/bambu-2/person", Some(foreign)).await;
+    assert_eq!((status, &state["bambu"]["gcodeFile"]), (200, &json!("visitor.gcode.3mf")));
+    assert_eq!(
+        (&state["bambu"]["printError"], &state["bambu"]["subtaskName"]),
+        (&json!("0000_0000"), &json!("visitor"))
+    );
+    assert_eq!(call(url, Method::POST, "/clock/skip", Some(json!({"seconds": 600}))).await.0, 204);
+    let (_, ledger) = call(url, Method::GET, "/ledger", None).await;
+    let entries: Vec<Entry> = serde_json::from_value(ledger.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&entries).unwrap(), ledger);
+    let events: Vec<_> = ledger.as_array().unwrap().iter().map(|entry| entry["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["person", "jobAccepted", "physicalStart", "physicalEnd"]);
+    assert_eq!((&ledger[2]["cause"], &ledger[2]["plate"]), (&json!("screen"), &json!(1)));
+    assert_eq!((&ledger[2]["filaments"][0]["tray"], &ledger[3]["outcome"]), (&json!(254), &json!("finished")));
+    drop(child.stdin.take());
+    assert!(timeout(PATIENCE, child.wait()).await.unwrap().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_fault_or_act_of_another_kind_of_printer_is_refused() {
+    let mut config = Config::prusalink(1);
+    config.printers.extend(Config::bambu(1).printers);
+    let simulator = Simulator::start(config).await.unwrap();
+    let url = simulator.control_url();
+    let echo = json!({"kind": {"bambu": {"slowStart": {"idsAfterSeconds": 1, "stateAfterSeconds": 2}}}, "count": 1});
+    let start_error = json!({"kind": {"bambu": {"startError": {"code": "0500_4003"}}}});
+    let busy = json!({"kind": "busy"});
+    let pause = json!({"action": "changeFilament", "seconds": 5});
+    let eeprom = json!({"action": "resetEeprom"});
+    for (path, body, status) in [
+        ("/printers/prusa-1/faults", &echo, 422),
+        ("/printers/bambu-1/faults", &busy, 422),
+        ("/printers/prusa-1/person", &pause, 409),
+        ("/printers/bambu-1/person", &eeprom, 409),
+        ("/printers/bambu-1/person", &pause, 200),
+        ("/printers/prusa-1/faults", &busy, 200),
+        ("/printers/bambu-1/faults", &echo, 200),
+        ("/printers/bambu-1/faults", &start_error, 200),
+    ] {
+        assert_eq!(call(&url, Method::POST, path, Some(body.clone())).await.0, status, "{path} {body}");
+    }
+    assert_eq!(call(&url, Method::GET, "/printers/bambu-1/faults", None).await.1, json!([echo, start_error]));
+    let nonsense = json!({"kind": {"bambu": {"startError": {"code": "busy"}}}});
+    assert_eq!(call(&url, Method::POST, "/printers/bambu-1/faults", Some(nonsense)).await.0, 422);
 }
 
 #[tokio::test]

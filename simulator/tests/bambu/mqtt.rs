@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use printernizer_simulator::{Action, BambuConfig, BambuFault, Fault, FaultKind, RefusalForm, UnreachableManner};
+use printernizer_simulator::{
+    Action, BambuConfig, BambuFault, Config, Fault, FaultKind, RefusalForm, Simulator, UnreachableManner,
+};
 use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet};
 use serde_json::{Value, json};
 
@@ -225,4 +227,15 @@ async fn a_power_cut_ends_the_connection_and_a_silent_printer_keeps_it() {
     printer.clear_faults();
     assert!(client.has_ended().await);
     assert_eq!(shows(&printer), "IDLE");
+}
+
+#[tokio::test]
+async fn hundreds_of_printers_report_in_one_process() {
+    let simulator = Simulator::start(Config::bambu(200)).await.unwrap();
+    let mut states = tokio::task::JoinSet::new();
+    for info in simulator.printers() {
+        let printer = simulator.printer(&info.name).unwrap();
+        states.spawn(async move { Client::listening(&printer).await.state().await });
+    }
+    assert_eq!(states.join_all().await, vec!["IDLE"; 200]);
 }
