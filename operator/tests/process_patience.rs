@@ -14,7 +14,7 @@ use support::Shop;
 async fn kept_waiting(name: &str) -> Shop {
     let shop = Shop::open(name, Config::prusalink(1).time_scale(20.0)).await;
     let machine = shop.machine("prusa-1");
-    machine.fault(Fault::once(FaultKind::StallUpload { after_bytes: 16, milliseconds: 2_000 }));
+    machine.fault(Fault::once(FaultKind::StallUpload { after_bytes: 16, milliseconds: 10_000 }));
     shop.print("clip", json!({})).await;
     shop.phase("clip", Phase::Uploading).await;
     machine.fault(Fault::lasting(FaultKind::Busy));
