@@ -153,6 +153,8 @@ api_enum! {
         NotAPrintFile,
         /// The file is a project that was not sliced.
         Unsliced,
+        /// The file has no sliced plate of the number the job names.
+        MissingPlate,
         /// The file is damaged.
         FileCorrupt,
         /// This kind of file or source is not supported by this version.

@@ -9,11 +9,12 @@ use std::process::ExitCode;
 use printernizer::error::chain;
 use printernizer_printfile::{Error, Limits};
 
-/// Prints what the operator reads from a print file, or why it refuses it.
-pub fn inspect(path: &Path) -> ExitCode {
-    let read = File::open(path)
-        .map_err(Error::Read)
-        .and_then(|file| printernizer_printfile::inspect(BufReader::new(file), &Limits::default()));
+/// Prints what the operator reads from a print file, of one plate where one is named, or why it refuses it.
+pub fn inspect(path: &Path, plate: Option<u32>) -> ExitCode {
+    let read = File::open(path).map_err(Error::Read).map(BufReader::new).and_then(|file| match plate {
+        Some(plate) => printernizer_printfile::inspect_plate(file, plate, &Limits::default()),
+        None => printernizer_printfile::inspect(file, &Limits::default()),
+    });
     match read {
         Ok(facts) => match serde_json::to_string_pretty(&facts) {
             Ok(json) => {

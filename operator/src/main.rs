@@ -31,6 +31,9 @@ enum Command {
     Inspect {
         /// The print file.
         file: PathBuf,
+        /// Which plate of a sliced project (.gcode.3mf), counted from 1. Default: its first sliced one.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=999))]
+        plate: Option<u32>,
     },
     /// Connect to a printer as the operator would, start nothing, and print its state or why it cannot be reached.
     #[command(subcommand)]
@@ -92,7 +95,7 @@ fn main() -> ExitCode {
     match arguments.command {
         Command::Run(arguments) => runtime.block_on(operate(*arguments)),
         Command::Crds => inspect::crds(),
-        Command::Inspect { file } => inspect::inspect(&file),
+        Command::Inspect { file, plate } => inspect::inspect(&file, plate),
         Command::Probe(probe) => runtime.block_on(probe::run(probe)),
     }
 }

@@ -28,6 +28,25 @@ fn inspect_prints_what_is_read_from_a_file_as_json() {
 }
 
 #[test]
+fn inspect_reads_the_plate_it_is_asked_for() {
+    let plates = project().join("examples/files/two-plates-a1.gcode.3mf");
+    let inspect =
+        |arguments: &[&str]| told(&printernizer(&[&["inspect", plates.to_str().unwrap()], arguments].concat(), &[]));
+    for (arguments, number) in [(&[][..], 1), (&["--plate", "2"][..], 2)] {
+        let (good, text, errors) = inspect(arguments);
+        assert!(good, "{errors}");
+        let facts: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&facts["plate"]["number"], &facts["plates"]),
+            (&number.into(), &serde_json::json!([1, 2])),
+            "{text}"
+        );
+    }
+    let (good, text, errors) = inspect(&["--plate", "3"]);
+    assert!(!good && text.is_empty() && errors.contains("only 1, 2"), "{errors}");
+}
+
+#[test]
 fn inspect_says_why_a_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let page = directory.path().join("page.gcode");

@@ -242,6 +242,9 @@ pub struct FileStatus {
     /// Build plate it was sliced for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plate: Option<String>,
+    /// Kind of that build plate in the slicer's own word, for example textured_plate. Bambu Lab only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bed_type: Option<String>,
     /// Printing time in seconds, as the slicer estimates it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_seconds: Option<i64>,
@@ -252,6 +255,9 @@ pub struct FileStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub filaments: Vec<FileFilament>,
+    /// How many filaments its whole project has, used or not. Bambu Lab only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_filaments: Option<i32>,
 }
 
 /// One filament of a file.

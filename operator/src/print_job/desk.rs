@@ -48,6 +48,7 @@ struct Wish {
     uid: String,
     source: printernizer_crds::print_job::Source,
     sha256: Option<String>,
+    plate: i32,
 }
 
 struct Entry {
@@ -104,6 +105,7 @@ fn wish_of(job: &PrintJob) -> Wish {
         uid: job.metadata.uid.clone().unwrap_or_default(),
         source: job.spec.source.clone(),
         sha256: job.spec.sha256.clone(),
+        plate: job.spec.plate,
     }
 }
 
@@ -162,7 +164,7 @@ impl Desk {
                 Err(error) => FileState::Refused { reason: Reason::NotSupported, message: error.to_string() },
                 Ok(request) => {
                     let _reader = readers.acquire_owned().await;
-                    let read = caught("reading the file", read(&files, &request, wish.sha256.as_deref())).await;
+                    let read = caught("reading the file", read(&files, &request, &wish)).await;
                     read.unwrap_or_else(|panicked| refused_fetch(&panicked.into()))
                 }
             };
@@ -178,15 +180,17 @@ impl Desk {
     }
 }
 
-async fn read(files: &Files, request: &SourceRequest, sha256: Option<&str>) -> FileState {
-    let cached = match files.fetch(request, sha256).await {
+async fn read(files: &Files, request: &SourceRequest, wish: &Wish) -> FileState {
+    let cached = match files.fetch(request, wish.sha256.as_deref()).await {
         Ok(cached) => cached,
         Err(error) => return refused_fetch(&error),
     };
     let path = cached.path.clone();
+    // The schema lets nothing below 1 pass.
+    let plate = u32::try_from(wish.plate).unwrap_or(1);
     let inspected = tokio::task::spawn_blocking(move || {
         let file = std::fs::File::open(path).map_err(PrintFileError::Read)?;
-        printernizer_printfile::inspect(std::io::BufReader::new(file), &Limits::default())
+        printernizer_printfile::inspect_plate(std::io::BufReader::new(file), plate, &Limits::default())
     });
     match inspected.await {
         Ok(Ok(facts)) => FileState::Read(status_of(&facts, &cached.sha256, cached.size_bytes)),
@@ -207,6 +211,7 @@ fn reason_of(error: &PrintFileError) -> Reason {
         PrintFileError::NotAPrintFile { .. } => Reason::NotAPrintFile,
         PrintFileError::TooLarge { .. } => Reason::FileTooLarge,
         PrintFileError::Unsliced { .. } => Reason::Unsliced,
+        PrintFileError::MissingPlate { .. } => Reason::MissingPlate,
         PrintFileError::Unsupported { .. } => Reason::NotSupported,
         PrintFileError::Read(_) => Reason::FetchingFile,
         _ => Reason::FileCorrupt,
@@ -222,12 +227,14 @@ pub fn status_of(file: &PrintFile, sha256: &str, size_bytes: u64) -> FileStatus 
         size_bytes: i64::try_from(size_bytes).unwrap_or(i64::MAX),
         format: match file.format {
             Format::BinaryGcode => "BinaryGcode".into(),
+            Format::Gcode3mf => "Gcode3mf".into(),
             _ => "Gcode".into(),
         },
         slicer: file.slicer.clone(),
         printer_model: file.printer_model.clone(),
         nozzle_diameter_micrometers: small(file.nozzle_diameter_micrometers),
-        plate: None,
+        plate: file.plate.as_ref().and_then(|plate| plate.build_plate()).map(str::to_owned),
+        bed_type: file.plate.as_ref().and_then(|plate| plate.bed_type.clone()),
         estimated_seconds: large(file.estimated_seconds),
         layers: small(file.layers),
         filaments: file
@@ -242,6 +249,7 @@ pub fn status_of(file: &PrintFile, sha256: &str, size_bytes: u64) -> FileStatus 
                 millimeters: large(f.millimeters),
             })
             .collect(),
+        project_filaments: small(file.plate.as_ref().and_then(|plate| plate.project_filaments)),
     }
 }
 
@@ -306,5 +314,61 @@ mod tests {
         tokio::time::resume();
         assert_eq!(desk.fetch(&job), None);
         read(Reason::NotAPrintFile).await;
+    }
+
+    fn example(name: &str) -> Vec<u8> {
+        std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/files").join(name)).unwrap()
+    }
+
+    #[test]
+    fn the_status_of_a_sliced_3mf_says_what_its_start_needs() {
+        let bytes = std::io::Cursor::new(example("label-stand-two-colors-a1.gcode.3mf"));
+        let facts = printernizer_printfile::inspect_plate(bytes, 1, &Limits::default()).unwrap();
+        let status = status_of(&facts, "", 1);
+        assert_eq!((status.format.as_str(), status.printer_model.as_deref()), ("Gcode3mf", Some("N2S")));
+        assert_eq!(status.plate.as_deref(), Some("Textured PEI Plate"));
+        assert_eq!(status.bed_type.as_deref(), Some("textured_plate"));
+        assert_eq!(status.project_filaments, Some(3));
+        assert_eq!(status.filaments.iter().map(|f| f.index).collect::<Vec<_>>(), [1, 3]);
+    }
+
+    /// A ConfigMap with one file.
+    struct Holds(Vec<u8>);
+
+    impl ConfigMapReader for Holds {
+        fn read<'a>(&'a self, _: &'a str, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<u8>, ConfigMapError>> {
+            async { Ok(self.0.clone()) }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_gets_the_facts_of_its_plate_or_hears_which_there_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(FilesConfig {
+            directory: directory.path().to_owned(),
+            cache_bytes: 1_000_000,
+            limits: FetchLimits::default(),
+            networks: Networks::for_sources(Vec::new(), false),
+            config_maps: Arc::new(Holds(example("two-plates-a1.gcode.3mf"))),
+        })
+        .unwrap();
+        let request = SourceRequest {
+            namespace: "farm".into(),
+            source: Source::ConfigMap { name: "part".into(), key: "part.gcode.3mf".into() },
+        };
+        let mut seconds = Vec::new();
+        for plate in [1, 2, 3] {
+            let wish =
+                Wish { uid: "1".into(), source: printernizer_crds::print_job::Source::default(), sha256: None, plate };
+            match read(&files, &request, &wish).await {
+                FileState::Read(status) => seconds.push(status.estimated_seconds.unwrap()),
+                FileState::Refused { reason, message } => {
+                    assert_eq!((plate, reason), (3, Reason::MissingPlate));
+                    assert!(message.contains("only 1, 2"), "{message}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(matches!(seconds.as_slice(), [clip, stand] if clip < stand), "{seconds:?}");
     }
 }
