@@ -125,7 +125,8 @@ impl Farm {
         Ok(())
     }
 
-    /// Adds one printer, reached at `url`; `more` is merged into its spec.
+    /// Adds one printer; `more` is merged into its spec. One with PrusaLink is reached at `url`, a Bambu Lab one where it
+    /// is, its key pinned.
     pub async fn add_printer(
         &self,
         info: &PrinterInfo,
@@ -133,26 +134,16 @@ impl Farm {
         more: serde_json::Value,
     ) -> Result<Printer, FarmError> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let (data, spec) = described(info, url);
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": { "name": info.name, "labels": { "printernizer.io/usage": "printer" } },
-            "stringData": { "username": info.username, "password": info.password.as_str() },
+            "stringData": data,
         });
         let params = PatchParams::apply("farm").force();
         secrets.patch(&info.name, &params, &Patch::Apply(secret)).await?;
         let mut printer = json!({
-            "apiVersion": "printernizer.io/v1alpha1", "kind": "Printer",
-            "metadata": { "name": info.name },
-            "spec": {
-                "model": "Prusa CORE One",
-                "connection": { "prusaLink": {
-                    "url": url,
-                    "serialNumber": info.serial_number,
-                    "credentialsSecretRef": { "name": info.name },
-                } },
-                "capabilities": { "nozzle": { "diameterMicrometers": 400 } },
-                "slots": [{ "slot": "Main", "material": "PLA" }],
-            },
+            "apiVersion": "printernizer.io/v1alpha1", "kind": "Printer", "metadata": { "name": info.name }, "spec": spec,
         });
         merge(&mut printer["spec"], more);
         Ok(self.printers().patch(&info.name, &params, &Patch::Apply(printer)).await?)
@@ -257,6 +248,36 @@ impl Farm {
         self.change_printer(&name, json!({ "bed": { "clearedFor": id } })).await?;
         Ok(())
     }
+}
+
+/// What a person would write about a simulated printer: the data of its Secret, and its spec.
+fn described(info: &PrinterInfo, url: &str) -> (serde_json::Value, serde_json::Value) {
+    let Some(bambu) = &info.bambu else {
+        let data = json!({ "username": info.username, "password": info.password.as_str() });
+        let spec = json!({
+            "model": "Prusa CORE One",
+            "connection": { "prusaLink": {
+                "url": url,
+                "serialNumber": info.serial_number,
+                "credentialsSecretRef": { "name": info.name },
+            } },
+            "capabilities": { "nozzle": { "diameterMicrometers": 400 } },
+            "slots": [{ "slot": "Main", "material": "PLA" }],
+        });
+        return (data, spec);
+    };
+    let spec = json!({
+        "model": "Bambu Lab A1",
+        "connection": { "bambu": {
+            "host": bambu.host,
+            "mqttPort": bambu.mqtt_port,
+            "ftpsPort": bambu.ftps_port,
+            "serialNumber": info.serial_number,
+            "accessCodeSecretRef": { "name": info.name, "key": "accessCode" },
+            "tls": { "verification": "PinnedKey", "publicKeySHA256": bambu.public_key_sha256 },
+        } },
+    });
+    (json!({ "accessCode": bambu.access_code.as_str() }), spec)
 }
 
 /// The id a person confirms to clear the bed of this printer; `None` while it is clear, a print is running, or it was
