@@ -1,6 +1,6 @@
 //! The driver against a file server that others wrote: Debian's vsftpd, which printers use too, with implicit TLS, an
 //! X.509 v1 certificate and the demand that data connections resume the session. It catches what the driver and the
-//! servers of this project could misread alike. It needs root, because vsftpd does; see docs/testing.md for skipping.
+//! servers of this project could misread alike. It needs root, because vsftpd does; README.md tells how to skip it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it meets the unexpected")]
 #![allow(clippy::print_stderr, reason = "says why nothing was tested")]

@@ -139,11 +139,14 @@ impl<'a> Transfer<'a> {
         let Some(control) = &mut self.control else { return Err(Error::Ended.into()) };
 
         let reply = control.command("SIZE", Some(name.as_str()), limit).await?;
-        if reply.code == 213 {
-            let size_bytes = reply.text.parse().unwrap_or(0);
-            return Err(FtpsError::FileExists { name: name.to_string(), size_bytes });
-        } else if reply.code == 421 {
-            return Err(FtpsError::refused("SIZE", Some(name.as_str()), &reply));
+        match reply.code {
+            550 => {}
+            213 => {
+                let size_bytes = reply.text.parse().unwrap_or(0);
+                return Err(FtpsError::FileExists { name: name.to_string(), size_bytes });
+            }
+            // Whether a file is there must be known: what is there after this is ours, and is deleted if it is not whole.
+            _ => return Err(FtpsError::refused("SIZE", Some(name.as_str()), &reply)),
         }
         let data = control.data_connection(config).await?;
         self.stage = Stage::Begun;
@@ -153,7 +156,7 @@ impl<'a> Transfer<'a> {
             if reply.is_success() {
                 return Err(FtpsError::protocol(&command, "the printer calls an upload complete that did not begin"));
             }
-            self.stage = Stage::Before;
+            // Also after a refusal there may be an empty file: vsftpd makes it before it takes the data connection.
             return Err(FtpsError::refused("STOR", Some(name.as_str()), &reply));
         }
 
