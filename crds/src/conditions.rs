@@ -185,10 +185,10 @@ api_enum! {
         StartPending,
         /// The start was or may have been sent and is being watched for.
         StartSent,
-        /// The print was seen running.
-        PrintSeen,
         /// The printer does not delete the job's file, which must go before the job lets go of the printer.
         FileNotDeleted,
+        /// The print was seen running.
+        PrintSeen,
         /// The printer asks something before the print.
         WaitingAtPrinter,
         /// The print was paused as asked.

@@ -73,7 +73,7 @@ pub struct PrintJobStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["index".into()]))]
     pub slot_mapping: Vec<SlotChoice>,
-    /// How far the print is; written every 5 points or 60 seconds and at each change of state.
+    /// How far the print is; written once a minute or at each quarter of a short print, and at each change of state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
     /// The last 10 attempts that came to an end.
