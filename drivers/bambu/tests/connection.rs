@@ -83,19 +83,39 @@ async fn another_printer_never_sees_the_access_code() {
 }
 
 #[tokio::test]
-async fn a_printer_of_an_unknown_authority_can_be_pinned_by_the_key_that_the_error_names() {
-    let mut broker = Broker::start().await;
-    broker.config.trust = Trust::BambuCa;
-    let (error, _) = soon(async { tokio::join!(Connection::open(&broker.config), broker.accept()) }).await;
-    let Err(Error::Untrusted { problem: CertificateProblem::UnknownIssuer { public_key_sha256, .. }, .. }) = error
+async fn who_has_copied_the_certificate_but_not_the_key_is_no_printer() {
+    let mut broker = Broker::impostor().await;
+    for pinned in [false, true] {
+        if pinned {
+            broker.config.trust = Trust::BambuCa;
+            let (error, _) = soon(async { tokio::join!(Connection::open(&broker.config), broker.accept()) }).await;
+            broker.config.trust = Trust::PinnedKey(key_named_by(error.map(drop)));
+        }
+        let (error, _) = soon(async { tokio::join!(Connection::open(&broker.config), broker.accept()) }).await;
+        let Err(Error::Untrusted { problem, .. }) = error else { panic!("{error:?}") };
+        assert_eq!(problem, CertificateProblem::NotItsKey);
+    }
+}
+
+/// The key that an error about an unknown authority offers to pin.
+fn key_named_by(outcome: Result<(), Error>) -> [u8; 32] {
+    let Err(Error::Untrusted { problem: CertificateProblem::UnknownIssuer { public_key_sha256, .. }, .. }) = outcome
     else {
-        panic!("{error:?}")
+        panic!("{outcome:?}")
     };
     let mut hash = [0; 32];
     for (byte, digits) in hash.iter_mut().zip(public_key_sha256.as_bytes().chunks(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
     }
-    broker.config.trust = Trust::PinnedKey(hash);
+    hash
+}
+
+#[tokio::test]
+async fn a_printer_of_an_unknown_authority_can_be_pinned_by_the_key_that_the_error_names() {
+    let mut broker = Broker::start().await;
+    broker.config.trust = Trust::BambuCa;
+    let (error, _) = soon(async { tokio::join!(Connection::open(&broker.config), broker.accept()) }).await;
+    broker.config.trust = Trust::PinnedKey(key_named_by(error.map(drop)));
     broker.connected(idle()).await;
 }
 
@@ -281,6 +301,18 @@ async fn a_broker_that_hangs_up_ends_the_connection_and_what_was_known_stays_rea
     assert_eq!(connection.report().report.state, State::Idle);
     assert!(matches!(soon(connection.full_report()).await, Err(Error::Ended)));
     assert!(matches!(soon(connection.pause()).await, Err(Error::Ended)));
+}
+
+#[tokio::test]
+async fn a_command_whose_answer_can_no_longer_come_has_failed() {
+    let broker = Broker::start().await;
+    let (mut connection, mut session) = broker.connected(idle()).await;
+    let serve = async move {
+        session.expect("print", "pause").await;
+        drop(session);
+    };
+    let (paused, ()) = soon(async { tokio::join!(connection.pause(), serve) }).await;
+    assert!(matches!(paused, Err(Error::ConnectionLost { .. })), "{paused:?}");
 }
 
 #[tokio::test]

@@ -72,10 +72,11 @@ impl Bench {
     async fn uploaded(&self, id: u32, seconds: u64) -> ProjectFile {
         let bytes = SlicedFile::lasting(seconds).plate(&[(1, "PLA")]).build();
         let name = RemoteName::new(format!("bracket-pz-{id:016x}-1.gcode.3mf")).unwrap();
-        let mut ftps = soon(Ftps::connect(&self.config)).await.unwrap();
+        let mut ftps = soon(Box::pin(Ftps::connect(&self.config))).await.unwrap();
         let size = bytes.len() as u64;
         let cancel = CancellationToken::new();
-        soon(ftps.upload(&name, std::io::Cursor::new(bytes), size, |_| {}, &cancel)).await.unwrap();
+        let upload = Box::pin(ftps.upload(&name, std::io::Cursor::new(bytes), size, |_| {}, &cancel));
+        soon(upload).await.unwrap();
         soon(ftps.close()).await.unwrap();
         let mapping = AmsMapping { use_ams: false, ams_mapping: vec![-1], ams_mapping2: Vec::new() };
         ProjectFile::new(name, PrintId::new(id).unwrap(), 1, FileUrl::Ftp, mapping).unwrap()
@@ -85,6 +86,9 @@ impl Bench {
         self.simulator.ledger().physical_starts("").len()
     }
 }
+
+/// Whether this is what is wrong with a certificate.
+type Judge = fn(&CertificateProblem) -> bool;
 
 /// Waits for reports until one is as wanted.
 async fn reaches(connection: &mut Connection, wanted: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
@@ -143,7 +147,6 @@ async fn a_finished_print_still_shows_our_ids() {
 #[tokio::test]
 async fn who_does_not_prove_to_be_the_printer_is_refused() {
     let wrong_name = CertificateDefect::WrongName { name: "03919A3B0100255".into() };
-    type Judge = fn(&CertificateProblem) -> bool;
     let cases: [(CertificateDefect, Judge); 3] = [
         (wrong_name, |p| matches!(p, CertificateProblem::OtherPrinter { found, .. } if found == "03919A3B0100255")),
         (CertificateDefect::OtherAuthority, |p| matches!(p, CertificateProblem::BadSignature { .. })),

@@ -148,6 +148,8 @@ pub(super) async fn run(
 ) -> Error {
     let error = serve(&mut reader, &shared, &publish).await;
     shared.wire.cut();
+    // Who waits for an answer learns that none will come.
+    shared.book().waiting.clear();
     shared.writer.lock().await.take();
     error
 }
@@ -218,12 +220,9 @@ impl Knowledge {
         match incoming {
             Incoming::Report { full, print } => {
                 shared.book().vigil.report_came(full, now);
-                // A partial report before the first full one says nothing: there is nothing to change.
-                if full || self.full_arrived.is_some() {
-                    self.merged.merge(&print, full);
-                    self.report = Arc::new(self.merged.report());
-                    self.arrived = now;
-                }
+                self.merged.merge(&print, full);
+                self.report = Arc::new(self.merged.report());
+                self.arrived = now;
                 if full {
                     self.full_arrived = Some(now);
                 }

@@ -1,7 +1,7 @@
 //! One connection to a printer's broker, from its opening to its end: an epoch. Nothing outlives it. It is subscribed to
 //! the reports of one serial number only, publishes at QoS 0 only, and carries at most one start, which is written
 //! straight to the socket: not queued, not repeated, and it is known whether a byte left. Why this is no ready-made MQTT
-//! client: docs/adr. Facts: OpenBambuAPI mqtt.md; bambuddy issues 1136, 1150, 1465 (in this folder's README.md).
+//! client: docs/adr/0008. Facts: OpenBambuAPI mqtt.md; bambuddy issues 1136, 1150, 1465 (in this folder's README.md).
 
 mod command;
 mod epoch;
@@ -130,7 +130,10 @@ impl Connection {
             match timeout_at(deadline, self.latest.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(self.end().await),
-                Err(_) => return Err(Error::CommandsSwallowed),
+                Err(_) => {
+                    self.shared.book().vigil.not_answered();
+                    return Err(Error::CommandsSwallowed);
+                }
             }
         }
     }

@@ -1,5 +1,5 @@
 //! MQTT 3.1.1 as a printer's broker speaks it, at QoS 0, over one TLS connection: whole packets in, whole packets out.
-//! The packet format is rumqttc's; nothing else of that client is used, because it queues and replays (docs/adr). A
+//! The packet format is rumqttc's; nothing else of that client is used, because it queues and replays (docs/adr/0008). A
 //! packet over 256 KiB ends the connection; the longest report seen has 32 KiB. Facts: OASIS MQTT 3.1.1.
 
 use bytes::BytesMut;

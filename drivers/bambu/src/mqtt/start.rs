@@ -59,9 +59,6 @@ impl Connection {
     /// waits for the printer's answer for the acknowledgement timeout.
     pub async fn start(&mut self, project_file: &ProjectFile, may: impl FnOnce() -> bool) -> StartOutcome {
         let timeouts = self.shared.timeouts;
-        if !self.report().fit_for_commands {
-            return StartOutcome::NotSent(NotSent::NotFit);
-        }
         let (payload, expected) = command::print(project_file.members(), self.shared.sequence_id());
         let bytes = match packets::encode(&packets::request(&self.shared.serial, payload)) {
             Ok(bytes) => bytes,
@@ -71,6 +68,9 @@ impl Connection {
             let mut book = self.shared.book();
             if book.start.is_some() {
                 return StartOutcome::NotSent(NotSent::AlreadyUsed);
+            }
+            if !book.vigil.is_fit() {
+                return StartOutcome::NotSent(NotSent::NotFit);
             }
             book.start = Some(expected);
         }

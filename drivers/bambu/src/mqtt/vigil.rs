@@ -76,6 +76,11 @@ impl Vigil {
         self.fit
     }
 
+    /// A question was not answered in the time its asker had.
+    pub(super) fn not_answered(&mut self) {
+        self.fit = false;
+    }
+
     /// When the newest question was asked that the printer has answered.
     pub(super) fn answered(&self) -> Option<Instant> {
         self.answered

@@ -65,6 +65,12 @@ pub enum CertificateProblem {
         /// The name of the issuer.
         issuer: String,
     },
+    /// It shows a certificate, which anybody can copy, but has not the key that belongs to it.
+    #[error(
+        "it shows this printer's certificate but does not have its key: something pretends to be the printer; find out \
+         what answers at this address"
+    )]
+    NotItsKey,
     /// Another key than the pinned one.
     #[error(
         "it has another public key than the pinned one; if the printer's mainboard was replaced, pin the new key, \
@@ -88,10 +94,6 @@ impl CertificateProblem {
         match error {
             rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
                 inner.downcast_ref::<Self>().cloned()
-            }
-            // The handshake was not signed by the key in the certificate.
-            rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
-                Some(Self::BadSignature { issuer: "the printer's own key".into() })
             }
             _ => None,
         }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, PeerMisbehaved, SignatureScheme};
+use rustls::{DigitallySignedStruct, PeerMisbehaved, SignatureScheme};
 use sha2::{Digest, Sha256};
 use webpki::RawPublicKeyEntity;
 use x509_parser::certificate::X509Certificate;
@@ -180,7 +180,7 @@ impl ServerCertVerifier for PrinterVerifier {
         if algorithms.iter().any(|algorithm| key.verify_signature(*algorithm, message, dss.signature()).is_ok()) {
             return Ok(HandshakeSignatureValid::assertion());
         }
-        Err(CertificateError::BadSignature.into())
+        Err(CertificateProblem::NotItsKey.into())
     }
 
     /// TLS 1.3 is never offered.

@@ -67,8 +67,18 @@ impl Broker {
     }
 
     pub async fn with(draft: &Draft, timeouts: Timeouts) -> Self {
-        let (authority, key) = (Authority::new("Test CA"), KeyPair::generate().unwrap());
-        let certificate = CertificateDer::from(draft.signed(&key, &authority));
+        let key = KeyPair::generate().unwrap();
+        Self::of(draft, timeouts, &key, &key).await
+    }
+
+    /// Somebody who has copied the printer's certificate, but not its key.
+    pub async fn impostor() -> Self {
+        Self::of(&Draft::of(SERIAL), short(), &KeyPair::generate().unwrap(), &KeyPair::generate().unwrap()).await
+    }
+
+    async fn of(draft: &Draft, timeouts: Timeouts, in_certificate: &KeyPair, key: &KeyPair) -> Self {
+        let authority = Authority::new("Test CA");
+        let certificate = CertificateDer::from(draft.signed(in_certificate, &authority));
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
