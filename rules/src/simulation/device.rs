@@ -40,6 +40,8 @@ pub struct Device {
     pub dialog: bool,
     /// A start that was taken by its network and is acted on so many seconds later.
     pub on_the_way: Option<(String, u64)>,
+    /// Names of prints that a person started at its screen.
+    pub by_person: BTreeSet<String>,
     /// Names of all prints that were physically started.
     pub ledger: Vec<String>,
 }
@@ -49,8 +51,8 @@ impl Device {
         let files = BTreeSet::new();
         let name = Some("older.gcode".into());
         let (on_the_way, ledger) = (None, Vec::new());
-        let (refuses, dialog) = (false, false);
-        Self { doing: Doing::Nothing, number: 7, name, forgets, files, refuses, dialog, on_the_way, ledger }
+        let (refuses, dialog, by_person) = (false, false, BTreeSet::new());
+        Self { doing: Doing::Nothing, number: 7, name, forgets, files, refuses, dialog, on_the_way, by_person, ledger }
     }
 
     pub fn is_active(&self) -> bool {
@@ -104,8 +106,10 @@ impl Device {
         let untouched = self.files.iter().find(|f| !self.was_started(f)).cloned();
         // A print at the screen that nobody watched, on a device that then forgets it, is a known limit.
         let possible = self.on_the_way.is_none() && !self.forgets;
-        if let Some(name) = untouched.filter(|_| possible && dice.one_in(20)) {
-            self.start(&name, dice);
+        if let Some(name) = untouched.filter(|_| possible && dice.one_in(20))
+            && self.start(&name, dice)
+        {
+            self.by_person.insert(name);
         }
     }
 
@@ -161,8 +165,10 @@ impl Device {
                 Some(left) if left > 0 => self.on_the_way = Some((name, left)),
                 _ => {
                     // It was taken over whole: deleting the file in the meantime does not stop it.
-                    self.files.insert(name.clone());
-                    self.start(&name, dice);
+                    let deleted = self.files.insert(name.clone());
+                    if !self.start(&name, dice) && deleted {
+                        self.files.remove(&name);
+                    }
                 }
             }
         }

@@ -102,6 +102,8 @@ impl World {
         let ours_runs = self.scene.report.state != DeviceState::Idle
             && self.device.report(&self.scene.report).identity.id == self.scene.job_status().device_job_id;
         match command {
+            // What was deleted is not put back, nor started, by a command that had to wait.
+            DeviceCommand::Upload { .. } | DeviceCommand::Start if self.is_deleted() => {}
             DeviceCommand::Upload { remote_name } => {
                 if self.dice.one_in(8) {
                     self.scene.upload = UploadView::Failed { message: "cut".into() };
@@ -130,6 +132,11 @@ impl World {
             DeviceCommand::Stop if ours_runs => self.device.stop(),
             DeviceCommand::Pause | DeviceCommand::Resume | DeviceCommand::Stop => {}
         }
+    }
+
+    /// Whether the file of the attempt that is served was deleted.
+    fn is_deleted(&self) -> bool {
+        self.session.deleted.iter().any(|name| Token::find(name) == self.session.token)
     }
 
     fn begin_try(&mut self) {
