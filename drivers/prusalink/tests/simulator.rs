@@ -16,7 +16,7 @@ use printernizer_simulator::{
     Action, AfterPowerCut, Config as Farm, Entry, Event, Fault, FaultKind, Password, PrinterHandle, QuestionKind,
     Simulator,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use wait::wait_until;
 
