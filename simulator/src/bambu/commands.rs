@@ -160,6 +160,11 @@ impl Printer {
         if inner.faults.take_bambu(kind, |fault| (*fault == BambuFault::NoAcknowledgement).then_some(())).is_some() {
             answers.acknowledgement = None;
         }
+        if inner.faults.has_bambu(&BambuFault::OtherAcknowledgements)
+            && let Some(body) = answers.acknowledgement.as_mut().and_then(|message| message.get_mut(command.category))
+        {
+            write_otherwise(body);
+        }
         answers
     }
 
@@ -295,6 +300,16 @@ impl Printer {
             reason: reason.to_owned(),
         };
         self.record(inner, event);
+    }
+}
+
+/// As some firmware writes an acknowledgement: the result in capitals, the number of the request as a number.
+fn write_otherwise(acknowledgement: &mut Value) {
+    if let Some(result) = acknowledgement["result"].as_str() {
+        acknowledgement["result"] = json!(result.to_uppercase());
+    }
+    if let Some(number) = acknowledgement["sequence_id"].as_str().and_then(|text| text.parse::<i64>().ok()) {
+        acknowledgement["sequence_id"] = json!(number);
     }
 }
 

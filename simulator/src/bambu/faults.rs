@@ -56,6 +56,8 @@ pub enum BambuFault {
     KeepsIdsOverReboot,
     /// Reports and acknowledgements stop while the connection stays up.
     ReportsStop,
+    /// Acknowledgements say `SUCCESS` and `FAIL`, and repeat `sequence_id` as a number.
+    OtherAcknowledgements,
     /// Numbers are sent as strings and ids as numbers.
     NumbersAsStrings,
     /// Reports contain bytes that are no UTF-8.

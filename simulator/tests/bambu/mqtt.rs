@@ -193,6 +193,19 @@ async fn without_developer_mode_commands_are_refused_in_one_of_many_forms() {
 }
 
 #[tokio::test]
+async fn acknowledgements_can_be_written_otherwise() {
+    let (_simulator, printer, mut client) = loaded().await;
+    printer.fault(bambu(BambuFault::OtherAcknowledgements));
+    for (command, more, result) in
+        [("project_file", project_file(NAME, 100), "SUCCESS"), ("gcode_file", json!({ "param": NAME }), "FAIL")]
+    {
+        let sequence_id: u64 = client.send("print", command, &more).await.parse().unwrap();
+        let answer = client.message_that("answered", |message| message["print"]["sequence_id"] == sequence_id).await;
+        assert_eq!(answer["print"]["result"], result, "{command}");
+    }
+}
+
+#[tokio::test]
 async fn the_fun_bit_says_whether_commands_must_be_signed() {
     let config = BambuConfig { developer_mode: false, shows_fun: true, ..BambuConfig::default() };
     let (_simulator, printer) = one_printer(config).await;
