@@ -6,9 +6,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Broker, Session, idle, project_file, soon};
+use common::certificates::Draft;
+use common::{Broker, SERIAL, Session, idle, project_file, short, soon};
 use printernizer_bambu::report::RefusalKind;
-use printernizer_bambu::{Error, NotSent, StartAnswer, StartOutcome};
+use printernizer_bambu::{Error, NotSent, StartAnswer, StartOutcome, Timeouts};
 use serde_json::{Value, json};
 
 /// Long enough that it does not fit into the buffers between two programs.
@@ -153,8 +154,10 @@ async fn a_start_that_does_not_leave_in_time_is_cut_off_and_never_arrives_whole(
 }
 
 #[tokio::test]
-async fn who_goes_away_in_the_middle_of_a_start_cuts_the_connection() {
-    let broker = Broker::start().await;
+async fn who_goes_away_in_the_middle_of_a_start_cuts_the_connection_at_once() {
+    // Not the kernel ends it, which would take the send timeout.
+    let timeouts = Timeouts { send: Duration::from_secs(60), ..short() };
+    let broker = Broker::with(&Draft::of(SERIAL), timeouts).await;
     let (mut connection, mut session) = broker.connected(idle()).await;
     let start = project_file(LONG);
     let impatient = tokio::time::timeout(Duration::from_millis(100), connection.start(&start, || true)).await;
