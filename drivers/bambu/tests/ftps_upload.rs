@@ -126,11 +126,14 @@ async fn a_refusal_before_the_file_says_what_to_do_and_leaves_the_session_usable
 
 #[tokio::test]
 async fn a_refusal_while_the_file_is_sent_is_heard_and_what_was_stored_is_deleted() {
-    let server = server(Stor::Interrupt(200_000, "552 Exceeded storage allocation.\r\n")).await;
-    let UploadError { error, left_over } = send(&server, LARGE).await.unwrap_err();
-    assert!(matches!(error, FtpsError::StorageRefused { code: 552, .. }), "{error:?}");
-    assert!(error.to_string().contains("not full"), "{error}");
-    assert_eq!((left_over, server.file(NAME)), (false, None));
+    let full = "552 Exceeded storage allocation.\r\n";
+    for stor in [Stor::Interrupt(200_000, full), Stor::Refuse(200_000, full)] {
+        let server = server(stor).await;
+        let UploadError { error, left_over } = send(&server, LARGE).await.unwrap_err();
+        assert!(matches!(error, FtpsError::StorageRefused { code: 552, .. }), "{stor:?}: {error:?}");
+        assert!(error.to_string().contains("not full"), "{error}");
+        assert_eq!((left_over, server.file(NAME)), (false, None), "{stor:?}");
+    }
 }
 
 #[tokio::test]
@@ -164,10 +167,7 @@ async fn a_cancelled_upload_stops_at_once_by_a_reset_and_is_removed() {
     let name = name();
     let uploading = ftps.upload(&name, Cursor::new(content(LARGE)), LARGE as u64, |_| {}, &cancel);
     let cancelling = async {
-        // Some of it is stored: what is cancelled is an upload that is going on.
-        while server.file(NAME).is_none_or(|bytes| bytes.len() < 100_000) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        server.until_stored(NAME, 100_000).await;
         cancel.cancel();
     };
     let (outcome, ()) = tokio::join!(uploading, cancelling);
@@ -203,15 +203,9 @@ async fn a_cancelled_upload_that_has_not_begun_sends_nothing() {
 async fn a_dropped_upload_resets_its_connections_and_the_next_call_has_a_new_session() {
     let server = server(Stor::StopReading(100_000)).await;
     let mut ftps = Ftps::connect(&server.config()).await.unwrap();
-    let dropped = async {
-        server.until("the data connection", |seen| !seen.resumed.is_empty()).await;
-        while server.file(NAME).is_none_or(|bytes| bytes.len() < 100_000) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
     tokio::select! {
         outcome = upload(&mut ftps, content(LARGE), LARGE) => panic!("{outcome:?}"),
-        () = dropped => {}
+        () = server.until_stored(NAME, 100_000) => {}
     }
     server.until("a reset", |seen| seen.data_ends == ["reset"]).await;
     assert!(ftps.size(&name()).await.unwrap().is_some(), "nothing was deleted");

@@ -30,8 +30,10 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// A session: logged in, binary, data connections encrypted.
 pub(super) struct Control {
-    stream: TlsStream<TcpStream>,
+    stream: Box<TlsStream<TcpStream>>,
     replies: Replies,
+    /// What the last read brought, before it is looked at.
+    buffer: Vec<u8>,
     address: SocketAddr,
     /// Shared with the data connections, so that they resume this connection's TLS session.
     tls: Arc<ClientConfig>,
@@ -49,8 +51,17 @@ impl Control {
         // Without keep-alive a long upload may lose its control connection; the size then decides. No reason to fail.
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         let timeout = config.timeouts.handshake;
-        let stream = tls::handshake(stream, Arc::clone(&tls), &config.serial_number, config.ftps, timeout).await?;
-        let mut control = Self { stream, replies: Replies::default(), address: config.ftps, tls, in_step: false };
+        // Boxed, like everything that lives long and holds TLS: futures of a few KiB are cheap to hand around.
+        let handshake = Box::pin(tls::handshake(stream, Arc::clone(&tls), &config.serial_number, config.ftps, timeout));
+        let stream = Box::new(handshake.await?);
+        let mut control = Self {
+            stream,
+            replies: Replies::default(),
+            buffer: vec![0; READ_BYTES],
+            address: config.ftps,
+            tls,
+            in_step: false,
+        };
         control.log_in(config).await?;
         Ok(control)
     }
@@ -126,12 +137,11 @@ impl Control {
                 Ok(None) => {}
                 Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
             }
-            let mut bytes = [0; READ_BYTES];
-            let count = self.stream.read(&mut bytes).await?;
+            let count = self.stream.read(&mut self.buffer).await?;
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            self.replies.push(&bytes[..count]);
+            self.replies.push(&self.buffer[..count]);
         }
     }
 
@@ -175,9 +185,10 @@ impl Control {
     }
 
     /// The TLS handshake on a data connection.
-    pub async fn secure(&self, stream: TcpStream, config: &Config) -> Result<TlsStream<TcpStream>, Error> {
-        let tls = Arc::clone(&self.tls);
-        tls::handshake(stream, tls, &config.serial_number, self.address, config.timeouts.handshake).await
+    pub async fn secure(&self, stream: TcpStream, config: &Config) -> Result<Box<TlsStream<TcpStream>>, Error> {
+        let (tls, timeout) = (Arc::clone(&self.tls), config.timeouts.handshake);
+        let handshake = Box::pin(tls::handshake(stream, tls, &config.serial_number, self.address, timeout));
+        Ok(Box::new(handshake.await?))
     }
 
     /// Whether the next command's reply will be the next reply to come.

@@ -167,7 +167,7 @@ impl<'a> Transfer<'a> {
         };
         let session_resumed = data.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         let stall = config.timeouts.transfer_stall;
-        let sending = send(&mut data, reader, self.size_bytes, &self.sent_bytes, &progress, stall);
+        let sending = send(&mut *data, reader, self.size_bytes, &self.sent_bytes, &progress, stall);
         let sent = tokio::select! {
             biased;
             reply = interruption(control) => Ok(Sent::Interrupted(reply)),

@@ -43,6 +43,8 @@ pub enum Stor {
     CutInSilence(usize),
     /// After so many bytes this is the last reply; the data connection is closed.
     Interrupt(usize, &'static str),
+    /// The same, but the data connection stays open, unread.
+    Refuse(usize, &'static str),
     /// After so many bytes nothing is read any more, but a broken connection is noticed.
     StopReading(usize),
     /// The same, and the control connection answers nothing any more either.
@@ -183,6 +185,15 @@ impl FakeServer {
         self.files.lock().unwrap().insert(name.into(), bytes.to_vec());
     }
 
+    /// Waits until so many bytes of a file are stored: an upload that is going on.
+    pub async fn until_stored(&self, name: &str, size: usize) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.file(name).is_none_or(|bytes| bytes.len() < size) {
+            assert!(Instant::now() < deadline, "not stored: {size} bytes of {name}; {:?}", self.seen());
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// Waits until something is seen.
     pub async fn until(&self, what: &str, is: impl Fn(&Seen) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -300,7 +311,7 @@ impl Session {
             control.get_mut().shutdown().await?;
         }
         let limit = match behavior.stor {
-            Stor::Interrupt(limit, _) | Stor::StopReading(limit) | Stor::Hang(limit) => limit,
+            Stor::Interrupt(limit, _) | Stor::Refuse(limit, _) | Stor::StopReading(limit) | Stor::Hang(limit) => limit,
             _ => usize::MAX,
         };
         let mut bytes = Vec::new();
@@ -359,6 +370,10 @@ impl Session {
             Stor::Interrupt(_, reply) => {
                 say(&mut control, reply).await?;
                 drop(data);
+            }
+            Stor::Refuse(_, reply) => {
+                say(&mut control, reply).await?;
+                tokio::spawn(broken(data));
             }
             Stor::StopReading(_) => {
                 ended(broken(data).await);
