@@ -339,14 +339,10 @@ impl Session {
                 ended(end);
                 say(&mut control, "426 connection broken\r\n").await?;
             }
-            Stor::Store => {
+            Stor::Store | Stor::StoreAndSay(_) => {
                 store(usize::MAX);
                 ended(end);
-                say(&mut control, "226 done\r\n").await?;
-            }
-            Stor::StoreAndSay(reply) => {
-                store(usize::MAX);
-                ended(end);
+                let reply = if let Stor::StoreAndSay(reply) = behavior.stor { reply } else { "226 done\r\n" };
                 say(&mut control, reply).await?;
             }
             Stor::StoreInSilence | Stor::CloseAndStore => {
