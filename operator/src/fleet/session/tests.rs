@@ -1,0 +1,100 @@
+//! Tests of what a session remembers: of the gate, of deletions, and of what it has shown to the rules.
+
+use super::*;
+use printernizer_rules::device::LinkFault;
+
+#[test]
+fn only_a_report_that_was_looked_at_counts_as_watched() {
+    let (session, _commands) = new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+    let report = || Some((DeviceReport::default(), Instant::now()));
+    // A pass that saw no report yet ends after the first one has come.
+    let seen = session.seen();
+    session.with(|s| s.report = report());
+    session.was_judged(&seen);
+    assert!(!session.seen().watched);
+    let seen = session.seen();
+    session.was_judged(&seen);
+    assert!(session.seen().watched);
+    // A pass that saw a report of the connection before says nothing about the first one of the next.
+    let seen = session.seen();
+    session.connection_lost(&DeviceFault { cause: LinkFault::Unreachable, message: "gone".into() });
+    session.with(|s| {
+        s.fault = None;
+        s.report = report();
+    });
+    session.was_judged(&seen);
+    assert!(!session.seen().watched);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_gate_is_closed_since_the_first_try_in_vain_of_an_attempt_and_never_by_held_starts() {
+    let (session, _commands) = new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+    let attempt = |n| Attempt { job: Key::new("farm", "clip"), job_uid: "1".into(), token: Token::new("1", n) };
+    let closed_for = |closed| {
+        session.with(|s| s.try_ended(closed));
+        session.seen().closed_for
+    };
+    let wait = || tokio::time::advance(Duration::from_secs(60));
+    session.attach(&attempt(1), false, None);
+    assert_eq!(closed_for(Some(Closed::NotNow("busy".into()))), Duration::ZERO);
+    wait().await;
+    assert_eq!(closed_for(Some(Closed::Changed("changed"))), Duration::from_secs(60), "whatever the reason");
+    assert_eq!(closed_for(Some(Closed::Held)), Duration::ZERO);
+    wait().await;
+    assert_eq!(closed_for(Some(Closed::NotNow("busy".into()))), Duration::ZERO);
+    wait().await;
+    assert_eq!(closed_for(None), Duration::ZERO);
+    closed_for(Some(Closed::NotNow("busy".into())));
+    wait().await;
+    session.attach(&attempt(2), false, None);
+    assert_eq!(session.seen().closed_for, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_device_does_not_delete_is_known_since_its_first_refusal_and_deletions_are_made_anew_when_it_comes_back()
+{
+    let (session, mut commands) = new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+    let fault = |text: &str| DeviceFault { cause: LinkFault::Unreachable, message: text.into() };
+    let ended = |result| session.with(|s| s.deletion_ended("part.gcode", &result));
+    ended(Err(fault("busy")));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    ended(Err(fault("still busy")));
+    let refused = Undeleted { lasting: Duration::from_secs(60), message: "still busy".into() };
+    assert_eq!(session.seen().undeleted, [("part.gcode".to_owned(), refused)]);
+    ended(Ok(()));
+    let seen = session.seen();
+    assert_eq!((seen.undeleted, seen.deleted_now), (vec![], vec!["part.gcode".to_owned()]));
+
+    let what = DeviceCommand::DeleteFile { remote_name: "part.gcode".into() };
+    let attempt = Attempt { job: Key::new("farm", "clip"), job_uid: "1".into(), token: Token::new("1", 1) };
+    let mut asked = || {
+        session.with(|s| {
+            s.report = Some((DeviceReport::default(), Instant::now()));
+            s.fault = None;
+        });
+        session.command(Command { what: what.clone(), attempt: attempt.clone(), device_job_id: None, file: None });
+        commands.try_recv().is_ok()
+    };
+    assert!(!asked(), "it is gone");
+    session.connection_lost(&fault("gone"));
+    assert_eq!((session.seen().deleted, session.seen().deleted_now), (vec!["part.gcode".to_owned()], vec![]));
+    assert!(asked(), "who knows what happened in between");
+}
+
+#[test]
+fn what_was_deleted_is_neither_uploaded_again_nor_started_by_a_command_that_had_to_wait() {
+    let (session, _commands) = new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+    let token = Token::new("3f2504e0-4f89-41d3-9a0c-0305e82c3301", 1);
+    let remote_name = token.remote_name("part", "gcode");
+    let attempt = Attempt { job: Key::new("farm", "clip"), job_uid: "3f2504e0".into(), token };
+    session.attach(&attempt, false, None);
+    let served = |what: DeviceCommand| {
+        let command = Command { what, attempt: attempt.clone(), device_job_id: None, file: None };
+        session.with(|s| s.serves(&command))
+    };
+    let upload = || DeviceCommand::Upload { remote_name: remote_name.clone() };
+    assert!(served(upload()) && served(DeviceCommand::Start));
+    session.with(|s| s.deletion_ended(&remote_name, &Ok(())));
+    assert!(!served(upload()) && !served(DeviceCommand::Start));
+    assert!(served(DeviceCommand::DeleteFile { remote_name: remote_name.clone() }) && served(DeviceCommand::Stop));
+}
