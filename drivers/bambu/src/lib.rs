@@ -16,5 +16,5 @@ mod version;
 pub use config::{AuthoritiesError, Config, SerialNumber, SerialNumberError, Timeouts, Trust};
 pub use error::{Cause, Error};
 pub use mqtt::{Connection, NotSent, Snapshot, StartAnswer, StartOutcome};
-pub use tls::CertificateProblem;
+pub use tls::{CertificateProblem, Shown, identify};
 pub use version::{Module, Version};

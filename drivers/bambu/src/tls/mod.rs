@@ -5,6 +5,7 @@
 
 mod authority;
 mod bambu_authorities;
+mod identify;
 mod problem;
 #[cfg(test)]
 mod tests;
@@ -17,11 +18,13 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
+use rustls::client::danger::DangerousClientConfigBuilder;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+pub use identify::{Shown, identify};
 pub use problem::CertificateProblem;
 
 use crate::config::{SerialNumber, Trust};
@@ -44,25 +47,32 @@ pub(crate) fn single_connection_config(serial: &SerialNumber, trust: &Trust) -> 
 
 fn build(serial: &SerialNumber, trust: &Trust, resumption: Resumption) -> Result<Arc<ClientConfig>, Error> {
     let verifier = PrinterVerifier::new(serial.clone(), trust)?;
+    let mut config = builder()?.with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
+    config.resumption = resumption;
+    Ok(Arc::new(config))
+}
+
+/// TLS 1.2, and a certificate check that is to be named.
+fn builder() -> Result<DangerousClientConfigBuilder, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS12])
         .map_err(|error| Error::Protocol {
             request: "preparing TLS",
             detail: "TLS 1.2 is not available".into(),
             source: Some(error.into()),
-        })?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.resumption = resumption;
-    Ok(Arc::new(config))
+        })?;
+    Ok(builder.dangerous())
 }
 
 /// The name sent in the handshake: the serial number. A number of digits only is no host name; nothing is sent then.
 pub(crate) fn server_name(serial: &SerialNumber) -> ServerName<'static> {
-    ServerName::try_from(serial.as_str().to_owned())
-        .unwrap_or_else(|_| ServerName::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+    ServerName::try_from(serial.as_str().to_owned()).unwrap_or_else(|_| unnamed())
+}
+
+/// Makes a handshake without a server name.
+fn unnamed() -> ServerName<'static> {
+    ServerName::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 /// The handshake over an open connection to `address`.

@@ -18,6 +18,9 @@ pub enum CertificateProblem {
         /// Common names in the subject.
         count: usize,
     },
+    /// A name that is no serial number.
+    #[error("the name in its certificate is no serial number; this is no Bambu printer")]
+    NoSerialNumber,
     /// Another serial number.
     #[error(
         "another printer answers at this address: its certificate has the serial number {found}, not {expected}; \

@@ -189,3 +189,21 @@ fn a_serial_number_of_digits_only_is_no_host_name_and_no_error() {
     assert!(matches!(name(SERIAL), ServerName::DnsName(_)));
     assert!(matches!(name("0391900000000"), ServerName::IpAddress(_)));
 }
+
+#[test]
+fn a_printer_that_is_only_looked_at_says_whose_it_is_and_whether_that_is_proven() {
+    let (ca, stranger, own) = (Authority::new("Test CA"), Authority::new("Other CA"), key());
+    let look = |leaf: Vec<u8>| {
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW));
+        super::identify::shown(&[CertificateDer::from(leaf)], &trusting(&ca), now).unwrap()
+    };
+    let proven = look(Draft::default().signed(&own, &ca)).unwrap();
+    assert_eq!((proven.serial_number.as_str(), proven.problem), (SERIAL, None));
+    assert_eq!(proven.public_key_sha256, super::hex(&hash(&own)));
+    let unproven = look(Draft::default().signed(&own, &stranger)).unwrap();
+    assert!(matches!(unproven.problem, Some(Problem::UnknownIssuer { .. })), "{unproven:?}");
+    assert_eq!(look(Draft::of("router.home").signed(&own, &ca)), Err(Problem::NoSerialNumber));
+    let two = Draft { subject: names(&[SERIAL, SERIAL]), ..Draft::default() }.signed(&own, &ca);
+    assert_eq!(look(two), Err(Problem::NotOneName { count: 2 }));
+    assert_eq!(look(b"none".to_vec()), Err(Problem::Malformed));
+}

@@ -76,15 +76,21 @@ impl PrinterVerifier {
     }
 
     fn check_name(&self, leaf: &X509Certificate<'_>) -> Result<(), CertificateProblem> {
-        let mut names = leaf.subject().iter_common_name();
-        let (Some(name), None) = (names.next(), names.next()) else {
-            return Err(CertificateProblem::NotOneName { count: leaf.subject().iter_common_name().count() });
-        };
-        if name.as_slice() == self.serial.as_str().as_bytes() {
+        let name = only_name(leaf)?;
+        if name == self.serial.as_str().as_bytes() {
             return Ok(());
         }
-        let found = clean_text(&String::from_utf8_lossy(name.as_slice()));
+        let found = clean_text(&String::from_utf8_lossy(name));
         Err(CertificateProblem::OtherPrinter { found, expected: self.serial.to_string() })
+    }
+}
+
+/// The one common name of a certificate.
+pub(super) fn only_name<'a>(leaf: &'a X509Certificate<'_>) -> Result<&'a [u8], CertificateProblem> {
+    let mut names = leaf.subject().iter_common_name();
+    match (names.next(), names.next()) {
+        (Some(name), None) => Ok(name.as_slice()),
+        _ => Err(CertificateProblem::NotOneName { count: leaf.subject().iter_common_name().count() }),
     }
 }
 
@@ -144,8 +150,31 @@ fn check_validity(certificate: &X509Certificate<'_>, now: UnixTime) -> Result<()
     Ok(())
 }
 
-fn key_hash(certificate: &X509Certificate<'_>) -> [u8; 32] {
+/// SHA-256 of the public key.
+pub(super) fn key_hash(certificate: &X509Certificate<'_>) -> [u8; 32] {
     Sha256::digest(certificate.public_key().raw).into()
+}
+
+/// Whether the device has the key of its certificate. rustls' own function reads the certificate with webpki, which
+/// refuses version 1; so only the key is handed on.
+pub(super) fn verify_tls12_signature(
+    supported: &WebPkiSupportedAlgorithms,
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let leaf = parse(cert).ok_or(CertificateProblem::Malformed)?;
+    let public_key = SubjectPublicKeyInfoDer::from(leaf.public_key().raw);
+    let key = RawPublicKeyEntity::try_from(&public_key).map_err(|_| CertificateProblem::Malformed)?;
+    let (_, algorithms) = supported
+        .mapping
+        .iter()
+        .find(|(scheme, _)| *scheme == dss.scheme)
+        .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+    if algorithms.iter().any(|algorithm| key.verify_signature(*algorithm, message, dss.signature()).is_ok()) {
+        return Ok(HandshakeSignatureValid::assertion());
+    }
+    Err(CertificateProblem::NotItsKey.into())
 }
 
 impl ServerCertVerifier for PrinterVerifier {
@@ -161,26 +190,13 @@ impl ServerCertVerifier for PrinterVerifier {
         Ok(ServerCertVerified::assertion())
     }
 
-    /// rustls' own function reads the certificate with webpki, which refuses version 1; so only the key is handed on.
     fn verify_tls12_signature(
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let leaf = parse(cert).ok_or(CertificateProblem::Malformed)?;
-        let public_key = SubjectPublicKeyInfoDer::from(leaf.public_key().raw);
-        let key = RawPublicKeyEntity::try_from(&public_key).map_err(|_| CertificateProblem::Malformed)?;
-        let (_, algorithms) = self
-            .algorithms
-            .mapping
-            .iter()
-            .find(|(scheme, _)| *scheme == dss.scheme)
-            .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
-        if algorithms.iter().any(|algorithm| key.verify_signature(*algorithm, message, dss.signature()).is_ok()) {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        Err(CertificateProblem::NotItsKey.into())
+        verify_tls12_signature(&self.algorithms, message, cert, dss)
     }
 
     /// TLS 1.3 is never offered.
