@@ -23,6 +23,11 @@ pub struct DeviceFault {
     pub message: String,
 }
 
+/// What is said when a command is not carried out because another process leads.
+pub(super) fn not_leading() -> DeviceFault {
+    local(&"this operator does not lead any more")
+}
+
 /// A fault on this side of the connection, or one of which nothing but its words is known.
 pub(super) fn local(message: &dyn std::fmt::Display) -> DeviceFault {
     DeviceFault { cause: LinkFault::Unreachable, message: message.to_string() }
@@ -79,6 +84,11 @@ pub trait Device: Send + 'static {
     /// A whole report. `own_upload` says that a transfer on the device is ours.
     fn poll(&mut self, own_upload: bool) -> impl Future<Output = Result<Reported, DeviceFault>> + Send;
 
+    /// A whole report that is young enough to command by.
+    fn fresh(&mut self) -> impl Future<Output = Result<Reported, DeviceFault>> + Send {
+        self.poll(false)
+    }
+
     /// Waits until the device has said something by itself; one that only answers never does.
     fn changed(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
@@ -94,6 +104,11 @@ pub trait Device: Send + 'static {
         None
     }
 
+    /// Why this device can never be sent a start of this job as it stands; asked before anything is written.
+    fn unfit(&self, _job: &PrintJob) -> Option<String> {
+        None
+    }
+
     /// Replaces the connection and takes a full report over the new one.
     fn begin_start(&mut self) -> impl Future<Output = Result<(Self::Starting, Reported), DeviceFault>> + Send;
 
@@ -104,6 +119,11 @@ pub trait Device: Send + 'static {
         _remote_name: &str,
     ) -> impl Future<Output = Result<(), DeviceFault>> + Send {
         std::future::ready(Ok(()))
+    }
+
+    /// Takes that name from the file again, because the start was not sent after all; as far as that is possible.
+    fn withdraw_file(&mut self, _remote_name: &str) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
     }
 
     /// The newest report, on the connection that is about to carry the start.
@@ -120,8 +140,12 @@ pub trait Device: Send + 'static {
     /// Something that uploads over a connection of its own, without the device.
     fn uploader(&self) -> Uploader;
 
-    /// Deletes a file; absent is fine.
-    fn delete(&mut self, remote_name: &str) -> impl Future<Output = Result<(), DeviceFault>> + Send;
+    /// Deletes a file under every name it may have; absent is fine. `may` is asked before each command.
+    fn delete(
+        &mut self,
+        remote_name: &str,
+        may: &(dyn Fn() -> bool + Sync),
+    ) -> impl Future<Output = Result<(), DeviceFault>> + Send;
 
     /// Asks to pause the print with this number.
     fn pause(&mut self, id: &str) -> impl Future<Output = Result<(), DeviceFault>> + Send;

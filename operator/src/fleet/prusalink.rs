@@ -15,7 +15,8 @@ use printernizer_rules::device::{
 use printernizer_rules::print_job::start::SendAnswer;
 use tokio::time::Instant;
 
-use super::device::{Device, DeviceFault, Reported, UploadJob, Uploader, local, micrometers};
+use super::device::{Device, DeviceFault, Reported, UploadJob, Uploader, local, micrometers, not_leading};
+use super::serve::within_lease;
 
 /// Facts that change rarely are asked for this often.
 const SLOW_FACTS: Duration = Duration::from_secs(30);
@@ -197,11 +198,12 @@ impl PrusaLink {
         }
     }
 
-    async fn whole_report(&mut self, own_upload: bool) -> Result<DeviceReport, DeviceFault> {
+    async fn whole_report(&mut self, own_upload: bool) -> Result<Reported, DeviceFault> {
         for _ in 0..3 {
+            let asked = Instant::now();
             let status = self.client.status().await.map_err(fault)?;
             if self.identify(&status).await? {
-                return Ok(self.report(&status, own_upload));
+                return Ok(Reported::asked(self.report(&status, own_upload), asked));
             }
         }
         Err(DeviceFault {
@@ -226,7 +228,7 @@ impl Device for PrusaLink {
             // Whatever answers next may be another device, or this one after a restart.
             self.facts_read = None;
         }
-        Ok(Reported::asked(report?, Instant::now()))
+        report
     }
 
     async fn begin_start(&mut self) -> Result<(StartConnection, Reported), DeviceFault> {
@@ -288,9 +290,12 @@ impl Device for PrusaLink {
         })
     }
 
-    async fn delete(&mut self, remote_name: &str) -> Result<(), DeviceFault> {
+    async fn delete(&mut self, remote_name: &str, may: &(dyn Fn() -> bool + Sync)) -> Result<(), DeviceFault> {
         let name = RemoteName::new(remote_name).map_err(|e| local(&e))?;
-        self.client.delete_file(&name).await.map(drop).map_err(fault)
+        if !may() {
+            return Err(not_leading());
+        }
+        within_lease(async { self.client.delete_file(&name).await.map(drop).map_err(fault) }).await
     }
 
     async fn pause(&mut self, id: &str) -> Result<(), DeviceFault> {

@@ -11,12 +11,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::device::{Device, DeviceFault, Reported};
+use super::device::{Device, DeviceFault, Reported, local};
 use super::session::{Command, Session};
 use super::{FleetContext, start, upload};
 
 /// Lease that must be left when a command to a device begins: it may take a request's whole time.
 pub(super) const COMMAND_LEASE: Duration = Duration::from_secs(5);
+/// Longest time for a deletion with its login.
+const DELETE_LIMIT: Duration = Duration::from_secs(45);
 /// Longest time for a whole report, of which each request has a limit of its own: no printer keeps its session for ever.
 const POLL_LIMIT: Duration = Duration::from_secs(60);
 
@@ -33,7 +35,7 @@ pub(super) async fn serve<D: Device>(
     let mut upload: Option<(Command, CancellationToken)> = None;
     // All sessions begin together when the operator does: a new connection is asked at once, one that is served on
     // at some moment of the period, so that polls spread out.
-    let live = session.with(|s| s.fault.is_none() && s.report.is_some());
+    let live = session.with(|s| s.connected);
     let phase = if live { rand::rng().random_range(0.0..1.0) } else { 0.0 };
     let mut next_poll = Instant::now() + session.timing.poll_period.mul_f64(phase);
     let result = loop {
@@ -48,7 +50,9 @@ pub(super) async fn serve<D: Device>(
             Some(command) = commands.recv() => {
                 // Every effect asks leadership first; what is not carried out now will be asked for again.
                 let serves = session.with(|s| s.serves(&command));
-                if serves && context.api.leadership().permit(COMMAND_LEASE).is_ok() {
+                // A printer's storage serves one at a time: what another upload left behind is deleted after this one.
+                let in_the_way = upload.as_ref().is_some_and(|(under_way, _)| waits_for(&command.what, &under_way.what));
+                if serves && !in_the_way && context.api.leadership().permit(COMMAND_LEASE).is_ok() {
                     if let Some((_, cancel)) = upload.take_if(|(under_way, _)| ends_upload(&command.what, &under_way.what)) {
                         cancel.cancel();
                     }
@@ -97,6 +101,11 @@ pub(super) async fn serve<D: Device>(
     result
 }
 
+/// Whether a command has to wait until the upload under way has ended.
+fn waits_for(command: &DeviceCommand, under_way: &DeviceCommand) -> bool {
+    matches!(command, DeviceCommand::DeleteFile { .. }) && !ends_upload(command, under_way)
+}
+
 /// Whether a command ends the upload under way: its file is not wanted any more, or another one takes its place.
 fn ends_upload(command: &DeviceCommand, under_way: &DeviceCommand) -> bool {
     match (command, under_way) {
@@ -133,8 +142,7 @@ pub(super) fn took(context: &FleetContext, session: &Session, Reported { report,
         if s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| old.state != report.state) {
             s.unstored_since.get_or_insert(at);
         }
-        s.fault = None;
-        s.report = Some((report, at));
+        s.reported(report, at, session.timing.report_gap);
         news || refused
     });
     if news {
@@ -165,15 +173,18 @@ async fn carry_out<D: Device>(
     match &command.what {
         DeviceCommand::Upload { remote_name } => {
             // What an interrupted try has left behind goes first; a name holds one whole file or none.
-            if let Err(fault) = within_lease(device.delete(remote_name)).await {
+            if let Err(fault) = delete(context, device, remote_name).await {
                 upload::ended(session, (command.attempt.clone(), Err(fault)));
                 return None;
             }
             upload::begin(context, session, device.uploader(), command, remote_name, uploads.clone())
         }
         DeviceCommand::DeleteFile { remote_name } => {
-            let result = within_lease(device.delete(remote_name)).await;
-            told(session, command, &result);
+            let result = delete(context, device, remote_name).await;
+            let told_before = session.with(|s| s.is_undeleted(remote_name, &result));
+            if !told_before {
+                told(session, command, &result);
+            }
             session.with(|s| s.deletion_ended(remote_name, &result));
             None
         }
@@ -188,12 +199,20 @@ async fn carry_out<D: Device>(
     }
 }
 
+/// Deletes a file under all its names. Each of its commands asks leadership.
+async fn delete<D: Device>(context: &FleetContext, device: &mut D, remote_name: &str) -> Result<(), DeviceFault> {
+    let leadership = context.api.leadership();
+    let may = || leadership.permit(COMMAND_LEASE).is_ok();
+    tokio::time::timeout(DELETE_LIMIT, device.delete(remote_name, &may)).await.unwrap_or_else(|_| Err(too_slow()))
+}
+
+fn too_slow() -> DeviceFault {
+    local(&"the printer did not answer the command in time")
+}
+
 /// No command lasts longer than the lease that was asked for it; one that is cut off may have been taken.
-async fn within_lease(command: impl Future<Output = Result<(), DeviceFault>>) -> Result<(), DeviceFault> {
-    tokio::time::timeout(COMMAND_LEASE, command).await.unwrap_or_else(|_| {
-        let message = "the printer did not answer the command in time".to_owned();
-        Err(DeviceFault { cause: LinkFault::Unreachable, message })
-    })
+pub(super) async fn within_lease(command: impl Future<Output = Result<(), DeviceFault>>) -> Result<(), DeviceFault> {
+    tokio::time::timeout(COMMAND_LEASE, command).await.unwrap_or_else(|_| Err(too_slow()))
 }
 
 /// Logs what came of a command; whether the device took it.
@@ -209,8 +228,7 @@ fn told(session: &Session, command: &Command, result: &Result<(), DeviceFault>) 
 async fn control<D: Device>(context: &FleetContext, session: &Session, device: &mut D, command: &Command) {
     let Some(id) = command.device_job_id.as_deref() else { return };
     // Only while a report not older than 5 s on this connection shows our identity active.
-    let fresh = report_of(device, false).await;
-    let Ok(reported) = fresh else { return };
+    let Ok(Ok(reported)) = tokio::time::timeout(POLL_LIMIT, device.fresh()).await else { return };
     let Reported { report, at, .. } = &reported;
     let fresh = at.elapsed() <= session.timing.fresh_report;
     let ours = fresh && report.is_active() && report.identity.id.as_deref() == Some(id);

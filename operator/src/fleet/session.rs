@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use printernizer_crds::print_job::FileStatus;
+use printernizer_crds::print_job::{FileStatus, StartIntent};
 use printernizer_rules::device::{DeviceReport, Link};
 use printernizer_rules::identity::Token;
 use printernizer_rules::plan::DeviceCommand;
@@ -70,6 +70,8 @@ pub(super) struct State {
     pub(super) host: Option<String>,
     /// Number of the connection; the next one counts up.
     pub(super) connection: u64,
+    /// Whether there is a connection now, that is, whether a command can be carried out.
+    pub(super) connected: bool,
     pub(super) reports_judged: bool,
     pub(super) attempt: Option<Attempt>,
     pub(super) watching: Option<Watching>,
@@ -109,11 +111,33 @@ impl State {
         }
     }
 
+    /// Something may have happened that no report shows: what comes next is no continuation of what came before.
+    pub(super) fn unwatched(&mut self) {
+        self.reports_judged = false;
+        self.connection += 1;
+    }
+
+    /// A report has come. After a gap in which a print could have begun and been forgotten, nobody has watched.
+    pub(super) fn reported(&mut self, report: DeviceReport, at: Instant, longest_gap: Duration) {
+        if self.report.as_ref().is_some_and(|(_, last)| at.duration_since(*last) > longest_gap) {
+            self.unwatched();
+        }
+        self.connected = true;
+        self.fault = None;
+        self.report = Some((report, at));
+    }
+
     /// A try to start has ended: what closed the gate, or that nothing did. Starts that are held close it for nobody.
     pub(super) fn try_ended(&mut self, closed: Option<Closed>) {
         let counts = closed.as_ref().is_some_and(|closed| *closed != Closed::Held);
         self.closed_since = counts.then(|| self.closed_since.unwrap_or_else(Instant::now));
         self.closed = closed;
+    }
+
+    /// Whether the device has already said this about the file's deletion.
+    pub(super) fn is_undeleted(&self, remote_name: &str, result: &Result<(), DeviceFault>) -> bool {
+        let said = self.undeleted.iter().find(|(name, ..)| name == remote_name).map(|(.., said)| said);
+        result.as_ref().err().is_some_and(|fault| Some(&fault.message) == said)
     }
 
     /// A deletion has ended.
@@ -206,6 +230,16 @@ impl Session {
         });
     }
 
+    /// What was recorded before the start of this attempt was sent.
+    pub fn intent_recorded(&self, token: &Token, intent: &StartIntent) {
+        self.with(|s| {
+            let served = s.attempt.as_ref().is_some_and(|attempt| attempt.token == *token);
+            if let Some(watching) = s.watching.as_mut().filter(|_| served) {
+                watching.intent(intent);
+            }
+        });
+    }
+
     /// What the session says now.
     pub fn seen(&self) -> Seen {
         self.with(|s| {
@@ -259,6 +293,7 @@ impl Session {
         self.with(|s| {
             let new = s.fault.as_ref().is_none_or(|old| old.cause != fault.cause || old.message != fault.message);
             s.fault = Some(fault.clone());
+            s.unwatched();
             new
         })
     }
@@ -267,8 +302,7 @@ impl Session {
     /// Never news.
     pub(super) fn connection_broken(&self) -> bool {
         self.with(|s| {
-            s.reports_judged = false;
-            s.connection += 1;
+            s.connected = false;
             if let Some(watching) = s.watching.as_mut() {
                 watching.connection_lost();
             }
@@ -280,7 +314,7 @@ impl Session {
     /// by the time there is one, it may not be wanted any more, and the rules ask again.
     pub fn command(&self, command: Command) {
         let fits = self.with(|s| {
-            let live = s.fault.is_none() && s.report.is_some();
+            let live = s.connected && s.fault.is_none() && s.report.is_some();
             let known = s.pending.contains(&command.what);
             let served = s.serves(&command);
             let rests = s.rests.get(&command.what).is_some_and(|at| Instant::now() < *at);

@@ -18,15 +18,16 @@ use printernizer_rules::print_job::{
 use tokio::time::Instant;
 
 use super::device::{Device, Reported};
-use super::serve::took;
+use super::serve::{COMMAND_LEASE, took, within_lease};
 use super::session::{Command, Session};
 use super::{FleetContext, fresh_id};
 use crate::api::{ApiError, CALL_TIMEOUT, Key};
 use crate::leadership::Permit;
 
+use crate::telemetry::metrics::{DeviceKind as KindLabel, StartResult};
+
 /// How often the pause after a try in vain doubles: from one poll to eight.
 const LONGEST_PAUSE_DOUBLINGS: u32 = 3;
-use crate::telemetry::metrics::{DeviceKind as KindLabel, StartResult};
 
 /// Runs one try. What came of it stands in the session's state.
 pub(super) async fn run<D: Device>(context: &FleetContext, session: &Session, device: &mut D, command: &Command) {
@@ -204,6 +205,9 @@ async fn attempt<D: Device>(
         return Err(Closed::Changed("the job has moved on"));
     }
     ask::<D>(context, &objects, &report, at.elapsed(), None)?;
+    if let Some(why) = device.unfit(&objects.job) {
+        return Err(Closed::GiveBack(why));
+    }
     look_elsewhere(context, &mut objects).await?;
     ask::<D>(context, &objects, &report, at.elapsed(), None)?;
 
@@ -243,6 +247,9 @@ async fn attempt<D: Device>(
             read.filter(|j| named_sender(j) == Some(&sender)).ok_or(Closed::NotNow(error.to_string()))?
         }
     };
+    if let Some(intent) = job.status.as_ref().and_then(|s| s.start.as_ref()) {
+        session.intent_recorded(&command.attempt.token, intent);
+    }
     let token = command.attempt.token.to_string();
     let not_sent = |why: &str| Ok(SendAnswer::NotSent(why.to_owned()));
     if may(context, &permit).is_err() {
@@ -271,26 +278,32 @@ async fn attempt<D: Device>(
     let Some(remote_name) = start.map(|s| s.remote_name.as_str()) else {
         return not_sent("the intent names no file");
     };
-    if may(context, &permit).is_err() {
+    // The rename is an effect with a limit of its own, longer than the send's.
+    if context.api.leadership().still(&permit.term, COMMAND_LEASE).is_err() {
         return not_sent("leadership ended");
     }
-    let newest = match device.ready_file(&mut starting, remote_name).await {
+    let ready = match within_lease(device.ready_file(&mut starting, remote_name)).await {
         Ok(()) => device.newest(&mut starting).await,
         Err(fault) => Err(fault),
     };
-    let Reported { report, at, .. } = match newest {
-        Ok(newest) => newest,
-        Err(fault) => return not_sent(&fault.message),
+    let judged = match ready {
+        Ok(Reported { report, at, .. }) => ask::<D>(context, &objects, &report, at.elapsed(), Some(&sender)),
+        Err(fault) => Err(Closed::NotNow(fault.message)),
     };
-    if let Err(closed) = ask::<D>(context, &objects, &report, at.elapsed(), Some(&sender)) {
+    if let Err(closed) = judged {
+        device.withdraw_file(remote_name).await;
         return not_sent(&closed.to_string());
     }
     let leadership = context.api.leadership().clone();
-    let send_timeout = context.timing.send_timeout;
-    // Wall clock here; the Lease's own deadline, checked on both clocks, is shorter than any jump that matters.
-    let before_first_byte =
-        move || deadline.is_some_and(|d| Timestamp::now() < d) && leadership.still(&permit.term, send_timeout).is_ok();
-    Ok(device.send(starting, &objects.job, before_first_byte).await)
+    let (send_timeout, start_deadline) = (context.timing.send_timeout, context.timing.start_deadline);
+    // The deadline by both clocks: the wall clock may have been set back meanwhile.
+    let young = move || at.elapsed() < start_deadline && deadline.is_some_and(|d| Timestamp::now() < d);
+    let before_first_byte = move || young() && leadership.still(&permit.term, send_timeout).is_ok();
+    let answer = device.send(starting, &objects.job, before_first_byte).await;
+    if matches!(answer, SendAnswer::NotSent(_)) {
+        device.withdraw_file(remote_name).await;
+    }
+    Ok(answer)
 }
 
 fn named_sender(job: &PrintJob) -> Option<&String> {

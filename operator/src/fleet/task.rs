@@ -53,14 +53,19 @@ pub(super) async fn run<C: Reach>(
         let fault = match ended {
             Ok((mut device, address)) => {
                 session.with(|s| s.host = Some(address));
+                let connected = Instant::now();
                 match serve_with(&context, &session, &mut device, &mut commands, &printer, &connection, &version).await
                 {
                     Served::Anew => {
                         failures = 0;
+                        session.connection_broken();
                         continue;
                     }
                     Served::Fault(fault) => {
-                        if session.with(|s| s.report.as_ref().is_some_and(|(_, at)| at.elapsed() < RECONNECT_CAP)) {
+                        let talked =
+                            session.with(|s| s.report.as_ref().is_some_and(|(_, at)| at.elapsed() < RECONNECT_CAP));
+                        // A short connection proves nothing.
+                        if talked && connected.elapsed() >= RECONNECT_CAP {
                             failures = 0;
                         }
                         fault
@@ -79,7 +84,12 @@ pub(super) async fn run<C: Reach>(
         let talked =
             session.with(|s| s.report.as_ref().is_some_and(|(_, at)| at.elapsed() < session.timing.stale_after));
         let hiccup = failures == 1 && fault.cause == LinkFault::Unreachable && talked;
-        let new = if hiccup { session.connection_broken() } else { session.connection_lost(&fault) };
+        let new = if hiccup {
+            tracing::info!(printer = %session.printer, %fault, "the connection ended and is made anew");
+            session.connection_broken()
+        } else {
+            session.connection_lost(&fault)
+        };
         // From here on no command is taken; what was taken before belongs to the lost connection.
         while commands.try_recv().is_ok() {}
         session.with(|s| s.pending.clear());

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -69,7 +70,7 @@ pub(super) fn serving() -> (Session, mpsc::Receiver<Command>, Command) {
     let remote_name = token.remote_name("part", "gcode");
     let attempt = Attempt { job: Key::new("farm", "clip"), job_uid, token };
     session.attach(&attempt, false, None);
-    session.with(|s| s.report = Some((DeviceReport::default(), Instant::now())));
+    session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30)));
     let source = Source::ConfigMap { name: "part".into(), key: "part.gcode".into() };
     let file = FileToSend {
         request: SourceRequest { namespace: "farm".into(), source },

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use printernizer_crds::print_job::StartIntent;
 use printernizer_rules::device::DeviceReport;
 use printernizer_rules::identity::Token;
-use printernizer_rules::print_job::start::{SendAnswer, Watch};
+use printernizer_rules::print_job::start::{Relation, SendAnswer, Watch, relation};
 use tokio::time::Instant;
 
 /// Counts what is seen of one attempt.
 #[derive(Clone, Debug)]
 pub struct Watching {
     token: Token,
+    intent: Option<StartIntent>,
     device_job_id: Option<String>,
     watch: Watch,
     last_report: Option<Instant>,
@@ -20,7 +22,7 @@ pub struct Watching {
 impl Watching {
     /// Begins to watch an attempt.
     pub fn new(token: Token, report_gap: Duration) -> Self {
-        Self { token, device_job_id: None, watch: Watch::default(), last_report: None, report_gap }
+        Self { token, intent: None, device_job_id: None, watch: Watch::default(), last_report: None, report_gap }
     }
 
     /// What was seen so far.
@@ -31,6 +33,13 @@ impl Watching {
     /// The job's intent is recorded: from now on reports count towards the window.
     pub fn intent_is_known(&mut self) {
         self.watch.intent_is_known();
+    }
+
+    /// What was recorded before the start was sent; the print may be known by its number alone.
+    pub fn intent(&mut self, intent: &StartIntent) {
+        if self.intent.as_ref() != Some(intent) {
+            self.intent = Some(intent.clone());
+        }
     }
 
     /// The device's number of our print, once stored.
@@ -71,9 +80,8 @@ impl Watching {
     }
 
     fn is_ours(&self, report: &DeviceReport) -> bool {
-        let by_id = self.device_job_id.is_some() && self.device_job_id == report.identity.id;
-        let named = [&report.identity.name, &report.identity.file];
-        by_id || named.into_iter().flatten().any(|n| Token::find(n).as_ref() == Some(&self.token))
+        // As the verdict sees it, or the two would disagree about what was seen running.
+        relation(&self.token, self.intent.as_ref(), self.device_job_id.as_deref(), &report.identity) == Relation::Ours
     }
 }
 
@@ -84,7 +92,7 @@ mod tests {
     use printernizer_rules::device::DeviceState;
 
     #[test]
-    fn our_print_is_known_by_its_name_its_file_or_its_stored_number() {
+    fn our_print_is_known_by_its_name_or_its_stored_number() {
         let token = Token::new("3f2504e0-4f89-41d3-9a0c-0305e82c3301", 1);
         let name = token.remote_name("part", "gcode");
         let other = Token::new("3f2504e0-4f89-41d3-9a0c-0305e82c3301", 2).remote_name("part", "gcode");
@@ -99,7 +107,7 @@ mod tests {
             watching.watch().seen_active
         };
         assert!(seen("8", &name, None, None));
-        assert!(seen("8", "x", Some(&name), None));
+        assert!(!seen("8", "x", Some(&name), None), "it has landed, and another print is shown");
         assert!(seen("8", "x", None, Some("8")));
         assert!(!seen("8", "x", None, Some("7")));
         assert!(!seen("8", &other, None, None), "another attempt is another print");

@@ -106,6 +106,9 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         let remembered = last.is_some_and(|l| l.token == attempt.token.to_string());
         let intent_known = status.start.is_some() || status.start_time.is_some() || remembered;
         session.attach(&attempt, intent_known, status.device_job_id.as_deref());
+        if let Some(intent) = &status.start {
+            session.intent_recorded(&attempt.token, intent);
+        }
     }
     let seen = session.as_ref().map(Session::seen);
     let remote_name = status.upload.as_ref().map(|u| u.remote_name.as_str());

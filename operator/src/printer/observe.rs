@@ -60,7 +60,9 @@ impl Facts {
 /// Observes; `None` when the Printer is gone.
 pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts>, ApiError> {
     let Some(printer) = context.api.get::<Printer>(key).await? else { return Ok(None) };
-    let kind = printer.spec.connection.prusa_link.as_ref().map(|_| DeviceKind::PrusaLink);
+    let connection = &printer.spec.connection;
+    let prusa_link = connection.prusa_link.as_ref().map(|_| DeviceKind::PrusaLink);
+    let kind = prusa_link.or_else(|| connection.bambu.as_ref().map(|_| DeviceKind::Bambu));
     let duplicate_of = duplicate(context, &printer);
     let connect = wants_connection(&printer) && duplicate_of.is_none();
     let session = if connect { context.fleet.ensure(&printer) } else { None };

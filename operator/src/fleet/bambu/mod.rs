@@ -21,12 +21,18 @@ use printernizer_rules::device::{DeviceKind, LinkFault};
 use printernizer_rules::identity::Token;
 use printernizer_rules::print_job::start::SendAnswer;
 
-use super::device::{Device, DeviceFault, Reported, UploadJob, Uploader, local};
+use super::device::{Device, DeviceFault, Reported, UploadJob, Uploader, local, not_leading};
+use super::serve::{COMMAND_LEASE, within_lease};
 
 use report::device_report;
 
-/// A report older than this is asked for again before a start is sent.
-const NEWEST_WITHIN: Duration = Duration::from_secs(2);
+/// A report older than this is asked for again before a command is given by it.
+const FRESH_WITHIN: Duration = Duration::from_secs(3);
+/// A printer that has reported nothing for this long is asked. Shorter than the gap after which reports do not add up,
+/// longer than any pause of one that reports by itself.
+const ASK_AFTER: Duration = Duration::from_secs(20);
+/// The reply of a file server that knows no renaming.
+const NOT_IMPLEMENTED: u16 = 502;
 /// Numbers of prints that are remembered, so that none is given to a second one.
 const IDS_REMEMBERED: usize = 32;
 /// What the name of a file begins with until the printer was seen to rename it.
@@ -40,6 +46,8 @@ pub struct Bambu {
     connection: Option<Connection>,
     /// Why the connection has ended.
     over: Option<DeviceFault>,
+    /// The file session of a start under way.
+    files: Option<Ftps>,
     ids_seen: VecDeque<u32>,
 }
 
@@ -51,7 +59,8 @@ impl Bambu {
         remembered: Option<&DeviceIdentity>,
     ) -> Result<Self, DeviceFault> {
         let connection = Connection::open(&config).await.map_err(|e| fault(&e))?;
-        let mut device = Self { config, url, connection: Some(connection), over: None, ids_seen: VecDeque::new() };
+        let mut device =
+            Self { config, url, connection: Some(connection), over: None, files: None, ids_seen: VecDeque::new() };
         device.remember(remembered.and_then(|i| i.id.as_deref()));
         Ok(device)
     }
@@ -84,6 +93,13 @@ impl Bambu {
         Reported { report, at: snapshot.arrived, refused }
     }
 
+    async fn full_report(&mut self) -> Result<Reported, DeviceFault> {
+        match self.connected()?.full_report().await {
+            Ok(snapshot) => Ok(self.reported(&snapshot)),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
     /// Notes the error if it ended the connection.
     fn failed(&mut self, error: &Error) -> DeviceFault {
         let fault = fault(error);
@@ -94,14 +110,11 @@ impl Bambu {
     }
 
     /// The start command for what stands in the job's status: nothing of it is made up here.
-    fn project_file(&self, job: &PrintJob) -> Result<ProjectFile, DeviceFault> {
+    fn project_file(&self, job: &PrintJob, name: &str, id: PrintId) -> Result<ProjectFile, DeviceFault> {
         let missing = |what: &str| local(&format!("the job's status has no {what}"));
-        let status = job.status.as_ref().ok_or_else(|| missing("start"))?;
-        let start = status.start.as_ref().ok_or_else(|| missing("start"))?;
+        let status = job.status.as_ref().ok_or_else(|| missing("file"))?;
         let file = status.file.as_ref().ok_or_else(|| missing("file"))?;
-        let number = start.ids.task_id.and_then(|id| u32::try_from(id).ok()).ok_or_else(|| missing("number"))?;
-        let id = PrintId::new(number).map_err(|e| local(&e))?;
-        let name = RemoteName::new(start.remote_name.as_str()).map_err(|e| local(&e))?;
+        let name = RemoteName::new(name).map_err(|e| local(&e))?;
         let used: Vec<u32> = file.filaments.iter().filter_map(|f| u32::try_from(f.index).ok()).collect();
         let choices = status.slot_mapping.iter().map(|choice| {
             let slot: Slot = choice.slot.parse().map_err(|e| local(&e))?;
@@ -142,11 +155,21 @@ fn options(wanted: Option<&BambuStartOptions>) -> StartOptions {
 
 impl Device for Bambu {
     const KIND: DeviceKind = DeviceKind::Bambu;
-    type Starting = Option<Ftps>;
+    type Starting = ();
 
     async fn poll(&mut self, _own_upload: bool) -> Result<Reported, DeviceFault> {
+        let connection = self.connected()?;
+        let snapshot = connection.report();
+        // A printer that only answers is asked, or nothing it shows would ever count.
+        if snapshot.arrived.elapsed() < ASK_AFTER {
+            return Ok(self.reported(&snapshot));
+        }
+        self.full_report().await
+    }
+
+    async fn fresh(&mut self) -> Result<Reported, DeviceFault> {
         let snapshot = self.connected()?.report();
-        Ok(self.reported(&snapshot))
+        if snapshot.arrived.elapsed() < FRESH_WITHIN { Ok(self.reported(&snapshot)) } else { self.full_report().await }
     }
 
     async fn changed(&mut self) {
@@ -165,6 +188,13 @@ impl Device for Bambu {
         Some(i64::from(token.print_id(&self.ids_seen.iter().copied().collect::<Vec<_>>())))
     }
 
+    fn unfit(&self, job: &PrintJob) -> Option<String> {
+        // Everything but the number, which the intent gives it.
+        let name = job.status.as_ref().and_then(|s| s.upload.as_ref()).map_or("", |u| u.remote_name.as_str());
+        let command = PrintId::new(1).map_err(|e| local(&e)).and_then(|id| self.project_file(job, name, id));
+        command.err().map(|fault| fault.message)
+    }
+
     async fn begin_start(&mut self) -> Result<(Self::Starting, Reported), DeviceFault> {
         // The file session first: the report that is judged must be young when the start is sent.
         let ftps = Ftps::connect(&self.config).await.map_err(|e| file_fault(&e))?;
@@ -175,41 +205,47 @@ impl Device for Bambu {
         self.over = None;
         let connection = match Connection::open(&self.config).await {
             Ok(connection) => connection,
-            Err(error) => return Err(self.failed(&error)),
+            Err(error) => {
+                let fault = fault(&error);
+                self.over = Some(fault.clone());
+                return Err(fault);
+            }
         };
         let snapshot = connection.report();
         self.connection = Some(connection);
-        Ok((Some(ftps), self.reported(&snapshot)))
+        self.files = Some(ftps);
+        Ok(((), self.reported(&snapshot)))
     }
 
-    async fn ready_file(&mut self, starting: &mut Self::Starting, remote_name: &str) -> Result<(), DeviceFault> {
-        let Some(mut ftps) = starting.take() else { return Err(local(&"the file session has ended")) };
+    async fn ready_file(&mut self, _starting: &mut Self::Starting, remote_name: &str) -> Result<(), DeviceFault> {
+        let Some(ftps) = self.files.as_mut() else { return Err(local(&"the file session has ended")) };
         let name = RemoteName::new(remote_name).map_err(|e| local(&e))?;
         match ftps.rename(&name.part(), &name).await {
-            Ok(Renamed::Done) => {}
+            Ok(Renamed::Done) => Ok(()),
             // Where a printer does not rename, the file was uploaded under its own name.
             Ok(Renamed::NotSupported { .. }) | Err(FtpsError::Missing { .. }) => {
-                if ftps.size(&name).await.map_err(|e| file_fault(&e))?.is_none() {
-                    return Err(local(&"the file is not on the printer any more"));
+                match ftps.size(&name).await.map_err(|e| file_fault(&e))? {
+                    Some(_) => Ok(()),
+                    None => Err(local(&"the file is not on the printer any more")),
                 }
             }
-            Err(error) => return Err(file_fault(&error)),
+            Err(error) => Err(file_fault(&error)),
         }
-        // It was renamed whatever comes of this.
-        let _ = ftps.close().await;
-        Ok(())
+    }
+
+    async fn withdraw_file(&mut self, remote_name: &str) {
+        let (Some(mut ftps), Ok(name)) = (self.files.take(), RemoteName::new(remote_name)) else { return };
+        // A file that could start by itself is not left there because of a start that was not sent. Should this fail, its
+        // deletion follows.
+        let renamed = tokio::time::timeout(COMMAND_LEASE, ftps.rename(&name, &name.part())).await;
+        if !matches!(renamed, Ok(Ok(Renamed::Done))) {
+            tracing::info!(file = %name, "the file keeps the name it can be started under until it is deleted");
+        }
     }
 
     async fn newest(&mut self, _starting: &mut Self::Starting) -> Result<Reported, DeviceFault> {
-        let connection = self.connected()?;
-        let snapshot = connection.report();
-        if snapshot.arrived.elapsed() <= NEWEST_WITHIN && snapshot.fit_for_commands {
-            return Ok(self.reported(&snapshot));
-        }
-        match connection.full_report().await {
-            Ok(snapshot) => Ok(self.reported(&snapshot)),
-            Err(error) => Err(self.failed(&error)),
-        }
+        // Asked for in any case: the answer proves that what is sent over this connection arrives.
+        self.full_report().await
     }
 
     async fn send(
@@ -218,7 +254,11 @@ impl Device for Bambu {
         job: &PrintJob,
         may: impl FnOnce() -> bool + Send,
     ) -> SendAnswer {
-        let project_file = match self.project_file(job) {
+        let start = job.status.as_ref().and_then(|s| s.start.as_ref());
+        let number = start.and_then(|s| s.ids.task_id).and_then(|id| u32::try_from(id).ok());
+        let id = PrintId::new(number.unwrap_or(0)).map_err(|e| local(&e));
+        let name = start.map_or("", |s| s.remote_name.as_str());
+        let project_file = match id.and_then(|id| self.project_file(job, name, id)) {
             Ok(project_file) => project_file,
             Err(fault) => return SendAnswer::NotSent(fault.message),
         };
@@ -226,7 +266,11 @@ impl Device for Bambu {
             Ok(connection) => connection,
             Err(fault) => return SendAnswer::NotSent(fault.message),
         };
-        match connection.start(&project_file, may).await {
+        let outcome = connection.start(&project_file, may).await;
+        if !matches!(outcome, StartOutcome::NotSent(_)) {
+            self.files = None;
+        }
+        match outcome {
             StartOutcome::NotSent(why) => SendAnswer::NotSent(crate::error::chain(&why)),
             StartOutcome::Sent { .. } => SendAnswer::Accepted,
             StartOutcome::Refused(refusal) => SendAnswer::Refused(refusal.to_string()),
@@ -242,12 +286,21 @@ impl Device for Bambu {
         Box::new(move |job: UploadJob| async move { upload(&config, job).await }.boxed())
     }
 
-    async fn delete(&mut self, remote_name: &str) -> Result<(), DeviceFault> {
+    async fn delete(&mut self, remote_name: &str, may: &(dyn Fn() -> bool + Sync)) -> Result<(), DeviceFault> {
         let name = RemoteName::new(remote_name).map_err(|e| local(&e))?;
         let mut ftps = Ftps::connect(&self.config).await.map_err(|e| file_fault(&e))?;
-        // Under whichever of its names it lies.
-        for name in [name.part(), unproven(&name)?, name] {
-            ftps.delete(&name).await.map_err(|e| file_fault(&e))?;
+        // Under whichever of its names it lies, in the order in which it gets them: a rename that is still on its way
+        // must not slip past.
+        let mut failed = None;
+        for name in [unproven(&name)?, name.part(), name] {
+            if !may() {
+                return Err(not_leading());
+            }
+            let deleted = within_lease(async { ftps.delete(&name).await.map(drop).map_err(|e| file_fault(&e)) }).await;
+            failed = failed.or(deleted.err());
+        }
+        if let Some(fault) = failed {
+            return Err(fault);
         }
         // The files are gone whatever comes of this.
         let _ = ftps.close().await;
@@ -282,7 +335,12 @@ async fn upload(config: &Config, job: UploadJob) -> Result<(), DeviceFault> {
     let first = unproven(&name)?;
     let mut ftps = Ftps::connect(config).await.map_err(|e| file_fault(&e))?;
     send_file(&mut ftps, &first, &job).await?;
-    let renamed = ftps.rename(&first, &name.part()).await.map_err(|e| file_fault(&e))?;
+    let mut renamed = ftps.rename(&first, &name.part()).await.map_err(|e| file_fault(&e))?;
+    if matches!(renamed, Renamed::NotSupported { code, .. } if code != NOT_IMPLEMENTED) {
+        // It may only be that the name was taken.
+        ftps.delete(&name.part()).await.map_err(|e| file_fault(&e))?;
+        renamed = ftps.rename(&first, &name.part()).await.map_err(|e| file_fault(&e))?;
+    }
     if let Renamed::NotSupported { code, message } = renamed {
         tracing::info!(code, message, "the printer does not rename files: uploading once more under the final name");
         ftps.delete(&first).await.map_err(|e| file_fault(&e))?;

@@ -6,10 +6,10 @@ use printernizer_rules::device::LinkFault;
 #[test]
 fn only_a_report_that_was_looked_at_counts_as_watched() {
     let (session, _commands) = new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
-    let report = || Some((DeviceReport::default(), Instant::now()));
+    let report = || session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30)));
     // A pass that saw no report yet ends after the first one has come.
     let seen = session.seen();
-    session.with(|s| s.report = report());
+    report();
     session.was_judged(&seen);
     assert!(!session.seen().watched);
     let seen = session.seen();
@@ -18,12 +18,46 @@ fn only_a_report_that_was_looked_at_counts_as_watched() {
     // A pass that saw a report of the connection before says nothing about the first one of the next.
     let seen = session.seen();
     session.connection_lost(&DeviceFault { cause: LinkFault::Unreachable, message: "gone".into() });
-    session.with(|s| {
-        s.fault = None;
-        s.report = report();
-    });
+    report();
     session.was_judged(&seen);
     assert!(!session.seen().watched);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_made_anew_at_once_was_watched_and_one_after_a_gap_was_not() {
+    let (session, _commands) = new(Key::new("farm", "bambu-1"), Timing::default(), CancellationToken::new());
+    let report = || session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30)));
+    report();
+    session.was_judged(&session.seen());
+    session.connection_broken();
+    assert!(matches!(session.seen().link, Link::Live { .. }), "nobody hears of it yet");
+    tokio::time::advance(Duration::from_secs(5)).await;
+    report();
+    assert!(session.seen().watched, "nothing can be printed and forgotten in five seconds");
+    let before = session.seen();
+    session.connection_broken();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    report();
+    assert!(!session.seen().watched);
+    session.was_judged(&before);
+    assert!(!session.seen().watched, "what was judged is from before the gap");
+}
+
+#[test]
+fn without_a_connection_no_command_is_taken_although_the_last_report_is_young() {
+    let (session, mut commands) = new(Key::new("farm", "bambu-1"), Timing::default(), CancellationToken::new());
+    let attempt = Attempt { job: Key::new("farm", "clip"), job_uid: "1".into(), token: Token::new("1", 1) };
+    session.attach(&attempt, true, None);
+    let mut pause = || {
+        let (what, attempt) = (DeviceCommand::Pause, attempt.clone());
+        session.command(Command { what, attempt, device_job_id: Some("7".into()), file: None });
+        commands.try_recv().is_ok()
+    };
+    session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30)));
+    session.connection_broken();
+    assert!(!pause(), "by the time there is one, it may not be wanted any more");
+    session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30)));
+    assert!(pause());
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,8 +103,7 @@ async fn what_a_device_does_not_delete_is_known_since_its_first_refusal_and_dele
     let attempt = Attempt { job: Key::new("farm", "clip"), job_uid: "1".into(), token: Token::new("1", 1) };
     let mut asked = || {
         session.with(|s| {
-            s.report = Some((DeviceReport::default(), Instant::now()));
-            s.fault = None;
+            s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30));
         });
         session.command(Command { what: what.clone(), attempt: attempt.clone(), device_job_id: None, file: None });
         commands.try_recv().is_ok()
