@@ -42,7 +42,7 @@ pub enum ApiError {
     #[error("not carried out: {0}")]
     NotLeader(#[from] NotLeader),
     /// Anything else.
-    #[error("the API server refuses: {0}")]
+    #[error("the API server: {}", crate::error::of_api(.0.as_ref()))]
     Other(#[source] Box<kube::Error>),
 }
 

@@ -1,7 +1,13 @@
-//! Errors in words: the whole chain of causes in one line.
+//! Errors in words: the whole chain of causes in one line, and what the API server answers without the client's wrapping.
+//! Never quotes an object.
+
+use std::error::Error;
+
+/// What to do where the API server does not know our kinds.
+const NO_DEFINITIONS: &str = "the definitions are missing: printernizer crds | kubectl apply -f -";
 
 /// The error and all its causes, the outermost first.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -13,4 +19,70 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         cause = inner.source();
     }
     text
+}
+
+fn client_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a kube::Error> {
+    let mut cause = Some(error);
+    while let Some(inner) = cause {
+        let boxed = inner.downcast_ref::<Box<kube::Error>>().map(AsRef::as_ref);
+        if let Some(found) = inner.downcast_ref::<kube::Error>().or(boxed) {
+            return Some(found);
+        }
+        cause = inner.source();
+    }
+    None
+}
+
+/// Whether a list or a watch did not succeed because the API server does not know the kind.
+pub fn is_definition_missing(error: &(dyn Error + 'static)) -> bool {
+    matches!(client_error(error), Some(kube::Error::Api(status)) if status.code == 404)
+}
+
+/// Why a list or a watch did not succeed, for a person: what the API server says, or why it cannot be reached.
+pub fn of_list(error: &(dyn Error + 'static)) -> String {
+    if is_definition_missing(error) { NO_DEFINITIONS.to_owned() } else { of_api(error) }
+}
+
+/// Why a call did not succeed, for a person.
+pub fn of_api(error: &(dyn Error + 'static)) -> String {
+    match client_error(error) {
+        Some(kube::Error::Api(status)) if !status.message.is_empty() => {
+            format!("{} (HTTP {})", status.message.trim_end(), status.code)
+        }
+        Some(found) => chain(found),
+        None => chain(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use kube::runtime::watcher;
+
+    use super::*;
+
+    fn answer(code: u16, message: &str) -> kube::Error {
+        kube::Error::Api(Box::new(Status { code, message: message.to_owned(), ..Status::default() }))
+    }
+
+    #[test]
+    fn an_unknown_kind_says_which_command_makes_it_known() {
+        let error = watcher::Error::InitialListFailed(answer(404, "404 page not found\n"));
+        assert!(is_definition_missing(&error));
+        assert!(of_list(&error).contains("printernizer crds | kubectl apply -f -"), "{}", of_list(&error));
+    }
+
+    #[test]
+    fn the_api_server_is_quoted_without_the_clients_wrapping() {
+        let error = watcher::Error::InitialListFailed(answer(429, "storage is (re)initializing"));
+        assert!(!is_definition_missing(&error));
+        assert_eq!(of_list(&error), "storage is (re)initializing (HTTP 429)");
+    }
+
+    #[test]
+    fn an_api_server_that_cannot_be_reached_is_told_with_the_cause() {
+        let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "connection refused");
+        let error = watcher::Error::InitialListFailed(kube::Error::Service(Box::new(refused)));
+        assert!(of_list(&error).contains("connection refused"), "{}", of_list(&error));
+    }
 }

@@ -10,6 +10,7 @@ pub mod error;
 pub mod events;
 pub mod files;
 pub mod fleet;
+mod gauges;
 pub mod leadership;
 pub mod print_job;
 pub mod printer;

@@ -51,9 +51,10 @@ struct RunArguments {
     /// Name of this process in the Lease and in events.
     #[arg(long, env = "POD_NAME", default_value = "printernizer")]
     identity: String,
-    /// Address of /metrics, /healthz and /readyz.
-    #[arg(long, default_value = "0.0.0.0:8080")]
-    listen: SocketAddr,
+    /// Address of /metrics, /healthz and /readyz, which need no password. Default: 0.0.0.0:8080 in a pod,
+    /// 127.0.0.1:8080 elsewhere.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
     /// Directory of the file cache.
     #[arg(long, env = "PRINTERNIZER_CACHE_DIR", default_value = "/var/cache/printernizer")]
     cache_dir: PathBuf,
@@ -69,19 +70,20 @@ struct RunArguments {
     /// Private networks print files may come from, comma-separated. Public ones are allowed.
     #[arg(long, value_delimiter = ',')]
     source_networks: Vec<IpNet>,
-    /// Allow printers and sources on this machine.
+    /// Allow printers and sources on this machine: for simulated printers.
     #[arg(long)]
     allow_loopback: bool,
     /// Start nothing; running prints are followed as ever. Use it after restoring the cluster's data from a backup.
     #[arg(long)]
     hold_starts: bool,
-    /// Let the farm's windows run this many times as fast. Printers on this machine only.
+    /// Let the operator's waiting times and deadlines pass this many times as fast. Then it uses printers on this
+    /// machine only. For tests.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     simulated_time: u32,
     /// Form of the log lines.
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
-    /// Time zone of the log lines.
+    /// Time zone of the log lines, a name of the IANA database.
     #[arg(long, default_value = LogOptions::DEFAULT_ZONE)]
     time_zone: String,
 }
@@ -112,7 +114,9 @@ async fn operate(arguments: RunArguments) -> ExitCode {
         namespace: arguments.namespace,
         lease_namespace: arguments.lease_namespace,
         identity: arguments.identity,
-        listen: arguments.listen,
+        listen: arguments.listen.unwrap_or_else(|| {
+            default_listen(std::env::var_os("KUBERNETES_SERVICE_HOST").is_some_and(|host| !host.is_empty()))
+        }),
         cache: arguments.cache_dir,
         cache_bytes: arguments.cache_mebibytes.saturating_mul(1024 * 1024),
         uploads: arguments.uploads,
@@ -131,8 +135,51 @@ async fn operate(arguments: RunArguments) -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stderr, reason = "the answer of a command line program")]
+/// Reachable for the kubelet and for Prometheus in a pod, for this machine only elsewhere.
+fn default_listen(in_pod: bool) -> SocketAddr {
+    SocketAddr::from((if in_pod { [0, 0, 0, 0] } else { [127, 0, 0, 1] }, 8080))
+}
+
 fn complain(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    eprintln!("error: {}", chain(error));
+    inspect::tell(&format!("error: {}", chain(error)));
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn metrics_are_for_this_machine_only_where_nobody_else_needs_them() {
+        assert!(default_listen(false).ip().is_loopback());
+        assert!(default_listen(true).ip().is_unspecified());
+    }
+
+    #[test]
+    fn the_documentation_lists_every_option_of_run_as_it_is() {
+        let mut command = Arguments::command();
+        command.build();
+        let run = command.find_subcommand("run").unwrap();
+        let mut table = String::from("| option | variable | default | meaning |\n|---|---|---|---|\n");
+        for option in run.get_arguments().filter(|a| a.get_id() != "help") {
+            let name = option.get_long().unwrap();
+            let takes_value = option.get_action().takes_values();
+            let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+            let variable = code(option.get_env().and_then(|v| v.to_str()).unwrap_or_default());
+            let defaults: Vec<_> = option.get_default_values().iter().filter_map(|v| v.to_str()).collect();
+            let default = if takes_value { code(&defaults.join(",")) } else { String::new() };
+            let values: Vec<_> = option.get_possible_values().iter().map(|v| format!("`{}`", v.get_name())).collect();
+            let mut help = option.get_help().map(ToString::to_string).unwrap_or_default();
+            if takes_value && !values.is_empty() {
+                write!(help, ": {}", values.join(" or ")).unwrap();
+            }
+            writeln!(table, "| `--{name}` | {variable} | {default} | {help} |").unwrap();
+        }
+        let document = include_str!("../../docs/operating.md");
+        assert!(document.contains(&table), "docs/operating.md must have this table:\n{table}");
+    }
 }

@@ -9,11 +9,14 @@ use printernizer_crds::PrintRecord;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, ApiError, Key};
+use crate::error::of_list;
 use crate::tasks::caught;
 use crate::telemetry::Heartbeat;
 
 /// Pause between two looks.
 const PERIOD: Duration = Duration::from_secs(3600);
+/// Pause after a look that did not succeed: right after the definitions were applied the API server may not know them.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// Deletes records whose time is over, until cancelled. `namespace` is `None` for all.
 pub async fn run(api: Api, namespace: Option<String>, keep: Duration, heartbeat: Heartbeat, cancel: CancellationToken) {
@@ -21,10 +24,11 @@ pub async fn run(api: Api, namespace: Option<String>, keep: Duration, heartbeat:
     loop {
         heartbeat.beat();
         if tokio::time::Instant::now() >= next {
-            next += PERIOD;
+            next = tokio::time::Instant::now() + PERIOD;
             let sweep = sweep(&api, namespace.as_deref(), keep);
             if let Ok(Err(error)) = caught("looking for old PrintRecords", sweep).await {
-                tracing::warn!(%error, "old PrintRecords could not be looked for; tried again in an hour");
+                next = tokio::time::Instant::now() + RETRY;
+                tracing::info!(error = %of_list(&error), "old PrintRecords cannot be looked for yet; tried again in a minute");
             }
         }
         tokio::select! {

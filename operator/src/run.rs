@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use kube::{Client, Config};
-use printernizer_crds::printer::PrinterState;
 use printernizer_crds::{PrintJob, Printer};
 use printernizer_rules::printer::serial_claimed;
 use printernizer_rules::timing::Timing;
@@ -33,7 +32,7 @@ use crate::tasks::Tasks;
 use crate::telemetry::metrics::Controller;
 use crate::telemetry::{Health, Metrics, http};
 use crate::watch::{self, Index};
-use crate::{print_job, printer, records};
+use crate::{gauges, print_job, printer, records};
 
 /// Passes over objects of one kind that run at the same time.
 const CONCURRENCY: usize = 16;
@@ -92,8 +91,23 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// The file cache cannot be used.
-    #[error("the file cache cannot be used; choose another directory with --cache-dir")]
-    Cache(#[source] FetchError),
+    #[error("the file cache {directory} cannot be used; choose another directory with --cache-dir")]
+    Cache {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: FetchError,
+    },
+    /// The directory of the file cache cannot be written.
+    #[error("the file cache {directory} cannot be written; choose another directory with --cache-dir")]
+    CacheDirectory {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Metrics cannot be registered.
     #[error("metrics cannot be set up")]
     Metrics(#[source] prometheus::Error),
@@ -110,6 +124,9 @@ pub enum RunError {
 
 /// Runs until a signal, until leadership is lost, or until it cannot go on.
 pub async fn run(settings: Settings) -> Result<(), RunError> {
+    // Found out now, not by the one who takes over at night.
+    check_cache(&settings.cache)
+        .map_err(|source| RunError::CacheDirectory { directory: settings.cache.clone(), source })?;
     let metrics = Metrics::new().map_err(RunError::Metrics)?;
     let health = Health::new();
     let mut config = Config::infer().await.map_err(|e| RunError::Config(Box::new(e)))?;
@@ -165,6 +182,12 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     result
 }
 
+/// Whether files can be made in the directory. It may be another process's cache as well: what is there is left alone.
+fn check_cache(directory: &std::path::Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    tempfile::tempfile_in(directory).map(drop)
+}
+
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
@@ -207,7 +230,7 @@ impl Running {
             networks: Networks::for_sources(settings.source_networks.clone(), settings.allow_loopback),
             config_maps: Arc::new(KubeConfigMaps::new(client.clone(), CALL_TIMEOUT)),
         })
-        .map_err(RunError::Cache)?;
+        .map_err(|source| RunError::Cache { directory: settings.cache.clone(), source })?;
         let networks = if settings.simulated_time > 1 {
             Networks::only(Vec::new(), true)
         } else if settings.printer_networks.is_empty() {
@@ -344,7 +367,7 @@ impl Running {
         let heartbeat = health.heartbeat("records", HEARTBEAT);
         let records = records::run(api, settings.namespace.clone(), timing.record_ttl, heartbeat, cancel.clone());
         tasks.spawn("records", records);
-        tasks.spawn("gauges", count(context, cancel.clone()));
+        tasks.spawn("gauges", gauges::run(context, cancel.clone()));
         Ok(Self { cancel, tasks, fleet })
     }
 
@@ -355,29 +378,5 @@ impl Running {
         if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
             tracing::warn!("not everything ended in time");
         }
-    }
-}
-
-/// Keeps the gauges of states and phases right, from what was last heard.
-async fn count(context: Arc<Context>, cancel: CancellationToken) {
-    let mut tick = tokio::time::interval(Duration::from_secs(5));
-    loop {
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            _ = tick.tick() => {}
-        }
-        let printers = context.printer_index.all();
-        context.metrics.set_printers(|state| {
-            let is =
-                |p: &&Arc<Printer>| p.status.as_ref().and_then(|s| s.state).unwrap_or(PrinterState::Unknown) == state;
-            i64::try_from(printers.iter().filter(is).count()).unwrap_or(i64::MAX)
-        });
-        let jobs = context.job_index.all();
-        context.metrics.set_jobs(|phase| {
-            let is = |j: &&Arc<PrintJob>| j.status.as_ref().and_then(|s| s.phase).unwrap_or_default() == phase;
-            i64::try_from(jobs.iter().filter(is).count()).unwrap_or(i64::MAX)
-        });
-        let connected = i64::try_from(context.fleet.connected()).unwrap_or(i64::MAX);
-        context.metrics.sessions_connected().set(connected);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use kube::core::DeserializeGuard;
@@ -11,13 +11,16 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api as KubeApi, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::api::Key;
+use crate::error::{is_definition_missing, of_list};
 use crate::telemetry::{Gate, Heartbeat};
 
 /// Watches end, and are begun again, after this time: a connection that died silently is found out.
 const WATCH_SECONDS: u32 = 200;
+/// The same trouble is told again only after this time.
+const REPEAT: Duration = Duration::from_secs(60);
 
 /// All objects of one kind, as last heard.
 pub struct Index<K> {
@@ -71,6 +74,7 @@ pub async fn follow<K>(
     let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(100);
     let mut events = watcher(api, config).default_backoff().boxed();
     let mut listed: HashSet<Key> = HashSet::new();
+    let mut trouble: Option<(String, Instant)> = None;
     let mut tick = tokio::time::interval(Duration::from_secs(5));
     loop {
         let event = tokio::select! {
@@ -99,6 +103,12 @@ pub async fn follow<K>(
                 tell(key, Some(&old), None);
             }
         };
+        if matches!(event, Some(Ok(watcher::Event::InitDone | watcher::Event::Apply(_) | watcher::Event::Delete(_)))) {
+            ready.open();
+            if trouble.take().is_some() {
+                info!(kind = %K::kind(&()), "the watch works again");
+            }
+        }
         match event {
             Some(Ok(watcher::Event::Init)) => listed.clear(),
             Some(Ok(watcher::Event::InitApply(object))) => {
@@ -108,13 +118,22 @@ pub async fn follow<K>(
                 // What is not listed any more was deleted while nobody watched.
                 let gone: Vec<Key> = index.write(|o| o.keys().filter(|k| !listed.contains(*k)).cloned().collect());
                 gone.iter().for_each(&remove);
-                ready.open();
             }
             Some(Ok(watcher::Event::Apply(object))) => {
                 apply(object);
             }
             Some(Ok(watcher::Event::Delete(object))) => remove(&Key::of(&object)),
-            Some(Err(error)) => warn!(kind = %K::kind(&()), %error, "the watch failed and is begun again"),
+            Some(Err(error)) => {
+                // An API server that is away comes back. A kind that is gone does not, without a person.
+                if is_definition_missing(&error) {
+                    ready.close();
+                }
+                let error = of_list(&error);
+                if trouble.as_ref().is_none_or(|(told, at)| *told != error || at.elapsed() >= REPEAT) {
+                    warn!(kind = %K::kind(&()), error, "the watch failed and is begun again");
+                    trouble = Some((error, Instant::now()));
+                }
+            }
             None => return,
         }
     }

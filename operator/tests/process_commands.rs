@@ -51,10 +51,14 @@ fn inspect_says_why_a_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let page = directory.path().join("page.gcode");
     std::fs::write(&page, "<!DOCTYPE html><html>login</html>").unwrap();
-    for path in [page.to_str().unwrap(), "/no/such/file.gcode"] {
+    for (path, why) in [
+        (page.to_str().unwrap(), "refused"),
+        ("/no/such/file.gcode", "No such file"),
+        (directory.path().to_str().unwrap(), "folder"),
+    ] {
         let (good, text, errors) = told(&printernizer(&["inspect", path], &[]));
         assert!(!good && text.is_empty(), "{text}");
-        assert!(errors.contains(path) && errors.contains("refused"), "{errors}");
+        assert!(errors.contains(path) && errors.contains(why), "{errors}");
     }
 }
 
@@ -72,6 +76,26 @@ fn crds_prints_the_definitions_as_they_are_committed() {
     for definition in committed {
         assert!(printed.contains(&definition), "{} differs", definition["metadata"]["name"]);
     }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let clip = project().join("examples/files/cable-clip.gcode");
+    for arguments in [&["crds"][..], &["inspect", clip.to_str().unwrap()][..]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_printernizer"));
+        command.args(arguments).stdout(writer).stderr(std::process::Stdio::piped());
+        let (good, _, errors) = told(&command.output().unwrap());
+        assert!(good && errors.is_empty(), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_named_before_anything_else() {
+    let run = ["run", "--cache-dir", "/proc/no-cache", "--listen", "127.0.0.1:0"];
+    let (good, text, errors) = told(&printernizer(&run, &[("KUBECONFIG", "/no/such/kubeconfig")]));
+    assert!(!good && format!("{text}{errors}").contains("/proc/no-cache"), "{text}{errors}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

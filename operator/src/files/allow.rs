@@ -16,10 +16,13 @@ pub enum Forbidden {
     #[error("{0} is a link-local, metadata or other special address; these are never allowed")]
     Special(IpAddr),
     /// This machine.
-    #[error("{0} is this machine itself; that is allowed only where loopback addresses are switched on")]
+    #[error("{0} is this machine itself; for simulated printers run the operator with --allow-loopback")]
     Loopback(IpAddr),
     /// Not on the list.
-    #[error("{0} is not in an allowed network; name its network in the operator's settings if it should be")]
+    #[error(
+        "{0} is not in an allowed network; if it should be, name its network: --printer-networks (printers) or \
+         --source-networks (print files) of `printernizer run`, --networks of `printernizer probe`"
+    )]
     NotListed(IpAddr),
 }
 

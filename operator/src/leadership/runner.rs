@@ -18,12 +18,14 @@ pub struct Runner {
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
     troubled: bool,
+    /// The leader that was told of last.
+    told: Option<String>,
 }
 
 impl Runner {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let (elector, stop) = (Elector::new(shared.config.clone()), shared.stop.subscribe());
-        Self { elector, shared, stop, troubled: false }
+        Self { elector, shared, stop, troubled: false, told: None }
     }
 
     /// Stands for election, renews, and returns when leadership was lost or released. The program should then end:
@@ -74,7 +76,25 @@ impl Runner {
             warn!(event = "lease_unreachable", error, "leader election cannot reach its Lease and keeps trying");
         }
         self.troubled = matches!(result, Err(LeaseError::Unclear(_)));
+        if let Ok(lease) = &result {
+            self.tell_leader(lease);
+        }
         self.elector.answered(request, started, now, answer(result));
+    }
+
+    /// Says once who leads instead of this process.
+    fn tell_leader(&mut self, lease: &Lease) {
+        let other = holder(lease).filter(|h| self.elector.role() == Role::Standby && *h != self.shared.config.identity);
+        if let Some(other) = other
+            && self.told.as_deref() != Some(other)
+        {
+            let seconds = self.shared.config.lease_duration.as_secs();
+            info!(
+                leader = other,
+                "this process waits: another one holds the Lease, or held it less than {seconds} s ago"
+            );
+            self.told = Some(other.to_owned());
+        }
     }
 
     fn publish(&self) {

@@ -1,8 +1,9 @@
 //! Log lines for the person at night: JSON or text, on standard output, with the farm's local time and its offset.
-//! Printer, job and namespace are fields of their own. Sets the global subscriber, once per process.
+//! Printer, job and namespace are fields of their own. Sets the global subscriber, once per process. A line that cannot
+//! be written is lost and nothing else: whoever reads the log may go at any time, prints must go on.
 
 use std::fmt;
-use std::str::FromStr;
+use std::io::{self, Write};
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
@@ -17,10 +18,11 @@ use tracing_subscriber::{EnvFilter, fmt as lines};
 
 /// The client of the API server quotes whole objects it cannot read, with all that is secret in them: addresses with
 /// signatures, Secrets. Our own errors say which object it was. A filter that names this target has its way.
-const QUIET: &str = "kube_client::client=error";
+/// Nor does it say more than our own errors do when the API server cannot be reached, and it says it at every try.
+const QUIET: &str = "kube_client::client=off";
 
 /// The form of a log line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// One JSON object a line, for machines.
     #[default]
@@ -29,33 +31,9 @@ pub enum LogFormat {
     Text,
 }
 
-impl FromStr for LogFormat {
-    type Err = LogError;
-
-    fn from_str(text: &str) -> Result<Self, LogError> {
-        match text {
-            "json" => Ok(Self::Json),
-            "text" => Ok(Self::Text),
-            _ => Err(LogError::Format(text.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for LogFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Json => "json",
-            Self::Text => "text",
-        })
-    }
-}
-
 /// Why logging could not be set up.
 #[derive(Debug, Error)]
 pub enum LogError {
-    /// No such format.
-    #[error("there is no log format {0:?}; write json or text")]
-    Format(String),
     /// No such time zone.
     #[error("there is no time zone {name:?}; write a name of the IANA database such as Europe/Berlin")]
     Zone {
@@ -99,7 +77,7 @@ impl LogOptions {
 
     /// Makes standard output the log of this process.
     pub fn install(&self) -> Result<(), LogError> {
-        self.subscriber(std::io::stdout).try_init().map_err(LogError::Twice)
+        self.subscriber(|| Unfailing(io::stdout())).try_init().map_err(LogError::Twice)
     }
 
     fn subscriber<W>(&self, writer: W) -> Box<dyn Subscriber + Send + Sync>
@@ -113,6 +91,22 @@ impl LogOptions {
             LogFormat::Json => Box::new(lines.json().flatten_event(true).with_span_list(false).finish()),
             LogFormat::Text => Box::new(lines.with_ansi(false).finish()),
         }
+    }
+}
+
+/// Writes what can be written. A failed write must reach nobody: the subscriber would tell standard error of it, which
+/// may be the same closed pipe, and a panic over that would end the operator.
+struct Unfailing<W>(W);
+
+impl<W: Write> Write for Unfailing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
     }
 }
 
@@ -133,7 +127,6 @@ pub fn rfc3339(time: Timestamp, zone: &TimeZone) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -186,11 +179,22 @@ mod tests {
             let options = LogOptions::new(LogFormat::Json, "UTC", filter).unwrap();
             tracing::subscriber::with_default(options.subscriber(move || writer.clone()), || {
                 tracing::warn!(target: "kube_client::client", "{{\"password\": \"hidden\"}}");
+                tracing::error!(target: "kube_client::client::builder", "hidden");
                 tracing::warn!(target: "kube_runtime::watcher", "shown");
             });
             let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
             assert!(!text.contains("hidden") && text.contains("shown"), "{filter:?}: {text}");
         }
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_no_error() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let mut log = Unfailing(writer);
+        assert!(log.0.write_all(b"nobody reads").is_err());
+        log.write_all(b"nobody reads").unwrap();
+        log.flush().unwrap();
     }
 
     #[test]
@@ -214,6 +218,5 @@ mod tests {
         let zone = LogOptions::new(LogFormat::Text, "Europe/Berln", None).unwrap_err().to_string();
         assert!(zone.contains("Europe/Berlin"), "{zone}");
         assert!(LogOptions::new(LogFormat::Text, "UTC", Some("printernizer=loud")).is_err());
-        assert!("xml".parse::<LogFormat>().unwrap_err().to_string().contains("json or text"));
     }
 }

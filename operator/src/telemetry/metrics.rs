@@ -1,8 +1,12 @@
 //! The operator's metrics. Every label comes from an enum or a fixed list, so that the number of series never grows
-//! with the farm, and every series exists from the start at zero, so that alerts see the first increase.
+//! with the farm, and every series exists from the start at zero, so that alerts see the first increase. Only the gauges
+//! by reason show a reason from its first occurrence on. `docs/operating.md` lists all of them.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use printernizer_crds::Reason;
 use printernizer_crds::print_job::Phase;
 use printernizer_crds::printer::PrinterState;
 use prometheus::core::Collector;
@@ -11,133 +15,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-/// A label whose values are all known beforehand.
-pub trait Label: Copy + PartialEq + 'static {
-    /// Every value.
-    const ALL: &[Self];
-    /// The value as shown.
-    fn label(self) -> &'static str;
-}
-
-macro_rules! labels {
-    ($($(#[$doc:meta])* $visibility:vis enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ })+) => { $(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        $visibility enum $name { $($(#[$variant_doc])* $variant,)+ }
-        impl Label for $name {
-            const ALL: &[Self] = &[$(Self::$variant,)+];
-            fn label(self) -> &'static str { match self { $(Self::$variant => $text,)+ } }
-        }
-    )+ };
-    ($(for $name:ident { $($variant:ident = $text:literal,)+ })+) => { $(
-        impl Label for $name {
-            const ALL: &[Self] = &[$(Self::$variant,)+];
-            fn label(self) -> &'static str { match self { $(Self::$variant => $text,)+ } }
-        }
-    )+ };
-}
-
-labels! {
-    /// The kind a controller works on.
-    pub enum Controller {
-        /// Printers.
-        Printer = "printer",
-        /// PrintJobs.
-        PrintJob = "print_job",
-        /// The assignment of jobs to printers.
-        Scheduling = "scheduling",
-    }
-
-    /// How a pass over one object ended.
-    pub enum Outcome {
-        /// Something was done.
-        Applied = "applied",
-        /// Nothing had to be done.
-        Unchanged = "unchanged",
-        /// Something else has to happen first.
-        Waiting = "waiting",
-        /// Another writer was first; the object is observed again.
-        Conflict = "conflict",
-        /// The pass failed and is repeated with a backoff.
-        Failed = "failed",
-        /// The pass panicked.
-        Panicked = "panicked",
-        /// The pass was cut off, by its time limit or because leadership ended.
-        Abandoned = "abandoned",
-    }
-
-    /// What kind of device a start went to.
-    pub enum DeviceKind {
-        /// PrusaLink.
-        PrusaLink = "prusalink",
-        /// Bambu Lab.
-        Bambu = "bambu",
-    }
-
-    /// What became of one start command.
-    pub enum StartResult {
-        /// Sent; the device shows what follows.
-        Sent = "sent",
-        /// Refused by the device.
-        Refused = "refused",
-        /// It is known that no byte left.
-        NotSent = "not_sent",
-        /// It may or may not have arrived; never repeated.
-        Unclear = "unclear",
-    }
-
-    /// The kind whose status was written.
-    pub enum StatusKind {
-        /// Printer.
-        Printer = "Printer",
-        /// PrintJob.
-        PrintJob = "PrintJob",
-        /// PrintRecord.
-        PrintRecord = "PrintRecord",
-    }
-
-    /// Materials counted by name; everything else is `other`.
-    pub enum Material {
-        /// Polylactic acid.
-        Pla = "PLA",
-        /// Glycol-modified polyethylene terephthalate.
-        Petg = "PETG",
-        /// Acrylonitrile butadiene styrene.
-        Abs = "ABS",
-        /// Acrylonitrile styrene acrylate.
-        Asa = "ASA",
-        /// Thermoplastic polyurethane.
-        Tpu = "TPU",
-        /// Polyamide.
-        Pa = "PA",
-        /// Polycarbonate.
-        Pc = "PC",
-        /// Polyvinyl alcohol.
-        Pva = "PVA",
-        /// Anything else.
-        Other = "other",
-    }
-}
-
-labels! {
-    for PrinterState {
-        Idle = "Idle", Preparing = "Preparing", Printing = "Printing", Paused = "Paused", Finished = "Finished",
-        Failed = "Failed", Attention = "Attention", Offline = "Offline", Unknown = "Unknown",
-    }
-    for Phase {
-        Pending = "Pending", Held = "Held", Assigned = "Assigned", Uploading = "Uploading", Starting = "Starting",
-        Printing = "Printing", Paused = "Paused", AttentionNeeded = "AttentionNeeded", Succeeded = "Succeeded",
-        Failed = "Failed", Cancelled = "Cancelled",
-    }
-}
-
-impl Material {
-    /// The counted material of a name as a slicer writes it, `PLA` of `pla`.
-    pub fn of(name: &str) -> Self {
-        let known = |material: &&Self| material.label().eq_ignore_ascii_case(name.trim());
-        Self::ALL.iter().find(known).copied().unwrap_or(Self::Other)
-    }
-}
+pub use super::labels::{Controller, DeviceKind, Label, Material, Outcome, StartResult, StatusKind};
 
 /// All metrics of a process, with their registry.
 #[derive(Clone)]
@@ -150,12 +28,38 @@ pub struct Metrics {
     sessions_connected: IntGauge,
     printers: IntGaugeVec,
     jobs: IntGaugeVec,
+    beds_to_clear: IntGauge,
+    printers_not_ready: ByReason,
+    jobs_waiting: ByReason,
     starts_total: IntCounterVec,
     unknown_outcomes_total: IntCounter,
     status_writes_total: IntCounterVec,
     report_to_status_seconds: Histogram,
     filament_grams_total: CounterVec,
     print_seconds_total: Counter,
+}
+
+/// A gauge by reason. Of the many reasons there are, only those are shown that have occurred.
+#[derive(Clone)]
+struct ByReason {
+    gauge: IntGaugeVec,
+    shown: Arc<Mutex<Vec<Reason>>>,
+}
+
+impl ByReason {
+    fn new(gauge: IntGaugeVec) -> Self {
+        Self { gauge, shown: Arc::default() }
+    }
+
+    fn set(&self, counts: &BTreeMap<Reason, i64>) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.extend(counts.keys());
+        shown.sort_unstable();
+        shown.dedup();
+        for reason in shown.iter() {
+            self.gauge.with_label_values(&[reason.label()]).set(counts.get(reason).copied().unwrap_or(0));
+        }
+    }
 }
 
 /// From a millisecond, for passes that only read caches, to the half minute of a pass that ran into timeouts.
@@ -194,6 +98,20 @@ impl Metrics {
             )?,
             printers: gauges("printers", "Printers, by state.", &["state"])?,
             jobs: gauges("jobs", "PrintJobs, by phase.", &["phase"])?,
+            beds_to_clear: kept(
+                &registry,
+                IntGauge::new("beds_to_clear", "Printers whose bed waits for a person to clear and confirm it.")?,
+            )?,
+            printers_not_ready: ByReason::new(gauges(
+                "printers_not_ready",
+                "Printers that cannot be used, by the reason of their condition Ready.",
+                &["reason"],
+            )?),
+            jobs_waiting: ByReason::new(gauges(
+                "jobs_waiting",
+                "PrintJobs that wait for something, by status.waitingFor.",
+                &["reason"],
+            )?),
             starts_total: counts("starts_total", "Start commands, by what became of them.", &["kind", "result"])?,
             unknown_outcomes_total: kept(
                 &registry,
@@ -280,6 +198,21 @@ impl Metrics {
         }
     }
 
+    /// Printers whose bed waits for a person.
+    pub fn set_beds_to_clear(&self, count: i64) {
+        self.beds_to_clear.set(count);
+    }
+
+    /// Counts the printers that are not ready anew.
+    pub fn set_printers_not_ready(&self, counts: &BTreeMap<Reason, i64>) {
+        self.printers_not_ready.set(counts);
+    }
+
+    /// Counts the jobs that wait for something anew.
+    pub fn set_jobs_waiting(&self, counts: &BTreeMap<Reason, i64>) {
+        self.jobs_waiting.set(counts);
+    }
+
     /// A start command was sent, or was not.
     pub fn started(&self, kind: DeviceKind, result: StartResult) {
         self.starts_total.with_label_values(&[kind.label(), result.label()]).inc();
@@ -326,65 +259,5 @@ fn kept<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Re
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn value(text: &str, series: &str) -> Option<f64> {
-        let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
-        line.rsplit(' ').next()?.parse().ok()
-    }
-
-    #[test]
-    fn every_series_exists_before_anything_has_happened() {
-        let text = Metrics::new().unwrap().text().unwrap();
-        for series in [
-            "printernizer_reconcile_total{controller=\"print_job\",outcome=\"failed\"}",
-            "printernizer_reconcile_duration_seconds_count{controller=\"printer\"}",
-            "printernizer_panics_total",
-            "printernizer_leader",
-            "printernizer_sessions_connected",
-            "printernizer_printers{state=\"Offline\"}",
-            "printernizer_jobs{phase=\"Pending\"}",
-            "printernizer_starts_total{kind=\"bambu\",result=\"unclear\"}",
-            "printernizer_unknown_outcomes_total",
-            "printernizer_status_writes_total{kind=\"PrintJob\"}",
-            "printernizer_report_to_status_seconds_count",
-            "printernizer_filament_grams_total{material=\"PLA\"}",
-            "printernizer_print_seconds_total",
-        ] {
-            assert_eq!(value(&text, series), Some(0.0), "{series} in\n{text}");
-        }
-        assert!(value(&text, "process_resident_memory_bytes").unwrap() > 0.0);
-    }
-
-    #[test]
-    fn what_happens_is_counted_where_it_belongs() {
-        let metrics = Metrics::new().unwrap();
-        metrics.reconciled(Controller::Printer, Outcome::Panicked, Duration::from_millis(3));
-        metrics.started(DeviceKind::PrusaLink, StartResult::Refused);
-        metrics.set_printers(|state| i64::from(state == PrinterState::Printing) * 7);
-        metrics.print_ended(
-            Duration::from_mins(1),
-            [
-                (Material::of("pla "), 12.5),
-                (Material::of("Wood"), 3.0),
-                (Material::Abs, f64::NAN),
-                (Material::Pc, -1.0),
-            ],
-        );
-        let text = metrics.text().unwrap();
-        for (series, expected) in [
-            ("printernizer_reconcile_total{controller=\"printer\",outcome=\"panicked\"}", 1.0),
-            ("printernizer_panics_total", 1.0),
-            ("printernizer_starts_total{kind=\"prusalink\",result=\"refused\"}", 1.0),
-            ("printernizer_printers{state=\"Printing\"}", 7.0),
-            ("printernizer_filament_grams_total{material=\"PLA\"}", 12.5),
-            ("printernizer_filament_grams_total{material=\"other\"}", 3.0),
-            ("printernizer_filament_grams_total{material=\"ABS\"}", 0.0),
-            ("printernizer_filament_grams_total{material=\"PC\"}", 0.0),
-            ("printernizer_print_seconds_total", 60.0),
-        ] {
-            assert_eq!(value(&text, series), Some(expected), "{series} in\n{text}");
-        }
-    }
-}
+#[path = "metrics_tests.rs"]
+mod tests;

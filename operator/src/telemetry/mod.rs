@@ -2,6 +2,7 @@
 //! value per object. Metric names follow the Prometheus conventions: prefix `printernizer_`, base units, `_total`.
 
 pub mod http;
+mod labels;
 pub mod logs;
 pub mod metrics;
 

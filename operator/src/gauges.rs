@@ -1,0 +1,142 @@
+//! The gauges that describe the farm: printers by state, jobs by phase, and what waits for a person. Counted every few
+//! seconds from what was last heard, so that they are right also after an event was missed. Changes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use printernizer_crds::print_job::Phase;
+use printernizer_crds::printer::PrinterState;
+use printernizer_crds::{ConditionType, Conditions as _, PrintJob, Printer, Reason};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::telemetry::Metrics;
+
+/// How often it is counted.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Counts until cancelled.
+pub async fn run(context: Arc<Context>, cancel: CancellationToken) {
+    let mut tick = tokio::time::interval(PERIOD);
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        of_printers(&context.metrics, &context.printer_index.all());
+        of_jobs(&context.metrics, &context.job_index.all());
+        context.metrics.sessions_connected().set(number(context.fleet.connected()));
+    }
+}
+
+fn of_printers(metrics: &Metrics, printers: &[Arc<Printer>]) {
+    metrics.set_printers(|state| {
+        let is = |p: &&Arc<Printer>| p.status.as_ref().and_then(|s| s.state).unwrap_or(PrinterState::Unknown) == state;
+        number(printers.iter().filter(is).count())
+    });
+    metrics.set_beds_to_clear(number(printers.iter().filter(|p| has_bed_to_clear(p)).count()));
+    metrics.set_printers_not_ready(&by_reason(printers.iter().filter_map(|p| not_ready(p))));
+}
+
+fn of_jobs(metrics: &Metrics, jobs: &[Arc<PrintJob>]) {
+    metrics.set_jobs(|phase| {
+        let is = |j: &&Arc<PrintJob>| j.status.as_ref().and_then(|s| s.phase).unwrap_or_default() == phase;
+        number(jobs.iter().filter(is).count())
+    });
+    metrics.set_jobs_waiting(&by_reason(jobs.iter().filter_map(|j| waiting_for(j))));
+}
+
+/// Whether nothing is printed there and the printer gets no job before a person has been at its bed.
+fn has_bed_to_clear(printer: &Printer) -> bool {
+    let Some(status) = &printer.status else { return false };
+    let waits = status.bed.as_ref().is_some_and(|b| b.occupancy_id.is_some() && !b.print_in_progress);
+    waits && !status.conditions.is_true(ConditionType::BedCleared)
+}
+
+/// Why the printer cannot be used.
+fn not_ready(printer: &Printer) -> Option<&str> {
+    let ready = printer.status.as_ref()?.conditions.condition(ConditionType::Ready)?;
+    (ready.status != "True").then_some(ready.reason.as_str())
+}
+
+/// What the job waits for; nothing while it prints and after its end.
+fn waiting_for(job: &PrintJob) -> Option<&str> {
+    let status = job.status.as_ref()?;
+    let ended = matches!(status.phase, Some(Phase::Succeeded | Phase::Failed | Phase::Cancelled));
+    status.waiting_for.as_deref().filter(|_| !ended)
+}
+
+/// How often each reason occurs. What is no reason of this version, as another one may have written it, is left out.
+fn by_reason<'a>(reasons: impl Iterator<Item = &'a str>) -> BTreeMap<Reason, i64> {
+    let mut counts = BTreeMap::new();
+    for text in reasons {
+        if let Some(reason) = Reason::ALL.iter().find(|r| r.as_str() == text) {
+            *counts.entry(*reason).or_insert(0) += 1;
+        }
+    }
+    counts
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn printer(ready: &str, reason: &str, bed: &Value) -> Arc<Printer> {
+        let at = "2026-11-21T12:00:00Z";
+        let cleared = if bed["occupancyID"].is_null() { "True" } else { "False" };
+        let value = json!({
+            "apiVersion": "printernizer.io/v1alpha1", "kind": "Printer", "metadata": { "name": "p" },
+            "spec": { "model": "M", "connection": { "prusaLink": {
+                "url": "http://10.0.0.1", "credentialsSecretRef": { "name": "p" } } } },
+            "status": { "bed": bed, "conditions": [
+                { "type": "Ready", "status": ready, "reason": reason, "message": "", "lastTransitionTime": at },
+                { "type": "BedCleared", "status": cleared, "reason": "X", "message": "", "lastTransitionTime": at },
+            ] },
+        });
+        Arc::new(serde_json::from_value(value).unwrap())
+    }
+
+    fn job(phase: &str, waiting_for: Option<&str>) -> Arc<PrintJob> {
+        let value = json!({
+            "apiVersion": "printernizer.io/v1alpha1", "kind": "PrintJob", "metadata": { "name": "j" },
+            "spec": { "source": { "configMap": { "name": "a", "key": "b" } } },
+            "status": { "phase": phase, "waitingFor": waiting_for },
+        });
+        Arc::new(serde_json::from_value(value).unwrap())
+    }
+
+    #[test]
+    fn a_bed_waits_for_a_person_only_when_nothing_prints_above_it() {
+        let metrics = Metrics::new().unwrap();
+        of_printers(
+            &metrics,
+            &[
+                printer("True", "PrinterReady", &json!({ "occupancyID": "1", "printInProgress": true })),
+                printer("True", "PrinterReady", &json!({ "occupancyID": "2" })),
+                printer("False", "Unreachable", &json!({})),
+                printer("False", "SomethingOfAnotherVersion", &json!({})),
+            ],
+        );
+        let text = metrics.text().unwrap();
+        assert!(text.contains("printernizer_beds_to_clear 1\n"), "{text}");
+        assert!(text.contains("printernizer_printers_not_ready{reason=\"Unreachable\"} 1\n"), "{text}");
+        assert!(!text.contains("AnotherVersion"), "{text}");
+    }
+
+    #[test]
+    fn jobs_are_counted_by_what_they_wait_for() {
+        let metrics = Metrics::new().unwrap();
+        let queued = || job("Pending", Some("Queued"));
+        of_jobs(&metrics, &[queued(), queued(), job("Printing", None), job("AttentionNeeded", Some("EndNotSeen"))]);
+        let text = metrics.text().unwrap();
+        assert!(text.contains("printernizer_jobs_waiting{reason=\"Queued\"} 2\n"), "{text}");
+        assert!(text.contains("printernizer_jobs_waiting{reason=\"EndNotSeen\"} 1\n"), "{text}");
+    }
+}

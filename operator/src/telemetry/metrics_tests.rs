@@ -1,0 +1,93 @@
+//! The metrics as Prometheus reads them, and as `docs/operating.md` lists them.
+
+use std::fmt::Write as _;
+
+use super::*;
+
+fn value(text: &str, series: &str) -> Option<f64> {
+    let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[test]
+fn every_series_exists_before_anything_has_happened() {
+    let text = Metrics::new().unwrap().text().unwrap();
+    for series in [
+        "printernizer_reconcile_total{controller=\"print_job\",outcome=\"failed\"}",
+        "printernizer_reconcile_duration_seconds_count{controller=\"printer\"}",
+        "printernizer_panics_total",
+        "printernizer_leader",
+        "printernizer_sessions_connected",
+        "printernizer_printers{state=\"Offline\"}",
+        "printernizer_jobs{phase=\"Pending\"}",
+        "printernizer_starts_total{kind=\"bambu\",result=\"unclear\"}",
+        "printernizer_unknown_outcomes_total",
+        "printernizer_status_writes_total{kind=\"PrintJob\"}",
+        "printernizer_report_to_status_seconds_count",
+        "printernizer_filament_grams_total{material=\"PLA\"}",
+        "printernizer_print_seconds_total",
+    ] {
+        assert_eq!(value(&text, series), Some(0.0), "{series} in\n{text}");
+    }
+    assert!(value(&text, "process_resident_memory_bytes").unwrap() > 0.0);
+}
+
+#[test]
+fn what_happens_is_counted_where_it_belongs() {
+    let metrics = Metrics::new().unwrap();
+    metrics.reconciled(Controller::Printer, Outcome::Panicked, Duration::from_millis(3));
+    metrics.started(DeviceKind::PrusaLink, StartResult::Refused);
+    metrics.set_printers(|state| i64::from(state == PrinterState::Printing) * 7);
+    metrics.print_ended(
+        Duration::from_mins(1),
+        [(Material::of("pla "), 12.5), (Material::of("Wood"), 3.0), (Material::Abs, f64::NAN), (Material::Pc, -1.0)],
+    );
+    let text = metrics.text().unwrap();
+    for (series, expected) in [
+        ("printernizer_reconcile_total{controller=\"printer\",outcome=\"panicked\"}", 1.0),
+        ("printernizer_panics_total", 1.0),
+        ("printernizer_starts_total{kind=\"prusalink\",result=\"refused\"}", 1.0),
+        ("printernizer_printers{state=\"Printing\"}", 7.0),
+        ("printernizer_filament_grams_total{material=\"PLA\"}", 12.5),
+        ("printernizer_filament_grams_total{material=\"other\"}", 3.0),
+        ("printernizer_filament_grams_total{material=\"ABS\"}", 0.0),
+        ("printernizer_filament_grams_total{material=\"PC\"}", 0.0),
+        ("printernizer_print_seconds_total", 60.0),
+    ] {
+        assert_eq!(value(&text, series), Some(expected), "{series} in\n{text}");
+    }
+}
+
+#[test]
+fn a_reason_is_shown_from_its_first_occurrence_on_and_goes_back_to_zero() {
+    let metrics = Metrics::new().unwrap();
+    let series = "printernizer_jobs_waiting{reason=\"Queued\"}";
+    metrics.set_jobs_waiting(&BTreeMap::new());
+    assert_eq!(value(&metrics.text().unwrap(), series), None);
+    metrics.set_jobs_waiting(&BTreeMap::from([(Reason::Queued, 3)]));
+    assert_eq!(value(&metrics.text().unwrap(), series), Some(3.0));
+    metrics.set_jobs_waiting(&BTreeMap::from([(Reason::Held, 1)]));
+    let text = metrics.text().unwrap();
+    assert_eq!(value(&text, series), Some(0.0));
+    assert_eq!(value(&text, "printernizer_jobs_waiting{reason=\"Held\"}"), Some(1.0));
+}
+
+#[test]
+fn the_documentation_lists_every_metric_as_it_is() {
+    let metrics = Metrics::new().unwrap();
+    let some = BTreeMap::from([(Reason::Queued, 1)]);
+    metrics.set_jobs_waiting(&some);
+    metrics.set_printers_not_ready(&some);
+    let mut table = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for family in metrics.registry.gather() {
+        let labels: Vec<String> = family
+            .get_metric()
+            .first()
+            .map(|m| m.get_label().iter().map(|l| format!("`{}`", l.name())).collect())
+            .unwrap_or_default();
+        let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+        writeln!(table, "| `{}` | {kind} | {} | {} |", family.name(), labels.join(", "), family.help()).unwrap();
+    }
+    let document = include_str!("../../../docs/operating.md");
+    assert!(document.contains(&table), "docs/operating.md must have this table:\n{table}");
+}

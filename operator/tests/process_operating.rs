@@ -1,0 +1,204 @@
+//! What the person who runs the operator relies on: the rights of `examples/operator/rbac.yaml` are enough, a reader of
+//! the log that goes takes nothing with it, and missing definitions are named. One operator acts on all namespaces.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{ListParams, PostParams};
+use kube::config::Kubeconfig;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use printernizer_crds::PrintRecord;
+use printernizer_crds::print_job::Phase;
+use printernizer_e2e::cluster::{self, Cluster, Options};
+use printernizer_e2e::farm::{Farm, project};
+use printernizer_e2e::{Namespace, wait_until};
+use printernizer_simulator::Config;
+use serde_json::json;
+use support::{SOON, Shop};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+fn run(kubeconfig: &Path, cache: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_printernizer"));
+    command.args(["run", "--listen", "127.0.0.1:0", "--log-format", "json", "--cache-dir"]).arg(cache);
+    command.env("KUBECONFIG", kubeconfig).env_remove("PRINTERNIZER_NAMESPACE").env_remove("POD_NAMESPACE");
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().unwrap().try_into().unwrap()), signal).unwrap();
+}
+
+async fn kubectl(cluster: &Cluster, arguments: &[&str]) -> String {
+    let mut command = cluster.kubectl();
+    command.args(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A kubeconfig with the token of the ServiceAccount instead of the rights of an administrator.
+async fn as_service_account(cluster: &Cluster, directory: &Path) -> PathBuf {
+    let token = kubectl(cluster, &["create", "token", "printernizer", "--namespace", "printernizer"]).await;
+    let mut config = serde_json::to_value(Kubeconfig::read_from(cluster.kubeconfig()).unwrap()).unwrap();
+    for user in config["users"].as_array_mut().unwrap() {
+        user["user"] = json!({ "token": token });
+    }
+    let path = directory.join("kubeconfig");
+    std::fs::write(&path, config.to_string()).unwrap();
+    path
+}
+
+/// The status of /readyz, as a probe sees it.
+async fn readiness(address: &str) -> Result<u16, String> {
+    let ask = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = ask.await.map_err(|e| e.to_string())?;
+    answer.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or(answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_of_the_example_are_enough_for_a_whole_print() {
+    let shop = Shop::empty("rights", Config::prusalink(1).time_scale(20.0)).await;
+    assert!(!shop.cluster.is_existing(), "this operator acts on everything in its cluster: not on an existing one");
+    let manifest = project().join("examples/operator/rbac.yaml");
+    kubectl(shop.cluster, &["apply", "-f", manifest.to_str().unwrap()]).await;
+    shop.farm.add_printers().await.unwrap();
+    shop.farm.add_file("part", support::part(support::PRINT)).await.unwrap();
+    let directory = TempDir::new().unwrap();
+    let kubeconfig = as_service_account(shop.cluster, directory.path()).await;
+    let log = directory.path().join("log");
+    let mut operator = run(&kubeconfig, &directory.path().join("cache"))
+        .args(["--allow-loopback", "--lease-namespace", "printernizer"])
+        .args(["--simulated-time", &support::FACTOR.to_string()])
+        .stdout(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+
+    shop.clear("prusa-1").await;
+    // A job of a Git tool gets a record.
+    let tracked = json!({
+        "apiVersion": "printernizer.io/v1alpha1", "kind": "PrintJob",
+        "metadata": { "name": "tracked", "labels": { "argocd.argoproj.io/instance": "farm" } },
+        "spec": { "source": { "configMap": { "name": "part", "key": "part.gcode" } } },
+    });
+    let tracked = serde_json::from_value(tracked).unwrap();
+    shop.farm.jobs().create(&PostParams::default(), &tracked).await.unwrap();
+    shop.phase("tracked", Phase::Printing).await;
+    shop.finish_prints();
+    shop.phase("tracked", Phase::Succeeded).await;
+    let everything = ListParams::default();
+    let records: Api<PrintRecord> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
+    wait_until("the record has its end", SOON, async || {
+        let records = records.list(&everything).await.map_err(|e| e.to_string())?.items;
+        let ended = records.iter().any(|r| r.status.as_ref().is_some_and(|s| s.end_time.is_some()));
+        if ended { Ok(()) } else { Err(format!("{records:?}")) }
+    })
+    .await
+    .unwrap();
+    let events: Api<Event> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
+    assert!(!events.list(&everything).await.unwrap().items.is_empty());
+    // Another one is deleted when its time is over.
+    shop.clear("prusa-1").await;
+    shop.print("clip", json!({ "ttlSecondsAfterFinished": 1 })).await;
+    shop.phase("clip", Phase::Printing).await;
+    shop.finish_prints();
+    shop.job_is_gone("clip").await;
+
+    signal(&operator, Signal::SIGTERM);
+    let ended = tokio::time::timeout(SOON, operator.wait()).await.expect("it ends").unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(ended.success(), "{ended}\n{text}");
+    assert!(!text.contains("forbidden"), "{text}");
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_the_log_that_goes_takes_nothing_with_it() {
+    let cluster = cluster::shared().await.unwrap();
+    Farm::define(cluster).await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let namespace = Namespace::create(&client, "unread").await.unwrap();
+    let directory = TempDir::new().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut operator = run(cluster.kubeconfig(), directory.path())
+        .args(["--namespace", namespace.name(), "--lease-namespace", namespace.name()])
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    let leases: Api<Lease> = Api::namespaced(client, namespace.name());
+    let holder = async || {
+        let lease = leases.get_opt("printernizer").await.map_err(|e| e.to_string())?;
+        Ok::<_, String>(lease.and_then(|l| l.spec?.holder_identity).filter(|h| !h.is_empty()))
+    };
+    wait_until("it leads", SOON, async || holder().await?.ok_or_else(|| "nobody holds the Lease".to_owned()))
+        .await
+        .unwrap();
+    assert!(operator.try_wait().unwrap().is_none(), "it runs");
+    signal(&operator, Signal::SIGINT);
+    let ended = tokio::time::timeout(SOON, operator.wait()).await.expect("it ends").unwrap();
+    assert!(ended.success(), "{ended}");
+    assert_eq!(holder().await.unwrap(), None, "the Lease was given back");
+    namespace.delete().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_definitions_are_named_and_make_it_unready_until_they_are_there() {
+    let cluster = Cluster::start(Options::default()).await.unwrap();
+    let directory = TempDir::new().unwrap();
+    let log = directory.path().join("log");
+    let mut operator = run(cluster.kubeconfig(), &directory.path().join("cache"))
+        .stdout(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let lines = || -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(&log).unwrap();
+        text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+    };
+    let address = wait_until("it says that the definitions are missing", SOON, async || {
+        let lines = lines();
+        let told = lines.iter().any(|l| l.to_string().contains("printernizer crds | kubectl apply -f -"));
+        let address = lines.iter().find_map(|l| Some(l["address"].as_str()?.to_owned()));
+        address.filter(|_| told).ok_or_else(|| format!("{lines:?}"))
+    });
+    let address = address.await.unwrap();
+    let status = async || tokio::time::timeout(SOON, readiness(&address)).await.map_err(|e| e.to_string())?;
+    assert_eq!(status().await.unwrap(), 503);
+    Farm::define(&cluster).await.unwrap();
+    let becomes = async |wanted: u16| {
+        wait_until(&format!("/readyz answers {wanted}"), SOON, async || match status().await? {
+            found if found == wanted => Ok(()),
+            found => Err(found.to_string()),
+        })
+        .await
+        .unwrap_or_else(|e| panic!("{e}\n{}", std::fs::read_to_string(&log).unwrap()));
+    };
+    becomes(200).await;
+    kubectl(&cluster, &["delete", "crd", "printers.printernizer.io"]).await;
+    becomes(503).await;
+    Farm::define(&cluster).await.unwrap();
+    becomes(200).await;
+    // Told, but not at every try.
+    let told = lines().iter().filter(|l| l.to_string().contains("definitions are missing")).count();
+    assert!(told <= 12, "told {told} times");
+    signal(&operator, Signal::SIGTERM);
+    let ended = tokio::time::timeout(SOON, operator.wait()).await.expect("it ends").unwrap();
+    assert!(ended.success(), "{ended}");
+}
