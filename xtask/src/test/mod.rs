@@ -1,8 +1,10 @@
-//! `cargo xtask test`: the one test command. Format, lints, generated files, then unit, API-server and process tests.
+//! `cargo xtask test`: the one test command. Lock file, format, lints, generated files, then unit, API-server and
+//! process tests.
 //!
 //! Every step shows its output as it comes; failures are shown again at the end, above the counts. A step that could
 //! not be run counts as failed. Nothing is ever tried a second time.
 
+mod lock;
 mod properties;
 mod tally;
 
@@ -47,6 +49,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let control_plane = includes(Part::Api) || includes(Part::Process);
     let mut report = Report::default();
 
+    if arguments.kind.is_none() && !report.lock_file()? {
+        return Ok(report.close());
+    }
     begin("what the tests need");
     install::ensure(if control_plane {
         &[Use::Build, Use::Test, Use::ControlPlane]
@@ -146,6 +151,16 @@ impl Report {
             self.failures.push((step.to_owned(), tally::tail(&finished)));
         }
         Ok(passed)
+    }
+
+    fn lock_file(&mut self) -> Result<bool, Error> {
+        const STEP: &str = "lock file";
+        begin(STEP);
+        let trouble = lock::trouble()?;
+        self.add("check", Tally::check(trouble.is_none()));
+        let complete = trouble.is_none();
+        self.failures.extend(trouble.map(|told| (format!("{STEP}: {}", lock::ADVICE), told)));
+        Ok(complete)
     }
 
     fn generated_files(&mut self) -> Result<(), Error> {
