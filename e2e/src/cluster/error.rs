@@ -69,7 +69,10 @@ pub enum Error {
         reason: String,
     },
     /// A kubeconfig cannot be used.
-    #[error("cannot use the kubeconfig {kubeconfig}; check KUBECONFIG and the name of the context")]
+    #[error(
+        "cannot use the kubeconfig {kubeconfig}; check KUBECONFIG and the name of the context, or unset KUBECONFIG to \
+             start a control plane instead"
+    )]
     Kubeconfig {
         /// The value of `KUBECONFIG`.
         kubeconfig: PathBuf,
