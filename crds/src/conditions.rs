@@ -45,6 +45,8 @@ api_enum! {
         BedCleared,
         /// The printer does nothing.
         Idle,
+        /// What the spec declares of the printer agrees with what the device reports.
+        SpecMatchesDevice,
         /// The job can be printed as it is written.
         Accepted,
         /// The job was given a printer.
@@ -69,6 +71,8 @@ api_enum! {
     Reason {
         /// The printer can be used.
         PrinterReady,
+        /// The object was deleted and stays until its print has ended.
+        BeingDeleted,
         /// The operator is connected to the printer.
         Connected,
         /// The first connection has not been made yet.
@@ -107,6 +111,8 @@ api_enum! {
         AnotherOperator,
         /// The printer refused a start.
         StartRefused,
+        /// A start was given up at the printer's screen.
+        StartAborted,
         /// Two prints in a row have failed on the printer.
         Quarantined,
         /// The bed is clear.
@@ -133,6 +139,10 @@ api_enum! {
         Attention,
         /// The state of the device is not known.
         StateUnknown,
+        /// Spec and device agree, as far as both say something.
+        NoContradiction,
+        /// The spec says one thing and the device another.
+        Contradicted,
         /// The job can be printed.
         FileRead,
         /// The job's file is being fetched.
@@ -157,6 +167,8 @@ api_enum! {
         MissingPlate,
         /// The file is damaged.
         FileCorrupt,
+        /// Neither the file nor the job says which printers the file is for.
+        MachineUnstated,
         /// This kind of file or source is not supported by this version.
         NotSupported,
         /// The object is a copy of a job that was printed.
@@ -165,6 +177,10 @@ api_enum! {
         AlreadyPrinted,
         /// The job waits for a printer.
         Queued,
+        /// The job is the next for a printer whose bed is not confirmed clear.
+        WaitingForBed,
+        /// The job is the next for a printer that cannot be used at the moment.
+        WaitingForPrinter,
         /// The job is held back by desiredState: Pause.
         Held,
         /// No printer can print the job.
@@ -175,8 +191,8 @@ api_enum! {
         ClaimReleased,
         /// The job waits until its next attempt.
         BackingOff,
-        /// The print has not begun.
-        NotStarted,
+        /// The file is uploaded next.
+        UploadPending,
         /// The file is being uploaded.
         Uploading,
         /// The upload did not succeed and is tried again.
@@ -187,9 +203,15 @@ api_enum! {
         StartSent,
         /// The printer does not delete the job's file, which must go before the job lets go of the printer.
         FileNotDeleted,
+        /// The printer asks something before the print, which may be a note that goes away by itself.
+        PrinterAsks,
         /// The print was seen running.
         PrintSeen,
-        /// The printer asks something before the print.
+        /// The printer has not answered for a while; the print is taken to go on.
+        PrinterSilent,
+        /// The print is not shown as running any more, and is watched for.
+        NotShown,
+        /// The printer asks something before the print, and a person must answer.
         WaitingAtPrinter,
         /// The print was paused as asked.
         PausedAsAsked,

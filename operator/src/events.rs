@@ -10,6 +10,7 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
 use kube::{Resource, ResourceExt};
 use printernizer_crds::Reason;
+use printernizer_rules::plan::NO_EFFECT;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -64,7 +65,9 @@ impl Events {
         for condition in new {
             let before = old.iter().find(|c| c.type_ == condition.type_);
             let changed = before.is_none_or(|b| b.status != condition.status || b.reason != condition.reason);
-            if changed && is_news(condition, before) {
+            // What a person wrote in vain is told also where nothing else has changed.
+            let in_vain = is_in_vain(condition) && before.is_none_or(|b| b.message != condition.message);
+            if (changed || in_vain) && is_news(condition, before) && !is_over(condition, new) {
                 self.publish(object, condition);
             }
         }
@@ -130,14 +133,26 @@ impl Writer {
     }
 }
 
+/// Whether the condition says that something a person wrote changes nothing.
+fn is_in_vain(condition: &Condition) -> bool {
+    condition.message.contains(NO_EFFECT)
+}
+
+/// Whether it only says of a job that has ended what its end says.
+fn is_over(condition: &Condition, all: &[Condition]) -> bool {
+    let ended = all.iter().any(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True");
+    ended && matches!(condition.type_.as_str(), "Scheduled" | "Started")
+}
+
 /// Whether a change is worth a line of the story.
 fn is_news(condition: &Condition, before: Option<&Condition>) -> bool {
     let (type_, status) = (condition.type_.as_str(), condition.status.as_str());
     // They repeat what another condition has said.
-    let repeats = matches!(type_, "Ready" | "Stalled" | "Reconciling");
+    let deleted = type_ == "Ready" && condition.reason == Reason::BeingDeleted.as_str();
+    let repeats = matches!(type_, "Ready" | "Stalled" | "Reconciling") && !deleted;
     // Not known because the printer is not reached: the one line about that is enough.
     let follows = status == "Unknown" && matches!(type_, "Reachable" | "Authorized" | "ControlAllowed" | "Idle");
-    let was_never_otherwise = (type_, status) == ("Trusted", "True") && before.is_none();
+    let was_never_otherwise = matches!(type_, "Trusted" | "SpecMatchesDevice") && status == "True" && before.is_none();
     !(repeats || follows || was_never_otherwise)
 }
 
@@ -149,6 +164,8 @@ fn warns(condition: &Condition) -> bool {
         ("OutcomeUnknown", "True") | ("Reachable" | "Authorized" | "Trusted" | "ControlAllowed", "False") => true,
         ("Accepted", "False") => !reason(Reason::FetchingFile),
         ("Scheduled", "False") => reason(Reason::NoMatchingPrinter),
+        ("SpecMatchesDevice", "False") => true,
+        ("BedCleared", "False") => is_in_vain(condition),
         ("Started", _) => {
             [Reason::UploadFailed, Reason::WaitingAtPrinter, Reason::PrinterUnreachable, Reason::Attention]
                 .into_iter()

@@ -7,6 +7,14 @@ use std::time::Duration;
 
 use printernizer_crds::{PrintJobStatus, PrintRecordStatus, PrinterStatus};
 
+/// Marks, in the message of a condition, what a person wrote and what changes nothing.
+pub const NO_EFFECT: &str = "has no effect";
+
+/// What a person is told whose id is not the one that is asked for.
+pub(crate) fn without_effect(field: &str, written: &str, wanted: &str) -> String {
+    format!(". {field} is {written}, which is not {wanted} and {NO_EFFECT}")
+}
+
 /// One effect.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {

@@ -34,6 +34,12 @@ use crate::common::{Nozzle, SLOT_MESSAGE, SLOT_RULE};
         description = "Whether the operator can use the printer."
     ),
     printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why the operator can or cannot use the printer."
+    ),
+    printcolumn(
         name = "Job",
         type_ = "string",
         json_path = ".status.currentJob.name",

@@ -14,7 +14,8 @@ pub struct PrinterStatus {
     /// Generation of the spec this status was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reachable, Authorized, ControlAllowed, Trusted, BedCleared and Idle, each with a reason and what to do.
+    /// Ready, Reachable, Authorized, ControlAllowed, Trusted, BedCleared, Idle and SpecMatchesDevice, each with a reason
+    /// and what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -198,6 +199,8 @@ pub enum DistrustReason {
     AnotherOperator,
     /// The device refused a start.
     StartRefused,
+    /// A start was given up at the device's screen.
+    StartAborted,
     /// Two prints in a row have failed.
     Quarantined,
 }

@@ -87,15 +87,31 @@ fn accepted_as_written(job: &PrintJob, old: &PrintJobStatus) -> bool {
         && accepted.is_some_and(|c| c.status == "True" && c.observed_generation == job.metadata.generation)
 }
 
+/// What a person must write where neither file nor job says which machines the file is for. G-code of another machine can
+/// drive a nozzle into the bed, so such a file is never given to just any printer.
+const MACHINE_UNSTATED: &str = "the file does not say for which printer model it was sliced: name the printer in \
+                                spec.printerRef, or the models it is for in spec.requirements.models (and its materials \
+                                and nozzle in spec.requirements), if you know that it is for them";
+
 fn accept(job: &PrintJob, old: &PrintJobStatus, file: &FileStatus, now: Timestamp) -> Plan {
     let mut new = old.clone();
     new.file = Some(file.clone());
-    new.queued_time.get_or_insert(Time(now));
-    let what = match (&file.printer_model, file.estimated_seconds) {
-        (Some(model), Some(seconds)) => format!("sliced for {model}, about {}", status::words(seconds)),
-        (Some(model), None) => format!("sliced for {model}"),
-        (None, _) => "the file was read".to_owned(),
+    let asked = job.spec.requirements.as_ref().map(|r| r.models.join(", ")).filter(|models| !models.is_empty());
+    let named = job.spec.printer_ref.as_ref().map(|r| &r.name);
+    let what = match (&file.printer_model, asked, named) {
+        (Some(model), ..) => match file.estimated_seconds {
+            Some(seconds) => format!("sliced for {model}, about {}", status::words(seconds)),
+            None => format!("sliced for {model}"),
+        },
+        (None, Some(models), _) => format!("the file names no printer model; printed on {models} as the job says"),
+        (None, None, Some(name)) => format!("the file names no printer model; printed on {name} as the job says"),
+        (None, None, None) => {
+            let (type_, no) = (ConditionType::Accepted, ConditionStatus::False);
+            status::set(&mut new, job, now, type_, no, Reason::MachineUnstated, MACHINE_UNSTATED);
+            return write_if_changed(old, new).again(REST);
+        }
     };
+    new.queued_time.get_or_insert(Time(now));
     status::set(&mut new, job, now, ConditionType::Accepted, ConditionStatus::True, Reason::FileRead, what);
     Plan::of([Effect::WriteJob(Box::new(new))])
 }

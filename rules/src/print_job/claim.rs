@@ -52,7 +52,7 @@ pub(super) fn complete(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Prin
     let message = format!("given to printer {name} (attempt {})", held.attempt);
     seen.set(&mut new, ConditionType::Scheduled, ConditionStatus::True, Reason::Assigned, message);
     let waits = "the file is uploaded next";
-    seen.set(&mut new, ConditionType::Started, ConditionStatus::False, Reason::NotStarted, waits);
+    seen.set(&mut new, ConditionType::Started, ConditionStatus::False, Reason::UploadPending, waits);
     Plan::of([Effect::WriteJob(Box::new(new))])
 }
 

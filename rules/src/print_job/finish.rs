@@ -60,7 +60,7 @@ pub(super) fn write_verdict(
         StartVerdict::Succeeded => new.consecutive_failures = 0,
         _ => {}
     }
-    let refused_only = new.distrust.as_ref().is_none_or(|d| d.reason == DistrustReason::StartRefused);
+    let refused_only = new.distrust.as_ref().is_none_or(|d| may_be_replaced(d.reason));
     if new.consecutive_failures >= QUARANTINE_AFTER && refused_only {
         new.distrust =
             Some(Distrust { id: seen.fresh_id.to_owned(), reason: DistrustReason::Quarantined, shown: None });
@@ -89,6 +89,11 @@ pub(super) fn write_verdict(
     plan.again(seen.timing.poll_period)
 }
 
+/// Whether this distrust, which ends by itself, gives way to one that does not.
+fn may_be_replaced(reason: DistrustReason) -> bool {
+    matches!(reason, DistrustReason::StartRefused | DistrustReason::StartAborted)
+}
+
 /// A start that proved not to have printed: the printer's half. The job's follows once its file is deleted.
 pub(super) fn not_printed(
     seen: &Observed<'_>,
@@ -104,11 +109,10 @@ pub(super) fn not_printed(
             bed.accounted_identity = Some(report.identity.clone());
         }
         let shown = report.map(|r| r.identity.clone());
-        new.distrust.get_or_insert(Distrust {
-            id: seen.fresh_id.to_owned(),
-            reason: DistrustReason::StartRefused,
-            shown,
-        });
+        // What was asked before the print was answered with no, at the screen.
+        let asked = seen.session.as_ref().is_some_and(|s| s.watch.seen_preview);
+        let reason = if asked { DistrustReason::StartAborted } else { DistrustReason::StartRefused };
+        new.distrust.get_or_insert(Distrust { id: seen.fresh_id.to_owned(), reason, shown });
     }
     Plan::of([Effect::WritePrinter(Box::new(new))]).again(Duration::ZERO)
 }
@@ -139,13 +143,20 @@ pub(super) fn carry_over(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Pr
     let on = printer.metadata.name.clone().unwrap_or_default();
     match verdict {
         StartVerdict::NotSent | StartVerdict::FailedToStart | StartVerdict::NotPrinted => {
+            let distrust = printer.status.as_ref().and_then(|s| s.distrust.as_ref()).map(|d| d.reason);
+            let words = match (verdict, distrust) {
+                (StartVerdict::FailedToStart, Some(DistrustReason::StartAborted)) => {
+                    "the start was given up at the printer's screen"
+                }
+                _ => words_of(verdict),
+            };
             let next = if is_leaving(seen) {
                 Next::End(Reason::Cancelled, "cancelled; nothing was printed")
             } else {
-                Next::Queue(words_of(verdict).to_owned())
+                Next::Queue(words.to_owned())
             };
             let mut with_record = old.clone();
-            record_attempt(seen, &mut with_record, &on, Outcome::NotStarted, words_of(verdict));
+            record_attempt(seen, &mut with_record, &on, Outcome::NotStarted, words);
             give_back(seen, &with_record, &next)
         }
         StartVerdict::Succeeded => finish_attempt(seen, old, &on, Outcome::Succeeded, verdict),
@@ -259,6 +270,16 @@ pub(super) fn end(
     new.completion_time.get_or_insert(Time(seen.now));
     (new.paused_by_us, new.avoid) = (false, None);
     close_question(seen, &mut new);
+    // What it waited for, and how its print went on, is over.
+    if new.conditions.is_false(ConditionType::Scheduled) {
+        let text = "ended before it was given a printer";
+        seen.set(&mut new, ConditionType::Scheduled, ConditionStatus::False, reason, text);
+    }
+    if new.conditions.condition(ConditionType::Started).is_some() {
+        let ran = new.conditions.is_true(ConditionType::Started);
+        let text = if ran { "the print has ended" } else { "the print was not seen running" };
+        seen.tell(&mut new, reason, text);
+    }
     if reason == Reason::PrintSucceeded {
         if let Some(progress) = new.progress.as_mut() {
             progress.percent = 100;

@@ -1,6 +1,9 @@
 //! A job whose start was or may have been sent: carries out the table's verdicts, follows the print, pauses, resumes and
 //! stops it, asks a person where nothing is proven.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::print_job::{Answer, DeletionPolicy, DesiredState, Question, Shown};
 use printernizer_crds::printer::{LastStart, StartVerdict};
@@ -12,7 +15,7 @@ use super::start::{Relation, StartView, Verdict, Watch, asks_first, judge, relat
 use super::{Observed, finish, status};
 use crate::device::{DeviceReport, DeviceState, Link};
 use crate::identity::Token;
-use crate::plan::{DeviceCommand, Effect, Plan};
+use crate::plan::{DeviceCommand, Effect, Plan, without_effect};
 
 /// Decides for a job with an intent, a running print, or a start the printer remembers.
 pub(super) fn resolve(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer, ours: Option<&LastStart>) -> Plan {
@@ -65,7 +68,7 @@ pub(super) fn resolve(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Print
         Verdict::FailedToStart => finish::not_printed(seen, printer, report, StartVerdict::FailedToStart),
         Verdict::NotSent => finish::not_printed(seen, printer, report, StartVerdict::NotSent),
         Verdict::AsksBeforePrint { call } => asks_before_print(seen, old, report, call),
-        Verdict::Silent { call } => silent(seen, old, call),
+        Verdict::Silent { call } => silent(seen, old, printer, link, call),
         Verdict::Unknown(_) | Verdict::Wait if let Some(given) = answer(seen, old, report) => {
             finish::write_verdict(seen, old, printer, report, verdict_of(given), false)
         }
@@ -126,10 +129,14 @@ fn running(
             None
         }
     };
-    let (reason, text) = running_words(report, desired, &new);
+    let deleted = seen.job.metadata.deletion_timestamp.is_some();
+    let (reason, text) = running_words(report, desired, deleted, &new);
     seen.set(&mut new, ConditionType::Started, ConditionStatus::True, reason, text);
     if let Some(seen_progress) = &report.progress {
-        let turned = old.phase != new.phase;
+        // While it was silent or not shown, no time left was given.
+        let told = [Reason::PrinterSilent, Reason::NotShown, Reason::PrinterUnreachable];
+        let back = told.into_iter().any(|r| old.conditions.has_reason(ConditionType::Started, r));
+        let turned = back || old.phase != new.phase;
         if turned || status::progress_is_due(old.progress.as_ref(), seen_progress, seen.now, seen.timing) {
             new.progress = Some(status::progress(seen.now, seen_progress));
         }
@@ -157,7 +164,12 @@ fn wanted(seen: &Observed<'_>) -> DesiredState {
     seen.job.spec.desired_state
 }
 
-fn running_words(report: &DeviceReport, desired: DesiredState, new: &PrintJobStatus) -> (Reason, String) {
+fn running_words(
+    report: &DeviceReport,
+    desired: DesiredState,
+    deleted: bool,
+    new: &PrintJobStatus,
+) -> (Reason, String) {
     match report.state {
         DeviceState::Attention => (Reason::Attention, "the printer asks something: look at its screen".to_owned()),
         DeviceState::Paused if new.paused_by_us => {
@@ -167,6 +179,11 @@ fn running_words(report: &DeviceReport, desired: DesiredState, new: &PrintJobSta
             (Reason::PausedAtPrinter, "paused by the printer or at its screen: resume it there".to_owned())
         }
         _ if desired == DesiredState::Cancel => (Reason::PrintSeen, "stopping".to_owned()),
+        _ if deleted => (
+            Reason::BeingDeleted,
+            "printing; deleted, and kept until the print has ended (set spec.desiredState to Cancel to stop it)"
+                .to_owned(),
+        ),
         DeviceState::Preparing => (Reason::PrintSeen, "the printer prepares the print".to_owned()),
         _ => (Reason::PrintSeen, "printing".to_owned()),
     }
@@ -181,7 +198,10 @@ fn asks_before_print(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&
     let (reason, text) = if call {
         (Reason::WaitingAtPrinter, "the printer asks something before the print: answer at its screen")
     } else {
-        (Reason::StartSent, "the printer asks something before the print; notes of the firmware vanish by themselves")
+        (
+            Reason::PrinterAsks,
+            "the printer asks something before the print: answer at its screen; if it is only a note, it goes away by itself",
+        )
     };
     seen.set(&mut new, ConditionType::Started, ConditionStatus::False, reason, text);
     let mut plan = write_if_changed(old, new).again(seen.timing.poll_period);
@@ -221,38 +241,79 @@ fn ask_again(
         Reason::PrinterGone => "the Printer object is gone",
         _ => "the end of the print was not seen",
     };
-    let text = format!(
-        "{what}. Look at the printer, then set spec.outcome to {{questionID: {id}, answer: Succeeded | Failed | \
-         NotPrinted}}; NotPrinted prints the job again"
-    );
+    // Whoever has seen it printing is not asked whether it was printed at all.
+    let answers = match &new.start_time {
+        Some(_) => "Succeeded | Failed}",
+        None => "Succeeded | Failed | NotPrinted}; NotPrinted prints the job again",
+    };
+    let mut text =
+        format!("{what}. Look at the printer, then set spec.outcome to {{questionID: {id}, answer: {answers}");
+    if let Some(given) = seen.job.spec.outcome.as_ref().filter(|o| o.question_id != id) {
+        text += &without_effect("spec.outcome.questionID", &given.question_id, "the id of this question");
+    }
     seen.set(&mut new, ConditionType::OutcomeUnknown, ConditionStatus::True, reason, text);
     let plan = write_if_changed(old, new).again(REST);
     finish::or_let_go(seen, plan)
 }
 
-/// Nothing can be said yet.
+/// Nothing can be said yet. What is told names a time, and is told once.
 fn wait(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
     let mut new = old.clone();
-    if old.conditions.is_true(ConditionType::Started) {
-        let text = "the print is not shown as running any more; watching for its end";
-        seen.tell(&mut new, Reason::PrintSeen, text);
-    } else if old.question.is_none() {
-        let text = "the start was sent or may have been; watching the printer for it";
-        seen.tell(&mut new, Reason::StartSent, text);
+    let started = old.conditions.is_true(ConditionType::Started);
+    let (reason, what) = if started {
+        (Reason::NotShown, "the print is not shown as running any more; watching for its end")
+    } else {
+        (Reason::StartSent, "the start was sent or may have been; watching the printer for it")
+    };
+    let told = old.conditions.condition(ConditionType::Started).is_some_and(|c| c.message.starts_with(what));
+    if !told && (started || old.question.is_none()) {
+        let counted = seen.session.as_ref().map_or(Duration::ZERO, |s| s.watch.live);
+        let left = seen.timing.observation_window.saturating_sub(counted);
+        let until = clock(seen.now.checked_add(left).unwrap_or(seen.now));
+        seen.tell(&mut new, reason, format!("{what} until {until} at least, then a person is asked"));
+        no_time_left(&mut new);
     }
     finish::or_let_go(seen, write_if_changed(old, new).again(seen.timing.poll_period))
 }
 
 /// The device does not answer. That never ends a job; after a while a person is called.
-fn silent(seen: &Observed<'_>, old: &PrintJobStatus, call: bool) -> Plan {
-    let mut plan = Plan::nothing();
-    if call && old.question.is_none() {
-        let mut new = old.clone();
+fn silent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer, link: &Link, call: bool) -> Plan {
+    let mut new = old.clone();
+    let silence = match link {
+        Link::Connecting => Duration::ZERO,
+        Link::Live { age, .. } => *age,
+        Link::Down { silent_for, .. } => *silent_for,
+    };
+    if old.question.is_some() {
+        // What a person is asked stays.
+    } else if call {
         let text = "the printer does not answer: check its power and network; the job goes on when it does";
         seen.tell(&mut new, Reason::PrinterUnreachable, text);
-        plan = write_if_changed(old, new);
+    } else if silence >= seen.timing.stale_after
+        && ![Reason::PrinterSilent, Reason::PrinterUnreachable]
+            .into_iter()
+            .any(|r| old.conditions.has_reason(ConditionType::Started, r))
+    {
+        let name = printer.metadata.name.as_deref().unwrap_or_default();
+        let since = clock(seen.now.checked_sub(silence).unwrap_or(seen.now));
+        let at = old.progress.as_ref().map(|p| format!("; it was last seen at {} %", p.percent)).unwrap_or_default();
+        let text = format!("{name} has not answered since {since}{at}; the job goes on when it does");
+        seen.tell(&mut new, Reason::PrinterSilent, text);
+        no_time_left(&mut new);
     }
-    finish::or_let_go(seen, plan.again(seen.timing.unready_limit / 15))
+    finish::or_let_go(seen, write_if_changed(old, new).again(seen.timing.unready_limit / 15))
+}
+
+/// How long a print takes that is not seen, nobody knows.
+fn no_time_left(new: &mut PrintJobStatus) {
+    if let Some(progress) = &mut new.progress {
+        (progress.remaining, progress.remaining_seconds, progress.estimated_end_time) = (None, None, None);
+    }
+}
+
+/// A moment as people read it: whole seconds, UTC.
+fn clock(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// The device shows our identity although the printer remembers no unresolved start of it: started at the screen, or

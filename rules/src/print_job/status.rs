@@ -119,10 +119,15 @@ pub fn phase(status: &PrintJobStatus, desired: DesiredState) -> Phase {
     }
 }
 
-/// The reason why the job is not printing; absent while it prints and after its end.
+/// The reason why the job is not printing, or not seen printing; absent while it prints and after its end.
 fn waiting_for(status: &PrintJobStatus, phase: Phase) -> Option<String> {
     let type_ = match phase {
-        Phase::Printing | Phase::Succeeded | Phase::Failed | Phase::Cancelled => return None,
+        Phase::Printing => {
+            let started = status.conditions.condition(ConditionType::Started)?;
+            let unseen = [Reason::PrinterSilent, Reason::NotShown].iter().any(|r| r.as_str() == started.reason);
+            return unseen.then(|| started.reason.clone());
+        }
+        Phase::Succeeded | Phase::Failed | Phase::Cancelled => return None,
         Phase::AttentionNeeded if status.conditions.is_true(ConditionType::OutcomeUnknown) => {
             ConditionType::OutcomeUnknown
         }

@@ -3,12 +3,19 @@
 //! Every occupancy has a new random id, and a clearance names the id it is for. So no clocks are compared, and a late
 //! clearance never clears the next part. While a print runs no clearance counts: its end brings a new id.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::conditions::SetAt;
-use printernizer_crds::printer::{BedStatus, Printer, PrinterStatus};
+use printernizer_crds::printer::{BedClearing, BedStatus, Printer, PrinterStatus};
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, Reason};
+
+use crate::plan::{NO_EFFECT, without_effect};
+
+/// What is said while a print runs.
+const IN_USE: &str = "a print is running; the bed is to be cleared after it";
 
 /// The part that lies on the bed, where it is one of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,9 +74,42 @@ pub fn in_use(printer: &Printer, new: &mut PrinterStatus, identity: DeviceIdenti
         display_name: None,
         cleared_for,
     });
-    let text = "a print is running; the bed is to be cleared after it";
     let reason = Reason::PrintInProgress;
-    new.conditions.set(ConditionType::BedCleared, ConditionStatus::False, reason, text, &at(printer, now));
+    new.conditions.set(ConditionType::BedCleared, ConditionStatus::False, reason, IN_USE, &at(printer, now));
+}
+
+/// Says of a bed that is not clear what else a person must know: that the print on it is not to be seen, and that what was
+/// written to clear it clears nothing. `shown` is whether the device shows a print; `None` where that is not known.
+pub(super) fn tell(printer: &Printer, new: &mut PrinterStatus, shown: Option<bool>, now: Timestamp) {
+    let Some(bed) = new.bed.as_ref().filter(|b| b.occupancy_id.is_some()) else { return };
+    let Some(condition) = new.conditions.condition(ConditionType::BedCleared).cloned() else { return };
+    let field = "spec.bed.clearedFor";
+    let told = condition.message.split(&format!(". {field} is ")).next().unwrap_or_default();
+    let mut text = match shown.filter(|_| bed.print_in_progress) {
+        Some(true) => IN_USE,
+        Some(false) => "a print was running here and is not shown any more; its job says what is being watched for",
+        None => told,
+    }
+    .to_owned();
+    // What was applied last stays written, and an ejecting printer leaves it behind.
+    let written = printer.spec.bed.cleared_for.as_ref();
+    let written =
+        written.filter(|w| bed.cleared_for.as_ref() != Some(*w) && printer.spec.bed.clearing == BedClearing::Manual);
+    match written {
+        Some(written) if bed.print_in_progress => {
+            let _ = write!(text, ". {field} is {written}, which {NO_EFFECT} while a print runs");
+        }
+        Some(written) if bed.occupancy_id.as_ref() != Some(written) => {
+            text += &without_effect(field, written, "the id of what lies there now");
+        }
+        _ => {}
+    }
+    let is = &mut new.conditions;
+    if let Some(condition) = is.iter_mut().find(|c| c.type_ == ConditionType::BedCleared.as_str() && c.message != text)
+    {
+        condition.message = text;
+        condition.observed_generation = at(printer, now).generation;
+    }
 }
 
 /// The bed is clear.

@@ -10,7 +10,7 @@ use printernizer_crds::printer::{CurrentJob, Distrust, DistrustReason, LastStart
 use printernizer_crds::{PRINTER_FINALIZER, PrintJob, Printer, PrinterStatus, Reason};
 
 use super::{Observed, bed, status};
-use crate::device::{DeviceReport, Link};
+use crate::device::{DeviceReport, DeviceState, Link};
 use crate::identity::Token;
 use crate::plan::{DeviceCommand, Effect, Plan};
 use crate::print_job::gate::token_of;
@@ -41,6 +41,9 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     }
     release_distrust(seen, &mut new);
     bed_rules(seen, &mut new, report);
+    // The end screen of a print is seen a moment before its job has said what became of it.
+    let shown = report.filter(|r| r.is_active() || r.state == DeviceState::Idle).map(DeviceReport::is_active);
+    bed::tell(seen.printer, &mut new, shown, seen.now);
     abandon(seen, &mut new, report);
     release_claim(seen, &mut new);
     let cleaning = clean_up(seen, &mut new, report);
@@ -121,7 +124,7 @@ fn distrust(seen: &Observed<'_>, new: &mut PrinterStatus, report: &DeviceReport)
 fn release_distrust(seen: &Observed<'_>, new: &mut PrinterStatus) {
     let Some(distrust) = &new.distrust else { return };
     let acknowledged = seen.printer.spec.acknowledged.as_ref() == Some(&distrust.id);
-    let changed = distrust.reason == DistrustReason::StartRefused
+    let changed = matches!(distrust.reason, DistrustReason::StartRefused | DistrustReason::StartAborted)
         && seen.printer.status.as_ref().is_some_and(|s| s.distrust.is_some())
         && match (seen.link, &distrust.shown) {
             (Link::Live { report, .. }, Some(shown)) => report.identity != *shown && !report.identity.is_erased(),

@@ -1,6 +1,7 @@
 //! Printer: what is known of a machine, whether it may be used, and what lies on its bed. `decide` is the way in.
 
 pub mod bed;
+mod contradictions;
 mod decide;
 mod status;
 #[cfg(test)]

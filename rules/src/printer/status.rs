@@ -6,7 +6,7 @@ use printernizer_crds::conditions::SetAt;
 use printernizer_crds::printer::{DeviceStatus, DistrustReason, PrinterState};
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, Printer, PrinterStatus, Reason};
 
-use super::Observed;
+use super::{Observed, contradictions};
 use crate::device::{DeviceReport, DeviceState, Link, LinkFault};
 use crate::identity::Token;
 use crate::scheduling;
@@ -36,6 +36,9 @@ pub fn serial_claimed(printer: &Printer) -> Option<&str> {
     written.or(pinned)
 }
 
+/// What is said of a Printer that leaves its device to another one.
+const NOT_CONNECTED: &str = "not connected: another Printer stands for the same device";
+
 pub(super) fn at(printer: &Printer, now: Timestamp) -> SetAt {
     SetAt { time: Time(now), generation: printer.metadata.generation }
 }
@@ -45,6 +48,10 @@ pub(super) fn connection(seen: &Observed<'_>, new: &mut PrinterStatus) {
     let at = at(seen.printer, seen.now);
     let mut set = |type_, is, reason, text: &str| new.conditions.set(type_, is, reason, text, &at);
     match seen.link {
+        Link::Connecting if seen.duplicate_of.is_some() => {
+            set(ConditionType::Reachable, Unknown, Reason::DuplicateDevice, NOT_CONNECTED);
+            set(ConditionType::Authorized, Unknown, Reason::DuplicateDevice, NOT_CONNECTED);
+        }
         Link::Connecting => {
             set(ConditionType::Reachable, Unknown, Reason::Connecting, "connecting");
             set(ConditionType::Authorized, Unknown, Reason::Connecting, "connecting");
@@ -86,6 +93,7 @@ pub(super) fn device(seen: &Observed<'_>, new: &mut PrinterStatus, report: &Devi
     });
     new.slots = scheduling::slots(&seen.printer.spec, &report.slots);
     new.faults = report.faults.iter().take(16).cloned().collect();
+    contradictions::tell(seen, new);
     let at = at(seen.printer, seen.now);
     let started = new.last_start.as_ref().and_then(|l| Token::parse(&l.token));
     let ours_runs =
@@ -104,7 +112,7 @@ pub(super) fn device(seen: &Observed<'_>, new: &mut PrinterStatus, report: &Devi
             || new.conditions.condition(ConditionType::ControlAllowed).is_none()
             || (told == Some(true) && new.conditions.is_false(ConditionType::ControlAllowed)) =>
         {
-            let text = "no start has been sent yet with this firmware";
+            let text = "no start has been seen to work yet with this firmware";
             new.conditions.set(ConditionType::ControlAllowed, Unknown, Reason::NotProvenYet, text, &at);
         }
         _ => {}
@@ -118,7 +126,8 @@ pub(super) fn activity(seen: &Observed<'_>, new: &mut PrinterStatus) {
         Link::Live { report, .. } => report,
         Link::Connecting => {
             new.state = Some(PrinterState::Unknown);
-            new.conditions.set(ConditionType::Idle, Unknown, Reason::StateUnknown, "connecting", &at);
+            let text = if seen.duplicate_of.is_some() { NOT_CONNECTED } else { "connecting" };
+            new.conditions.set(ConditionType::Idle, Unknown, Reason::StateUnknown, text, &at);
             return;
         }
         Link::Down { .. } => {
@@ -155,10 +164,20 @@ pub(super) fn activity(seen: &Observed<'_>, new: &mut PrinterStatus) {
             }
             DeviceState::Busy => (False, Reason::Occupied, "busy with a task at the machine".into()),
             DeviceState::Unknown => (Unknown, Reason::StateUnknown, "the printer has not said what it does".into()),
-            _ => (True, Reason::NothingRunning, "nothing is running".into()),
+            _ => (True, Reason::NothingRunning, nothing_running(seen, new)),
         }
     };
     new.conditions.set(ConditionType::Idle, is, reason, text, &at);
+}
+
+/// What is said of a device that shows no print: its end screen, or less than its job still expects of it.
+fn nothing_running(seen: &Observed<'_>, new: &PrinterStatus) -> String {
+    let idle = matches!(seen.link, Link::Live { report, .. } if report.state == DeviceState::Idle);
+    let started = seen.last_start_job.and_then(|j| j.status.as_ref()).is_some_and(|s| s.start_time.is_some());
+    match new.last_start.as_ref().filter(|l| l.verdict.is_none() && idle && started) {
+        Some(last) => format!("nothing is shown as running; the print of {} is watched for", last.job_name),
+        None => "nothing is running".to_owned(),
+    }
 }
 
 /// Trusted, from the distrust; then Ready, from the rest.
@@ -176,6 +195,10 @@ pub(super) fn trust_and_ready(seen: &Observed<'_>, new: &mut PrinterStatus) {
                     "the device shows a print of another operator, or of an older life of this cluster",
                 ),
                 DistrustReason::StartRefused => (Reason::StartRefused, "the printer refused a start"),
+                DistrustReason::StartAborted => (
+                    Reason::StartAborted,
+                    "a start was given up at the printer's screen, and its job goes on to the next",
+                ),
                 DistrustReason::Quarantined => (Reason::Quarantined, "two prints in a row have failed"),
             };
             let text = format!("{what}; look at the printer, then set spec.acknowledged to {}", distrust.id);
@@ -193,6 +216,9 @@ pub(super) fn trust_and_ready(seen: &Observed<'_>, new: &mut PrinterStatus) {
     };
     let not_known = new.conditions.condition(ConditionType::Reachable).filter(|c| c.status == "Unknown").cloned();
     let ready = match (by("False"), not_known) {
+        _ if seen.printer.metadata.deletion_timestamp.is_some() => {
+            (False, Reason::BeingDeleted.as_str().to_owned(), being_deleted(new))
+        }
         (Some(c), _) => (False, c.reason, c.message),
         (None, Some(c)) => (Unknown, c.reason, c.message),
         (None, None) => (True, Reason::PrinterReady.as_str().to_owned(), "the printer can be used".to_owned()),
@@ -201,10 +227,19 @@ pub(super) fn trust_and_ready(seen: &Observed<'_>, new: &mut PrinterStatus) {
     if let Some(c) = new.conditions.iter_mut().find(|c| c.type_ == ConditionType::Ready.as_str()) {
         c.reason = ready.1;
     }
-    if matches!(seen.link, Link::Connecting) {
+    if matches!(seen.link, Link::Connecting) && seen.duplicate_of.is_none() {
         new.conditions.set(ConditionType::Reconciling, True, Reason::Connecting, "connecting", &at);
     } else {
         new.conditions.unset(ConditionType::Reconciling);
     }
     new.observed_generation = seen.printer.metadata.generation;
+}
+
+/// Why a deleted Printer is still there.
+fn being_deleted(new: &PrinterStatus) -> String {
+    let unresolved = new.last_start.as_ref().filter(|l| l.verdict.is_none()).map(|l| &l.job_name);
+    match unresolved.or(new.current_job.as_ref().map(|j| &j.name)) {
+        Some(job) => format!("deleted; kept until it is known what became of the print of {job}"),
+        None => "deleted".to_owned(),
+    }
 }

@@ -3,14 +3,20 @@
 //! Busy, bed, readiness and start windows are not asked here. The checks run in a fixed order and the first that fails is
 //! the printer's mismatch: who may use it, then model, size, nozzle and plate, then filament.
 
+use std::borrow::Cow;
+
 use printernizer_crds::Printer;
 use printernizer_crds::print_job::SlotChoice;
+use printernizer_printfile::models;
 
 use super::capabilities::Capabilities;
 use super::filaments::{Mapped, map};
 use super::mismatch::Mismatch;
 use super::requirements::Requirements;
 use super::selection::untolerated;
+
+/// Models of a job that a mismatch names.
+const MAX_MODELS: usize = 3;
 
 /// Whether the printer fits the job, and which slot each filament comes from. `capabilities` are this printer's, from its
 /// status or from a fresh report.
@@ -53,7 +59,7 @@ fn machine(requirements: &Requirements, capabilities: &Capabilities) -> Result<(
         return Err(Mismatch::ModelUnstated);
     }
     if !requirements.models.is_empty() && !requirements.models.contains(&capabilities.model) {
-        return Err(Mismatch::WrongModel { has: capabilities.model_shown.clone() });
+        return Err(wrong_model(requirements, capabilities));
     }
     if capabilities.build_volume.is_some_and(|volume| !requirements.fits_into(volume)) {
         return Err(Mismatch::TooSmall);
@@ -61,7 +67,7 @@ fn machine(requirements: &Requirements, capabilities: &Capabilities) -> Result<(
     for wanted in &requirements.nozzle_diameters_micrometers {
         match capabilities.nozzle_diameter_micrometers {
             None => return Err(Mismatch::NozzleUnknown),
-            Some(has) if has != *wanted => return Err(Mismatch::WrongNozzle { has }),
+            Some(has) if has != *wanted => return Err(Mismatch::WrongNozzle { has, wants: *wanted }),
             Some(_) => {}
         }
     }
@@ -77,6 +83,17 @@ fn machine(requirements: &Requirements, capabilities: &Capabilities) -> Result<(
     let asked_fits = requirements.plate.as_ref().is_none_or(|wanted| has.is_some_and(|has| same_plate(wanted, has)));
     let sliced_fits = requirements.file_plate.as_ref().is_none_or(|of| has.is_none_or(|has| same_plate(of, has)));
     if asked_fits && sliced_fits { Ok(()) } else { Err(Mismatch::WrongPlate { has: capabilities.plate.clone() }) }
+}
+
+fn wrong_model(requirements: &Requirements, capabilities: &Capabilities) -> Mismatch {
+    let shown = |model: &Cow<'static, str>| models::display_name(model).unwrap_or(model).to_owned();
+    let wants: Vec<_> = requirements.models.iter().take(MAX_MODELS).map(shown).collect();
+    let more = if requirements.models.len() > MAX_MODELS { " or others" } else { "" };
+    Mismatch::WrongModel {
+        has: capabilities.model_shown.clone(),
+        wants: format!("{}{more}", wants.join(" or ")),
+        known: models::display_name(&capabilities.model_shown).is_some(),
+    }
 }
 
 /// Whether two names mean the same plate: `Textured PEI Plate` and `textured pei`.
@@ -110,19 +127,24 @@ mod tests {
         assert_eq!(verdict(&job("clip"), &printer("one")), Ok(1));
     }
 
+    fn wrong_model(has: &str, known: bool) -> Mismatch {
+        Mismatch::WrongModel { has: has.into(), wants: "Prusa CORE One".into(), known }
+    }
+
+    fn wrong_nozzle(wants: i32) -> Mismatch {
+        Mismatch::WrongNozzle { has: 400, wants }
+    }
+
     #[test]
     fn each_thing_a_printer_lacks_is_its_mismatch() {
         type Change = fn(&mut PrintJob, &mut PrinterSpec);
         let rows: &[(&str, Change, Mismatch)] = &[
-            ("model", |_, p| p.model = "Bambu Lab A1".into(), Mismatch::WrongModel { has: "Bambu Lab A1".into() }),
+            ("model", |_, p| p.model = "Bambu Lab A1".into(), wrong_model("Bambu Lab A1", true)),
+            ("a misspelt model", |_, p| p.model = "Prusa Core-2".into(), wrong_model("Prusa Core-2", false)),
             ("no model", |j, _| file(j).printer_model = None, Mismatch::ModelUnstated),
-            ("nozzle", |j, _| file(j).nozzle_diameter_micrometers = Some(600), Mismatch::WrongNozzle { has: 400 }),
+            ("nozzle", |j, _| file(j).nozzle_diameter_micrometers = Some(600), wrong_nozzle(600)),
             ("no nozzle", |_, p| p.capabilities = None, Mismatch::NozzleUnknown),
-            (
-                "asked nozzle",
-                |j, _| ask(j).nozzle = Some(nozzle(Some(250), None, None)),
-                Mismatch::WrongNozzle { has: 400 },
-            ),
+            ("asked nozzle", |j, _| ask(j).nozzle = Some(nozzle(Some(250), None, None)), wrong_nozzle(250)),
             ("hardened", |j, _| ask(j).nozzle = Some(nozzle(None, Some(true), None)), Mismatch::NozzleNotHardened),
             ("high flow", |j, _| ask(j).nozzle = Some(nozzle(None, None, Some(true))), Mismatch::NotHighFlow),
             (

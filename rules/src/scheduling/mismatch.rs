@@ -29,6 +29,10 @@ pub enum Mismatch {
     WrongModel {
         /// The model it is.
         has: String,
+        /// The models the job is for.
+        wants: String,
+        /// Whether `has` is a name this version knows.
+        known: bool,
     },
     /// The part is larger than its build volume.
     TooSmall,
@@ -36,6 +40,8 @@ pub enum Mismatch {
     WrongNozzle {
         /// The diameter it has, in micrometers.
         has: i32,
+        /// The diameter the job wants, in micrometers.
+        wants: i32,
     },
     /// Nobody says which nozzle it has.
     NozzleUnknown,
@@ -108,9 +114,14 @@ impl fmt::Display for Mismatch {
             Self::ModelUnstated => f.write_str(
                 "the file does not say for which printer model it was sliced: name it in spec.requirements.models",
             ),
-            Self::WrongModel { has } => write!(f, "wrong model ({has})"),
+            Self::WrongModel { has, wants, known: true } => write!(f, "wrong model ({has}; the job is for {wants})"),
+            Self::WrongModel { has, wants, known: false } => {
+                write!(f, "wrong model (\"{has}\", a name this version does not know; the job is for {wants})")
+            }
             Self::TooSmall => f.write_str("too small"),
-            Self::WrongNozzle { has } => write!(f, "wrong nozzle ({} mm)", Millimeters(*has)),
+            Self::WrongNozzle { has, wants } => {
+                write!(f, "wrong nozzle (has {} mm; the job wants {} mm)", Millimeters(*has), Millimeters(*wants))
+            }
             Self::NozzleUnknown => {
                 f.write_str("nozzle not known (write it in the printer's spec.capabilities.nozzle)")
             }
@@ -142,7 +153,7 @@ impl fmt::Display for Mismatch {
 }
 
 /// Micrometers as millimeters without trailing zeros: 600 is 0.6.
-struct Millimeters(i32);
+pub(crate) struct Millimeters(pub(crate) i32);
 
 impl fmt::Display for Millimeters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,7 +162,7 @@ impl fmt::Display for Millimeters {
     }
 }
 
-/// One line for the mismatches of all printers of a namespace: `3 printers: 2 wrong nozzle (0.6 mm), 1 no PETG`. The most
+/// One line for the mismatches of all printers of a namespace: `3 printers: 2 no PETG, 1 tainted (night)`. The most
 /// frequent reason comes first, equal ones in the order of checks; the length is bounded.
 pub fn explain<'a>(mismatches: impl IntoIterator<Item = &'a Mismatch>) -> String {
     let mut counts: BTreeMap<&Mismatch, usize> = BTreeMap::new();
@@ -186,15 +197,15 @@ mod tests {
 
     #[test]
     fn an_explanation_counts_what_excluded_how_many() {
-        let nozzle = Mismatch::WrongNozzle { has: 600 };
+        let nozzle = Mismatch::WrongNozzle { has: 600, wants: 400 };
         assert_eq!(
             explain(&[no("PETG"), nozzle.clone(), nozzle.clone()]),
-            "3 printers: 2 wrong nozzle (0.6 mm), 1 no PETG"
+            "3 printers: 2 wrong nozzle (has 0.6 mm; the job wants 0.4 mm), 1 no PETG"
         );
         assert_eq!(explain(&[no("PETG")]), "1 printer: 1 no PETG");
         assert_eq!(
             explain(&[no("PETG"), nozzle]),
-            "2 printers: 1 wrong nozzle (0.6 mm), 1 no PETG",
+            "2 printers: 1 wrong nozzle (has 0.6 mm; the job wants 0.4 mm), 1 no PETG",
             "in the order of checks"
         );
         assert_eq!(explain(&[]), "no printer in this namespace");
@@ -217,9 +228,20 @@ mod tests {
 
     #[test]
     fn diameters_read_as_people_write_them() {
-        let text = |has| Mismatch::WrongNozzle { has }.to_string();
-        assert_eq!(text(400), "wrong nozzle (0.4 mm)");
-        assert_eq!(text(250), "wrong nozzle (0.25 mm)");
-        assert_eq!(text(1000), "wrong nozzle (1 mm)");
+        for (micrometers, text) in [(400, "0.4"), (250, "0.25"), (1000, "1")] {
+            assert_eq!(Millimeters(micrometers).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn both_sides_of_a_mismatch_are_named() {
+        let model = |has: &str, known| Mismatch::WrongModel { has: has.into(), wants: "Prusa CORE One".into(), known };
+        let a1 = model("Bambu Lab A1", true).to_string();
+        assert_eq!(a1, "wrong model (Bambu Lab A1; the job is for Prusa CORE One)");
+        let typo = model("Prusa Core-2", false).to_string();
+        assert_eq!(
+            typo,
+            "wrong model (\"Prusa Core-2\", a name this version does not know; the job is for Prusa CORE One)"
+        );
     }
 }

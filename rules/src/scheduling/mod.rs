@@ -14,6 +14,7 @@ mod requirements;
 mod schedule;
 mod selection;
 mod slots;
+mod waiting;
 mod windows;
 
 pub(crate) use windows::{Starts, starts};
@@ -28,10 +29,10 @@ pub use color::Color;
 pub use filaments::mapping;
 pub use free::{NotFree, printer_accepts_start};
 pub use matching::fits;
+pub(crate) use mismatch::Millimeters;
 pub use mismatch::{Mismatch, explain};
 pub use requirements::{FilamentNeed, Requirements, requirements};
-pub use schedule::{
-    Assignment, Input, JobKey, PrinterView, QUEUED_MESSAGE, Schedule, Waiting, is_waiting_for_a_printer, schedule,
-};
+pub use schedule::{Assignment, Input, JobKey, PrinterView, Schedule, is_waiting_for_a_printer, schedule};
 pub use selection::{Selector, SelectorOperator, SelectorTerm};
 pub use slots::slots;
+pub use waiting::{MAX_NEXT_FOR, NextFor, Obstacle, QUEUED_MESSAGE, Waiting};

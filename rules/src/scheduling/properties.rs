@@ -11,7 +11,8 @@ use proptest::prelude::*;
 
 use super::fixtures::{NOW, at, declared, filament, job, printer};
 use super::{
-    Input, JobKey, PrinterView, Schedule, Waiting, capabilities, fits, printer_accepts_start, requirements, schedule,
+    Input, JobKey, MAX_NEXT_FOR, NextFor, PrinterView, Schedule, Waiting, capabilities, fits, printer_accepts_start,
+    requirements, schedule,
 };
 
 const MATERIALS: [&str; 3] = ["PLA", "PETG", "ASA"];
@@ -195,6 +196,16 @@ proptest! {
             match waiting {
                 Waiting::NoMatchingPrinter(why) => prop_assert!(!fitting, "{why}"),
                 Waiting::Queued => prop_assert!(fitting, "the printers of this farm have all been connected"),
+                Waiting::NextFor(next) => {
+                    prop_assert!(!next.is_empty() && next.len() <= MAX_NEXT_FOR);
+                    for NextFor { printer, .. } in next {
+                        let printer = farm.printers.iter().map(|(p, _)| p).find(|p| {
+                            p.metadata.namespace == job.metadata.namespace && p.metadata.name.as_ref() == Some(&printer)
+                        });
+                        let fits = printer.map(|p| fits(&requirements(job), p, &capabilities(p)).is_ok());
+                        prop_assert_eq!(fits, Some(true));
+                    }
+                }
                 Waiting::BackingOff(_) => {}
             }
         }

@@ -11,16 +11,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use printernizer_crds::print_job::{DesiredState, SlotChoice};
-use printernizer_crds::{ConditionType, Conditions, PrintJob, Printer, Reason};
+use printernizer_crds::{ConditionType, Conditions, PrintJob, Printer};
 
 use super::capabilities::{Capabilities, ModelNames};
 use super::free::{NotFree, printer_accepts_start};
 use super::matching::fit;
 use super::mismatch::explain;
 use super::requirements::Requirements;
-
-/// The one message of every job that waits for a printer that could print it.
-pub const QUEUED_MESSAGE: &str = "waiting for a printer that fits and is free";
+use super::waiting::{MAX_NEXT_FOR, NextFor, Obstacle, Waiting, obstacle};
 
 /// Everything a schedule depends on.
 #[derive(Clone, Debug)]
@@ -78,37 +76,6 @@ pub struct Assignment {
     pub mapping: Vec<SlotChoice>,
 }
 
-/// Why a job waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// For a printer that fits to become free.
-    Queued,
-    /// For someone to change a printer or the job; the text says what excluded how many.
-    NoMatchingPrinter(String),
-    /// Until its next attempt.
-    BackingOff(Timestamp),
-}
-
-impl Waiting {
-    /// Reason for the condition Scheduled.
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::Queued => Reason::Queued,
-            Self::NoMatchingPrinter(_) => Reason::NoMatchingPrinter,
-            Self::BackingOff(_) => Reason::BackingOff,
-        }
-    }
-
-    /// Message for the condition Scheduled. It stays the same while the cause does.
-    pub fn message(&self) -> String {
-        match self {
-            Self::Queued => QUEUED_MESSAGE.to_owned(),
-            Self::NoMatchingPrinter(text) => text.clone(),
-            Self::BackingOff(until) => format!("the next attempt is made after {until}"),
-        }
-    }
-}
-
 /// What one pass decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
@@ -161,6 +128,8 @@ struct Candidate<'a> {
     capabilities: Capabilities,
     idle_since: Option<Timestamp>,
     free: bool,
+    /// What keeps it from being free, where that does not pass by itself.
+    obstacle: Option<Obstacle>,
 }
 
 /// The printers of one namespace, sorted by name.
@@ -180,6 +149,8 @@ struct Shape {
     choices: Option<Vec<usize>>,
     /// What those wait for that get no printer; unset until a job asks.
     waiting: Option<Waiting>,
+    /// The first job that waits for a printer to become free, and its turn.
+    first_queued: Option<(usize, JobKey)>,
 }
 
 /// The shapes met so far.
@@ -192,7 +163,12 @@ struct Shapes {
 impl Shapes {
     fn of(&mut self, requirements: Requirements) -> Option<&mut Shape> {
         let at = *self.index.entry(requirements).or_insert_with_key(|requirements| {
-            self.all.push(Shape { requirements: requirements.clone(), choices: None, waiting: None });
+            self.all.push(Shape {
+                requirements: requirements.clone(),
+                choices: None,
+                waiting: None,
+                first_queued: None,
+            });
             self.all.len() - 1
         });
         self.all.get_mut(at)
@@ -217,6 +193,11 @@ impl<'a> Namespace<'a> {
                     capabilities: names.capabilities(view.printer),
                     idle_since: idle.map(|c| c.last_transition_time.0),
                     free: accepts.is_ok() && view.ready_for_start && !hold_starts,
+                    obstacle: match accepts {
+                        Ok(()) if hold_starts => Some(Obstacle::Other("all starts are held: --hold-starts".into())),
+                        Ok(()) => None,
+                        Err(not_free) => obstacle(view.printer, &not_free),
+                    },
                 }
             })
             .collect();
@@ -235,7 +216,7 @@ impl<'a> Namespace<'a> {
         });
         let mut shapes = Shapes::default();
         let mut queued = false;
-        for job in jobs {
+        for (turn, job) in jobs.into_iter().enumerate() {
             let pause = job.status.as_ref().and_then(|s| s.not_before.as_ref()).map(|t| t.0).filter(|t| *t > now);
             if let Some(until) = pause {
                 schedule.next_change = Some(earliest(schedule.next_change, until));
@@ -261,7 +242,10 @@ impl<'a> Namespace<'a> {
                 continue;
             }
             let waiting = shape.waiting.get_or_insert_with(|| self.waiting(&shape.requirements));
-            queued |= *waiting == Waiting::Queued;
+            if *waiting == Waiting::Queued {
+                queued = true;
+                shape.first_queued.get_or_insert_with(|| (turn, JobKey::of(job)));
+            }
             if let Some(avoid) = avoid {
                 schedule.next_change = Some(earliest(schedule.next_change, avoid.until.0));
             }
@@ -270,6 +254,31 @@ impl<'a> Namespace<'a> {
         if let Some(at) = self.opens.filter(|_| queued) {
             schedule.next_change = Some(earliest(schedule.next_change, at));
         }
+        schedule
+            .waiting
+            .extend(self.next_in_line(&shapes).into_iter().map(|(job, next)| (job, Waiting::NextFor(next))));
+    }
+
+    /// The jobs that are next for printers which something keeps from taking them, with those printers: at most one job
+    /// for each printer, and none that is next for many.
+    fn next_in_line(&self, shapes: &Shapes) -> BTreeMap<JobKey, Vec<NextFor>> {
+        let mut line: Vec<_> = shapes.all.iter().filter_map(|s| Some((s.first_queued.as_ref()?, s))).collect();
+        line.sort_unstable_by_key(|((turn, _), _)| *turn);
+        let mut next: BTreeMap<JobKey, Vec<NextFor>> = BTreeMap::new();
+        for candidate in &self.printers {
+            let Some(obstacle) = &candidate.obstacle else { continue };
+            let takes = |requirements: &Requirements| {
+                requirements.printer.as_deref().is_none_or(|name| name == candidate.name)
+                    && requirements.avoid.as_deref() != Some(candidate.name)
+                    && fit(requirements, candidate.printer, &candidate.capabilities).is_ok()
+            };
+            if let Some(((_, job), _)) = line.iter().find(|(_, shape)| takes(&shape.requirements)) {
+                let entry = NextFor { printer: candidate.name.to_owned(), obstacle: obstacle.clone() };
+                next.entry(job.clone()).or_default().push(entry);
+            }
+        }
+        next.retain(|_, printers| printers.len() <= MAX_NEXT_FOR);
+        next
     }
 
     /// Takes the best free printer that fits.

@@ -3,6 +3,7 @@
 mod bed;
 mod letting_go;
 mod trust;
+mod words;
 
 use printernizer_crds::{ConditionType, Conditions};
 

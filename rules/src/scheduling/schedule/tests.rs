@@ -1,10 +1,12 @@
 //! The schedule by example: who goes first, where to, and what those that wait are told.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use printernizer_crds::Reason;
 use printernizer_crds::print_job::{AvoidedPrinter, ClaimedPrinter, PrinterReference};
-use printernizer_crds::printer::StartWindow;
+use printernizer_crds::printer::{CurrentJob, StartWindow};
 
 use super::super::fixtures::{NOW, at, condition, declared, filament, job, printer};
+use super::super::waiting::QUEUED_MESSAGE;
 use super::*;
 
 fn run(jobs: &[PrintJob], printers: &[Printer]) -> Schedule {
@@ -95,21 +97,133 @@ fn objects_of_different_namespaces_never_meet() {
     assert_eq!(told(&schedule, "clip"), "no printer in this namespace");
 }
 
+fn set(printer: &mut Printer, type_: &str, is: &str, reason: Reason) {
+    let conditions = &mut printer.status.as_mut().unwrap().conditions;
+    conditions.retain(|c| c.type_ != type_);
+    let mut condition = condition(type_, is, NOW);
+    condition.reason = reason.as_str().into();
+    conditions.push(condition);
+}
+
+fn dirty(name: &str) -> Printer {
+    let mut dirty = printer(name);
+    set(&mut dirty, "BedCleared", "False", Reason::PartOnBed);
+    dirty
+}
+
+fn printing(name: &str) -> Printer {
+    let mut printing = printer(name);
+    set(&mut printing, "BedCleared", "False", Reason::PrintInProgress);
+    set(&mut printing, "Idle", "False", Reason::Printing);
+    let current = CurrentJob { name: "other".into(), ..CurrentJob::default() };
+    printing.status.as_mut().unwrap().current_job = Some(current);
+    printing
+}
+
 #[test]
-fn only_what_passes_by_itself_is_called_queued() {
-    let mut cordoned = printer("one");
-    cordoned.spec.unschedulable = true;
-    let mut dirty = printer("one");
-    dirty.status.as_mut().unwrap().conditions.retain(|c| c.type_ != "BedCleared");
-    let mut offline = printer("one");
-    offline.status = None;
-    for printer in [busy("one"), cordoned, dirty, offline] {
+fn what_passes_by_itself_is_called_queued() {
+    let mut connecting = printer("one");
+    set(&mut connecting, "Ready", "Unknown", Reason::Connecting);
+    let mut new = printer("one");
+    new.status = None;
+    for printer in [busy("one"), printing("one"), connecting, new] {
         let schedule = run(&[job("clip")], &[printer]);
         assert_eq!(*waiting(&schedule, "clip"), Waiting::Queued);
         assert_eq!(waiting(&schedule, "clip").message(), QUEUED_MESSAGE);
     }
+}
+
+#[test]
+fn the_next_job_for_a_printer_is_told_what_the_printer_needs() {
+    type Change = fn(&mut Printer);
+    let rows: &[(Change, Reason, &str)] = &[
+        (
+            |p| set(p, "BedCleared", "False", Reason::PartOnBed),
+            Reason::WaitingForBed,
+            "the next job for one (bed not confirmed clear); `kubectl describe printer one` says what to do",
+        ),
+        (|p| p.spec.unschedulable = true, Reason::WaitingForPrinter, "one (unschedulable)"),
+        (
+            |p| set(p, "Ready", "False", Reason::StartRefused),
+            Reason::WaitingForPrinter,
+            "one (not ready: StartRefused)",
+        ),
+        (|p| set(p, "Idle", "False", Reason::Attention), Reason::WaitingForPrinter, "one (not idle: Attention)"),
+        (
+            |p| {
+                set(p, "Idle", "False", Reason::Occupied);
+                set(p, "BedCleared", "False", Reason::PrintInProgress);
+            },
+            Reason::WaitingForPrinter,
+            "one (not idle: Occupied)",
+        ),
+    ];
+    for (change, reason, text) in rows {
+        let mut printer = printer("one");
+        change(&mut printer);
+        let schedule = run(&[job("first"), job("second")], &[printer]);
+        let first = waiting(&schedule, "first");
+        assert!(first.message().contains(text), "{}", first.message());
+        assert_eq!(first.reason(), *reason);
+        assert_eq!(*waiting(&schedule, "second"), Waiting::Queued, "only the next one is told");
+    }
     let held = run_with(&[job("clip")], &[printer("one")], true);
-    assert_eq!((pairs(&held), waiting(&held, "clip")), (vec![], &Waiting::Queued));
+    assert_eq!(pairs(&held), []);
+    assert!(waiting(&held, "clip").message().contains("--hold-starts"));
+}
+
+#[test]
+fn each_printer_has_one_next_job_which_is_one_that_fits() {
+    let mut named = job("b-named");
+    named.spec.printer_ref = Some(PrinterReference { name: "two".into() });
+    let mut first = job("a-first");
+    first.spec.printer_ref = Some(PrinterReference { name: "one".into() });
+    let schedule = run(&[first, named, job("c-any")], &[dirty("one"), dirty("two"), dirty("three")]);
+    for (job, printer) in [("a-first", "one"), ("b-named", "two"), ("c-any", "three")] {
+        let told = waiting(&schedule, job).message();
+        assert!(told.starts_with(&format!("the next job for {printer} (bed not confirmed clear);")), "{told}");
+    }
+    let both = run(&[job("clip")], &[dirty("one"), dirty("two"), printing("three")]);
+    let told = waiting(&both, "clip").message();
+    assert!(told.contains("one (bed not confirmed clear) or two (bed not confirmed clear);"), "{told}");
+}
+
+/// How many jobs are told something else than before, other than those that got a printer.
+fn told_anew(before: &Schedule, after: &Schedule) -> usize {
+    after.waiting.iter().filter(|(job, waiting)| before.waiting.get(*job) != Some(*waiting)).count()
+}
+
+#[test]
+fn of_a_thousand_waiting_jobs_at_most_the_next_one_hears_of_a_bed_or_a_start() {
+    let jobs: Vec<_> = (0..1000).map(|n| job(&format!("job-{n:04}"))).collect();
+    for (farm, heard) in [(1, [0, 0, 1]), (3, [1, 0, 1]), (4, [1, 0, 1]), (100, [0, 0, 0])] {
+        let names: Vec<_> = (0..farm).map(|n| format!("printer-{n:03}")).collect();
+        let mut printers: Vec<_> = names.iter().map(|n| dirty(n)).collect();
+        let waits = run(&jobs, &printers);
+        assert_eq!((waits.assignments.len(), waits.waiting.len()), (0, 1000));
+        printers[0] = printer(&names[0]);
+        let cleared = run(&jobs, &printers);
+        assert_eq!(pairs(&cleared), [("job-0000", names[0].as_str())]);
+        printers[0] = printing(&names[0]);
+        let started = run(&jobs[1..], &printers);
+        printers[0] = dirty(&names[0]);
+        let ended = run(&jobs[1..], &printers);
+        let counts = [told_anew(&waits, &cleared), told_anew(&cleared, &started), told_anew(&started, &ended)];
+        assert_eq!(counts, heard, "a farm of {farm}: a bed cleared, a print started, a print ended");
+    }
+}
+
+#[test]
+fn a_thousand_jobs_for_one_named_printer_are_not_told_of_its_bed() {
+    let jobs: Vec<_> = (0..1000)
+        .map(|n| {
+            let mut job = job(&format!("job-{n:04}"));
+            job.spec.printer_ref = Some(PrinterReference { name: "one".into() });
+            job
+        })
+        .collect();
+    let schedule = run(&jobs, &[dirty("one")]);
+    assert_eq!(schedule.waiting.values().filter(|w| **w != Waiting::Queued).count(), 1);
 }
 
 #[test]
@@ -130,7 +244,7 @@ fn who_fits_nowhere_is_told_what_excluded_how_many() {
     let mut asked = job("clip");
     asked.status.as_mut().unwrap().file.as_mut().unwrap().filaments = vec![filament(1, "PETG", "#F5A623", "3")];
     let schedule = run(&[asked.clone()], &[nozzle("one"), printer("two"), nozzle("three")]);
-    assert_eq!(told(&schedule, "clip"), "3 printers: 2 wrong nozzle (0.6 mm), 1 no PETG");
+    assert_eq!(told(&schedule, "clip"), "3 printers: 2 wrong nozzle (has 0.6 mm; the job wants 0.4 mm), 1 no PETG");
 
     asked.spec.printer_ref = Some(PrinterReference { name: "two".into() });
     assert_eq!(told(&run(&[asked.clone()], &[nozzle("one"), printer("two")]), "clip"), "printer two: no PETG");
@@ -163,7 +277,7 @@ fn a_first_printer_without_slots_is_told_what_to_write() {
     let schedule = run(&[job("clip")], &[bare.clone()]);
     assert_eq!(*waiting(&schedule, "clip"), Waiting::Queued, "the device may still tell, once it is connected");
     bare.spec.model = "Bambu Lab A1".into();
-    let excluded = "1 printer: 1 wrong model (Bambu Lab A1)";
+    let excluded = "1 printer: 1 wrong model (Bambu Lab A1; the job is for Prusa CORE One)";
     assert_eq!(told(&run(&[job("clip")], &[bare]), "clip"), excluded, "which no connection will change");
 }
 
@@ -181,7 +295,8 @@ fn a_pause_and_a_window_say_when_to_look_again() {
     let both = run(&[paused.clone(), over.clone()], &[night.clone()]);
     assert_eq!(*waiting(&both, "paused"), Waiting::BackingOff(at("2026-11-21T10:00:10Z")));
     assert_eq!(waiting(&both, "paused").message(), "the next attempt is made after 2026-11-21T10:00:10Z");
-    assert_eq!(*waiting(&both, "over"), Waiting::Queued);
+    let next = "the next job for one (prints may start from 2026-11-21T19:00:00Z on);";
+    assert!(waiting(&both, "over").message().starts_with(next), "{:?}", waiting(&both, "over"));
     assert_eq!(both.next_change, Some(at("2026-11-21T10:00:10Z")));
     assert_eq!(run(&[over.clone()], &[night.clone()]).next_change, Some(opening));
     assert_eq!(run(&[paused], &[printer("one")]).assignments, [], "not before its time, even with a free printer");

@@ -1,0 +1,195 @@
+//! What a job tells people while it waits, prints, is not seen, is deleted or has ended.
+
+use printernizer_crds::print_job::{
+    Answer, DesiredState, OutcomeAnswer, Phase, PrinterReference, Progress, Requirements,
+};
+use printernizer_crds::{ConditionType, Conditions, Reason};
+
+use super::settle;
+use crate::device::{DeviceProgress, DeviceState, Link};
+use crate::plan::NO_EFFECT;
+use crate::print_job::Waiting;
+use crate::print_job::start::SendAnswer;
+use crate::testing::{Scene, seconds};
+
+fn message(s: &Scene, type_: ConditionType) -> String {
+    s.job_status().conditions.condition(type_).map(|c| c.message.clone()).unwrap_or_default()
+}
+
+/// A file that says nothing of the machine it is for.
+fn silent_file() -> Scene {
+    let mut s = Scene::bare();
+    let file = s.file.as_mut().unwrap();
+    (file.printer_model, file.nozzle_diameter_micrometers) = (None, None);
+    file.filaments.clear();
+    s
+}
+
+#[test]
+fn a_file_that_names_no_machine_is_accepted_only_for_machines_the_job_names() {
+    let mut s = silent_file();
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Accepted), "MachineUnstated");
+    assert_eq!(s.reason(ConditionType::Stalled), "MachineUnstated", "nothing changes without a person");
+    assert!(message(&s, ConditionType::Accepted).contains("spec.requirements.models"));
+    assert!(s.job_plan().effects.is_empty(), "told once");
+    s.waiting = Some(Waiting { reason: Reason::Queued, message: "waits".into() });
+    assert!(s.job_plan().effects.is_empty());
+
+    let mut named = s.clone();
+    named.job.spec.printer_ref = Some(PrinterReference { name: "anna".into() });
+    named.job.metadata.generation = Some(2);
+    named.run_job();
+    assert!(named.is(ConditionType::Accepted));
+    let told = message(&named, ConditionType::Accepted);
+    assert_eq!(told, "the file names no printer model; printed on anna as the job says");
+
+    let mut asked = s;
+    asked.job.spec.requirements = Some(Requirements { models: vec!["COREONE".into()], ..Requirements::default() });
+    asked.job.metadata.generation = Some(2);
+    asked.run_job();
+    assert!(asked.is(ConditionType::Accepted) && message(&asked, ConditionType::Accepted).contains("COREONE"));
+    // Whoever takes the name away again gets no print on just any printer.
+    asked.job.spec.requirements = None;
+    asked.job.metadata.generation = Some(3);
+    asked.run_job();
+    assert_eq!(asked.reason(ConditionType::Accepted), "MachineUnstated");
+}
+
+#[test]
+fn a_printer_that_is_silent_while_it_prints_is_told_once_and_without_a_time_left() {
+    let mut s = Scene::printing();
+    s.report.progress = Some(DeviceProgress { percent: 42, remaining_seconds: Some(600), ..DeviceProgress::default() });
+    s.pass(60);
+    s.run_job();
+    let remaining = |s: &Scene| s.job_status().progress.and_then(|p: Progress| p.remaining);
+    assert!(remaining(&s).is_some());
+    s.silent_for(9);
+    assert!(s.job_plan().job().is_none(), "a missed poll is nothing to tell");
+    s.silent_for(12);
+    let since = s.now.checked_sub(seconds(12)).unwrap();
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Started), "PrinterSilent");
+    let told = message(&s, ConditionType::Started);
+    let expected =
+        format!("anna has not answered since {since}; it was last seen at 42 %; the job goes on when it does");
+    assert_eq!(told, expected);
+    let status = s.job_status();
+    assert_eq!((status.phase, status.waiting_for.as_deref()), (Some(Phase::Printing), Some("PrinterSilent")));
+    assert_eq!(remaining(&s), None);
+    s.pass(5);
+    s.silent_for(17);
+    assert!(s.job_plan().job().is_none(), "once");
+    // A new process has not asked the printer yet: that is no news either.
+    s.link = Some(Link::Connecting);
+    assert!(s.job_plan().job().is_none());
+    s.link = None;
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Started), "PrintSeen");
+    assert!(remaining(&s).is_some() && s.job_status().waiting_for.is_none());
+}
+
+#[test]
+fn a_print_that_is_not_shown_any_more_is_watched_until_a_time_that_is_told() {
+    let mut s = Scene::printing();
+    s.shows_nothing();
+    s.watch.live = seconds(60);
+    s.run_job();
+    let until = s.now.checked_add(seconds(240)).unwrap();
+    assert_eq!(s.reason(ConditionType::Started), "NotShown");
+    assert!(message(&s, ConditionType::Started).contains(&format!("until {until} at least")), "{s:?}");
+    assert_eq!(s.job_status().waiting_for.as_deref(), Some("NotShown"));
+    s.pass(2);
+    assert!(s.job_plan().job().is_none(), "told once");
+
+    let mut sent = Scene::intended();
+    sent.run_job();
+    let until = sent.now.checked_add(seconds(300)).unwrap();
+    assert_eq!(sent.reason(ConditionType::Started), "StartSent");
+    assert!(message(&sent, ConditionType::Started).contains(&format!("until {until} at least")));
+    sent.pass(2);
+    assert!(sent.job_plan().job().is_none());
+}
+
+#[test]
+fn a_deleted_job_that_prints_says_how_long_it_stays() {
+    let mut s = Scene::printing();
+    s.delete_job();
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Started), "BeingDeleted");
+    assert!(message(&s, ConditionType::Started).contains("kept until the print has ended"));
+    assert_eq!(s.job_status().phase, Some(Phase::Printing));
+}
+
+/// A start that its printer asks something about.
+fn asking() -> Scene {
+    let mut s = Scene::intended();
+    (s.watch.answer, s.watch.unbroken, s.watch.seen_preview) = (Some(SendAnswer::Accepted), true, true);
+    s.shows_ours(DeviceState::Attention);
+    s.run_job();
+    s
+}
+
+#[test]
+fn a_start_that_is_given_up_at_the_screen_is_not_called_a_refusal() {
+    let mut s = asking();
+    assert_eq!(s.reason(ConditionType::Started), "PrinterAsks");
+    assert!(message(&s, ConditionType::Started).contains("answer at its screen"));
+    assert_eq!(s.job_status().phase, Some(Phase::Starting), "a note goes away by itself");
+    s.shows_ours(DeviceState::Idle);
+    s.watch.idle_for = Some(seconds(4));
+    settle(&mut s);
+    assert_eq!(s.reason(ConditionType::Trusted), "StartAborted");
+    assert_eq!(s.job_status().attempts[0].reason, "the start was given up at the printer's screen");
+    assert!(message(&s, ConditionType::Scheduled).contains("given up at the printer's screen"));
+    let id = s.printer_status().distrust.unwrap().id;
+    s.printer.spec.acknowledged = Some(id);
+    s.run_printer();
+    assert!(s.printer_is(ConditionType::Trusted));
+}
+
+#[test]
+fn an_answer_to_another_question_is_told_to_have_no_effect() {
+    let mut s = Scene::asked();
+    assert!(!message(&s, ConditionType::OutcomeUnknown).contains(NO_EFFECT));
+    s.job.spec.outcome = Some(OutcomeAnswer { question_id: "deadbeef".into(), answer: Answer::Succeeded });
+    s.run_job();
+    let told = message(&s, ConditionType::OutcomeUnknown);
+    assert!(told.contains("spec.outcome.questionID is deadbeef") && told.contains(NO_EFFECT), "{told}");
+    assert!(told.contains(&s.job_status().question.unwrap().id));
+    assert!(s.job_plan().effects.is_empty(), "told once");
+}
+
+#[test]
+fn who_saw_it_printing_is_not_asked_whether_it_was_printed() {
+    assert!(message(&Scene::asked(), ConditionType::OutcomeUnknown).contains("NotPrinted"));
+    let mut s = Scene::printing();
+    s.shows_nothing();
+    let mut s = s.watched_in_vain();
+    s.run_job();
+    let told = message(&s, ConditionType::OutcomeUnknown);
+    assert!(told.contains("answer: Succeeded | Failed}") && !told.contains("NotPrinted"), "{told}");
+}
+
+#[test]
+fn what_has_ended_says_nothing_of_how_it_went_on() {
+    let mut held = Scene::waiting();
+    held.job.spec.desired_state = DesiredState::Pause;
+    held.run_job();
+    assert_eq!(held.reason(ConditionType::Scheduled), "Held");
+    held.job.spec.desired_state = DesiredState::Cancel;
+    held.run_job();
+    assert_eq!(held.job_status().phase, Some(Phase::Cancelled));
+    assert_eq!(held.reason(ConditionType::Scheduled), "Cancelled");
+    assert_eq!(message(&held, ConditionType::Scheduled), "ended before it was given a printer");
+
+    let mut s = Scene::printing();
+    s.job.spec.desired_state = DesiredState::Cancel;
+    s.run_job();
+    assert_eq!(message(&s, ConditionType::Started), "stopping");
+    s.shows_ours(DeviceState::Stopped);
+    settle(&mut s);
+    assert_eq!(s.job_status().phase, Some(Phase::Cancelled));
+    assert_eq!(message(&s, ConditionType::Started), "the print has ended");
+    assert!(s.is(ConditionType::Started), "it did start");
+}

@@ -1,0 +1,118 @@
+//! What a job without printer is told. All that wait share one constant text, so that thousands of them are not written
+//! again whenever a printer changes; only the job that is next for a printer is told what keeps that printer from it.
+//!
+//! What passes by itself (a print that runs, a connection being made) is not told: it changes too often.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use printernizer_crds::{ConditionType, Conditions, Printer, PrinterStatus, Reason};
+
+use super::free::NotFree;
+
+/// The one message of every job that waits for a printer that could print it.
+pub const QUEUED_MESSAGE: &str =
+    "waiting for a printer that fits and is free; `kubectl get printers` shows beds to clear";
+/// Most printers a job is told of by name. A job that is next for more of them is told nothing of any: which those are
+/// changes all the time in a large farm.
+pub const MAX_NEXT_FOR: usize = 3;
+
+/// Why a job waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// For a printer that fits to become free.
+    Queued,
+    /// Likewise, and it is the next for these printers, each of which needs something first.
+    NextFor(Vec<NextFor>),
+    /// For someone to change a printer or the job; the text says what excluded how many.
+    NoMatchingPrinter(String),
+    /// Until its next attempt.
+    BackingOff(Timestamp),
+}
+
+/// A printer that would take the job, and what keeps it from that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextFor {
+    /// Name of the Printer.
+    pub printer: String,
+    /// What keeps it.
+    pub obstacle: Obstacle,
+}
+
+/// What keeps a printer from its next job and does not pass by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Nobody has confirmed that its bed is clear.
+    Bed,
+    /// Anything else, for people.
+    Other(String),
+}
+
+impl Waiting {
+    /// Reason for the condition Scheduled.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Queued => Reason::Queued,
+            Self::NextFor(next) if next.iter().any(|n| n.obstacle == Obstacle::Bed) => Reason::WaitingForBed,
+            Self::NextFor(_) => Reason::WaitingForPrinter,
+            Self::NoMatchingPrinter(_) => Reason::NoMatchingPrinter,
+            Self::BackingOff(_) => Reason::BackingOff,
+        }
+    }
+
+    /// Message for the condition Scheduled. It stays the same while the cause does.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Queued => QUEUED_MESSAGE.to_owned(),
+            Self::NextFor(next) => next_for(next),
+            Self::NoMatchingPrinter(text) => text.clone(),
+            Self::BackingOff(until) => format!("the next attempt is made after {until}"),
+        }
+    }
+}
+
+fn next_for(next: &[NextFor]) -> String {
+    let mut text = "the next job for ".to_owned();
+    for (at, NextFor { printer, obstacle }) in next.iter().enumerate() {
+        let between = if at == 0 { "" } else { " or " };
+        let what = match obstacle {
+            Obstacle::Bed => "bed not confirmed clear",
+            Obstacle::Other(what) => what,
+        };
+        let _ = write!(text, "{between}{printer} ({what})");
+    }
+    let names: Vec<_> = next.iter().map(|n| n.printer.as_str()).collect();
+    let _ = write!(text, "; `kubectl describe printer {}` says what to do", names.join(" "));
+    text
+}
+
+/// What a person, or a moment that is known, must do before this printer takes its next job; `None` where that passes by
+/// itself, or is not known yet.
+pub(super) fn obstacle(printer: &Printer, not_free: &NotFree) -> Option<Obstacle> {
+    let status = printer.status.as_ref()?;
+    match not_free {
+        NotFree::BeingDeleted | NotFree::Claimed { .. } | NotFree::StartUnresolved { .. } => None,
+        NotFree::Unschedulable => Some(Obstacle::Other("unschedulable".into())),
+        NotFree::NotReady => {
+            let ready = status.conditions.condition(ConditionType::Ready).filter(|c| c.status == "False")?;
+            Some(Obstacle::Other(format!("not ready: {}", ready.reason)))
+        }
+        NotFree::BedNotCleared => {
+            let bed = status.conditions.condition(ConditionType::BedCleared)?;
+            if bed.reason == Reason::PrintInProgress.as_str() { busy(status) } else { Some(Obstacle::Bed) }
+        }
+        NotFree::NotIdle => busy(status),
+        NotFree::UnreadableWindow(_) => Some(Obstacle::Other("a start window cannot be read".into())),
+        NotFree::OutsideStartWindows { opens: Some(at) } => {
+            Some(Obstacle::Other(format!("prints may start from {at} on")))
+        }
+        NotFree::OutsideStartWindows { opens: None } => Some(Obstacle::Other("no start window opens any more".into())),
+    }
+}
+
+/// What a printer does that was not started here.
+fn busy(status: &PrinterStatus) -> Option<Obstacle> {
+    let idle = status.conditions.condition(ConditionType::Idle).filter(|c| c.status == "False")?;
+    let foreign = [Reason::Occupied, Reason::Attention].iter().any(|r| r.as_str() == idle.reason);
+    foreign.then(|| Obstacle::Other(format!("not idle: {}", idle.reason)))
+}
