@@ -1,6 +1,8 @@
 //! `printernizer probe`: connects to a printer exactly as the operator would, starts nothing, and says what it finds.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line program")]
 
+mod scan;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ pub enum Probe {
     Prusalink(PrusaLinkArguments),
     /// A Bambu Lab printer in LAN mode.
     Bambu(BambuArguments),
+    /// Look for Bambu Lab printers in a private network. Logs in nowhere.
+    Scan(scan::ScanArguments),
 }
 
 /// Where printers may be.
@@ -87,19 +91,20 @@ pub struct BambuArguments {
 
 /// Asks the printer and prints the answer.
 pub async fn run(probe: Probe) -> ExitCode {
-    let (variable, screen) = match &probe {
-        Probe::Prusalink(arguments) => (&arguments.password_env, "Settings > Network > PrusaLink"),
-        Probe::Bambu(arguments) => (&arguments.access_code_env, "Settings > WLAN"),
-    };
-    let Ok(secret) = std::env::var(variable) else {
-        eprintln!(
-            "error: put the password or code into the environment variable {variable}; the printer shows it under {screen}"
-        );
-        return ExitCode::FAILURE;
-    };
     let answer = match &probe {
-        Probe::Prusalink(arguments) => ask_prusalink(arguments, secret).await,
-        Probe::Bambu(arguments) => ask_bambu(arguments, secret).await,
+        Probe::Prusalink(arguments) => match secret(&arguments.password_env, "Settings > Network > PrusaLink") {
+            Some(password) => ask_prusalink(arguments, password).await,
+            None => return ExitCode::FAILURE,
+        },
+        Probe::Bambu(arguments) => match secret(&arguments.access_code_env, "Settings > WLAN") {
+            Some(access_code) => ask_bambu(arguments, access_code).await,
+            None => return ExitCode::FAILURE,
+        },
+        Probe::Scan(arguments) => {
+            let found = scan::run(arguments, &mut std::io::stdout(), &mut std::io::stderr()).await;
+            // A reader that is gone has read enough.
+            return if matches!(found, Ok(true)) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
     };
     match answer {
         Ok(report) => print(&report),
@@ -108,6 +113,17 @@ pub async fn run(probe: Probe) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The password or access code in this environment variable.
+fn secret(variable: &str, screen: &str) -> Option<String> {
+    let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
+    if value.is_none() {
+        eprintln!(
+            "error: put the password or code into the environment variable {variable}; the printer shows it under {screen}"
+        );
+    }
+    value
 }
 
 async fn ask_prusalink(arguments: &PrusaLinkArguments, password: String) -> Result<DeviceReport, DeviceFault> {
