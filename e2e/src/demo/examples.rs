@@ -1,13 +1,18 @@
 //! The manifests of `examples/` for simulated printers. The machines take names, serial numbers, passwords, nozzles and
-//! filaments from the manifests; the only thing changed in a manifest is the printer's address, `connection.prusaLink.url`.
+//! filaments from the manifests; an A1 gets [`SPOOLS`], because its manifest names none. The only thing changed in a
+//! manifest is how the printer is reached: PrusaLink's `url`; of Bambu's connection `host`, the two ports, and `tls`,
+//! where the simulated printer's key is pinned, because the maker's authority has not signed for it.
 //! Printers beyond those of the examples are copies of the first one under another name.
 
 use std::path::{Path, PathBuf};
 
-use printernizer_simulator::{Password, PrinterConfig, PrinterInfo};
+use printernizer_simulator::{Password, PrinterConfig, PrinterInfo, Tray};
 use serde_json::{Value, json};
 
 use super::DemoError;
+
+/// Material and color in the slots of a simulated AMS lite: what the examples' prints in two colors need, and more.
+const SPOOLS: [(&str, &str); 4] = [("PLA", "1F6FEBFF"), ("PETG", "F5A623FF"), ("PLA", "FFFFFFFF"), ("", "")];
 
 /// The manifests.
 #[derive(Debug)]
@@ -57,51 +62,67 @@ impl Examples {
 
     /// The machines the Printers stand for.
     pub fn machines(&self) -> Vec<PrinterConfig> {
-        let machine = |printer: &Value| {
-            let link = &printer["spec"]["connection"]["prusaLink"];
-            let secret = self.of_kind("Secret").find(|s| {
-                let name = &s["metadata"]["name"];
-                name.is_string() && name == &link["credentialsSecretRef"]["name"]
-            })?;
-            let mut machine = PrinterConfig::named(printer["metadata"]["name"].as_str()?);
-            machine.password = Some(Password::new(secret["stringData"]["password"].as_str()?));
-            link["serialNumber"].as_str().unwrap_or_default().clone_into(&mut machine.serial_number);
-            if let Some(material) = printer["spec"]["slots"][0]["material"].as_str() {
-                material.clone_into(&mut machine.material);
-            }
-            if let Some(micrometers) = printer["spec"]["capabilities"]["nozzle"]["diameterMicrometers"].as_f64() {
-                machine.nozzle_diameter_millimeters = micrometers / 1000.0;
-            }
-            Some(machine)
-        };
-        self.of_kind("Printer").filter_map(machine).collect()
+        self.of_kind("Printer").filter_map(|printer| self.machine(printer)).collect()
     }
 
-    /// Adds copies of the first Printer and its Secret until there are this many.
+    /// The machine a Printer stands for; `None` if something needed is missing.
+    fn machine(&self, printer: &Value) -> Option<PrinterConfig> {
+        let name = printer["metadata"]["name"].as_str()?;
+        let connection = &printer["spec"]["connection"];
+        let (mut machine, link, secret, key) = if connection["bambu"].is_object() {
+            let link = &connection["bambu"];
+            let secret = &link["accessCodeSecretRef"];
+            (PrinterConfig::bambu(name), link, &secret["name"], secret["key"].as_str()?)
+        } else {
+            let link = &connection["prusaLink"];
+            (PrinterConfig::named(name), link, &link["credentialsSecretRef"]["name"], "password")
+        };
+        let secret = self.of_kind("Secret").find(|s| secret.is_string() && &s["metadata"]["name"] == secret)?;
+        machine.password = Some(Password::new(secret["stringData"][key].as_str()?));
+        link["serialNumber"].as_str().unwrap_or_default().clone_into(&mut machine.serial_number);
+        machine.bambu.trays = SPOOLS.map(|(material, color)| Tray::loaded(material, color)).to_vec();
+        if let Some(material) = printer["spec"]["slots"][0]["material"].as_str() {
+            material.clone_into(&mut machine.material);
+        }
+        if let Some(micrometers) = printer["spec"]["capabilities"]["nozzle"]["diameterMicrometers"].as_f64() {
+            machine.nozzle_diameter_millimeters = micrometers / 1000.0;
+        }
+        Some(machine)
+    }
+
+    /// Adds copies of the first Printer, an A1, and its Secret until there are this many.
     fn grow(&mut self, printers: usize) {
         let Some(first) = self.of_kind("Printer").next().cloned() else { return };
-        let secret_name = first["spec"]["connection"]["prusaLink"]["credentialsSecretRef"]["name"].clone();
+        let secret_name = first["spec"]["connection"]["bambu"]["accessCodeSecretRef"]["name"].clone();
         let Some(secret) = self.of_kind("Secret").find(|s| s["metadata"]["name"] == secret_name).cloned() else {
             return;
         };
         for number in self.of_kind("Printer").count() + 1..=printers {
-            let name = format!("prusa-{number}");
+            let name = format!("a1-{number}");
             let (mut printer, mut secret) = (first.clone(), secret.clone());
             secret["metadata"]["name"] = json!(name);
             printer["metadata"]["name"] = json!(name);
-            let link = &mut printer["spec"]["connection"]["prusaLink"];
-            link["serialNumber"] = json!(format!("CORE-EXAMPLE-{number:04}"));
-            link["credentialsSecretRef"]["name"] = json!(name);
+            let link = &mut printer["spec"]["connection"]["bambu"];
+            link["serialNumber"] = json!(format!("039EXAMPLE{number:05}"));
+            link["accessCodeSecretRef"]["name"] = json!(name);
             self.objects.extend([secret, printer]);
         }
     }
 
-    /// All objects as one `List`, with the addresses of the simulated printers.
+    /// All objects as one `List`, with the ways to the simulated printers.
     pub fn at(mut self, machines: &[PrinterInfo]) -> Value {
         for printer in self.objects.iter_mut().filter(|o| o["kind"] == "Printer") {
             let machine = machines.iter().find(|m| printer["metadata"]["name"] == m.name.as_str());
-            if let Some(machine) = machine {
-                printer["spec"]["connection"]["prusaLink"]["url"] = json!(machine.url);
+            let Some(machine) = machine else { continue };
+            let connection = &mut printer["spec"]["connection"];
+            if let Some(bambu) = &machine.bambu {
+                let link = &mut connection["bambu"];
+                link["host"] = json!(bambu.host);
+                link["mqttPort"] = json!(bambu.mqtt_port);
+                link["ftpsPort"] = json!(bambu.ftps_port);
+                link["tls"] = json!({ "verification": "PinnedKey", "publicKeySHA256": bambu.public_key_sha256 });
+            } else {
+                connection["prusaLink"]["url"] = json!(machine.url);
             }
         }
         json!({ "apiVersion": "v1", "kind": "List", "items": self.objects })
@@ -110,7 +131,7 @@ impl Examples {
 
 #[cfg(test)]
 mod tests {
-    use printernizer_simulator::PrinterKind;
+    use printernizer_simulator::{BambuInfo, PrinterKind};
 
     use super::*;
     use crate::farm::project;
@@ -121,46 +142,81 @@ mod tests {
 
     #[test]
     fn the_machines_are_those_of_the_examples() {
-        let machines = examples(4).machines();
-        let short: Vec<_> = machines.iter().map(|m| (m.name.as_str(), m.material.as_str())).collect();
-        assert_eq!(short, [("prusa-1", "PLA"), ("prusa-2", "PLA"), ("prusa-3", "PLA"), ("prusa-4", "PETG")]);
-        assert_eq!(machines[0].serial_number, "CORE-EXAMPLE-0001");
-        assert_eq!(machines[0].password.as_ref().unwrap().as_str(), "replace-me-1");
-        assert!((machines[0].nozzle_diameter_millimeters - 0.4).abs() < 1e-9);
+        let machines = examples(6).machines();
+        let short: Vec<_> = machines.iter().map(|m| (m.name.as_str(), m.kind)).collect();
+        let (bambu, prusa) = (PrinterKind::Bambu, PrinterKind::PrusaLink);
+        assert_eq!(
+            short,
+            [
+                ("a1-1", bambu),
+                ("a1-2", bambu),
+                ("a1-3", bambu),
+                ("a1-4", bambu),
+                ("prusa-1", prusa),
+                ("prusa-2", prusa)
+            ]
+        );
+        let secrets: Vec<_> = machines.iter().map(|m| m.password.as_ref().unwrap().as_str()).collect();
+        assert_eq!(secrets[..2], ["00000001", "00000002"]);
+        assert_eq!(secrets[4..], ["replace-me-1", "replace-me-2"]);
+        assert_eq!(machines[0].serial_number, "039EXAMPLE00001");
+        assert_eq!(machines[4].serial_number, "CORE-EXAMPLE-0001");
+        assert_eq!((machines[4].material.as_str(), machines[5].material.as_str()), ("PLA", "PETG"));
+        assert!((machines[4].nozzle_diameter_millimeters - 0.4).abs() < 1e-9);
+    }
+
+    fn info(machine: PrinterConfig) -> PrinterInfo {
+        let bambu = (machine.kind == PrinterKind::Bambu).then(|| BambuInfo {
+            host: "127.0.0.1".into(),
+            mqtt_port: 1,
+            ftps_port: 2,
+            access_code: Password::new(""),
+            certificate_authority_pem: String::new(),
+            public_key_sha256: "ab".repeat(32),
+        });
+        PrinterInfo {
+            url: format!("http://127.0.0.1:1/{}", machine.name),
+            name: machine.name,
+            kind: machine.kind,
+            serial_number: machine.serial_number,
+            username: "maker".into(),
+            password: Password::new(""),
+            model: machine.model,
+            bambu,
+        }
     }
 
     #[test]
-    fn only_the_address_of_a_printer_is_changed() {
-        let before = examples(4);
-        let machines: Vec<PrinterInfo> = before
-            .machines()
-            .into_iter()
-            .map(|m| PrinterInfo {
-                url: format!("http://127.0.0.1:1/{}", m.name),
-                name: m.name,
-                kind: PrinterKind::PrusaLink,
-                serial_number: m.serial_number,
-                username: "maker".into(),
-                password: Password::new(""),
-                model: m.model,
-                bambu: None,
-            })
-            .collect();
+    fn only_the_way_to_a_printer_is_changed() {
+        let before = examples(6);
+        let machines: Vec<PrinterInfo> = before.machines().into_iter().map(info).collect();
         let mut before = before.objects;
-        let mut after = examples(4).at(&machines)["items"].as_array().unwrap().clone();
+        let mut after = examples(6).at(&machines)["items"].as_array().unwrap().clone();
+        let mut changed = 0;
         for (old, new) in before.iter_mut().zip(&mut after).filter(|(o, _)| o["kind"] == "Printer") {
-            let new = new["spec"]["connection"]["prusaLink"]["url"].take();
-            assert_eq!(new, format!("http://127.0.0.1:1/{}", old["metadata"]["name"].as_str().unwrap()));
-            old["spec"]["connection"]["prusaLink"]["url"].take();
+            let name = old["metadata"]["name"].as_str().unwrap().to_owned();
+            let (old, new) = (&mut old["spec"]["connection"], &mut new["spec"]["connection"]);
+            if old["bambu"].is_object() {
+                assert_eq!(new["bambu"]["tls"]["publicKeySHA256"], "ab".repeat(32));
+                for way in ["host", "mqttPort", "ftpsPort", "tls"] {
+                    let new = new["bambu"].as_object_mut().unwrap().remove(way).unwrap();
+                    assert_ne!(Some(new), old["bambu"].as_object_mut().unwrap().remove(way));
+                }
+            } else {
+                assert_eq!(new["prusaLink"]["url"].take(), format!("http://127.0.0.1:1/{name}"));
+                old["prusaLink"]["url"].take();
+            }
+            changed += 1;
         }
-        assert_eq!(before, after);
+        assert_eq!((changed, before), (6, after));
     }
 
     #[test]
     fn more_printers_are_machines_of_their_own() {
-        let machines = examples(6).machines();
-        assert_eq!(machines.len(), 6);
-        assert_eq!((machines[5].name.as_str(), machines[5].serial_number.as_str()), ("prusa-6", "CORE-EXAMPLE-0006"));
-        assert_eq!(examples(6).jobs(), 7);
+        let machines = examples(8).machines();
+        assert_eq!(machines.len(), 8);
+        assert_eq!((machines[7].name.as_str(), machines[7].serial_number.as_str()), ("a1-8", "039EXAMPLE00008"));
+        assert_eq!(machines[7].kind, PrinterKind::Bambu);
+        assert_eq!(examples(8).jobs(), 8);
     }
 }

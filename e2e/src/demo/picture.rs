@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use printernizer_crds::print_job::Phase;
-use printernizer_crds::{PrintJob, Printer};
+use printernizer_crds::printer::PrinterState;
+use printernizer_crds::{PrintJob, Printer, PrinterStatus};
 
 use super::DemoError;
 use super::frame::{Frame, Line, Tone};
@@ -28,8 +29,12 @@ pub struct Picture {
 
 impl Picture {
     /// Keeps this frame if it shows at least as much as the one that is kept: jobs in many phases, busy printers, prints
-    /// in the middle, a person at a bed.
+    /// in the middle, a person at a bed. Not the instant in which a print has ended and the printer still says that it
+    /// prints.
     pub fn keep_better(kept: &mut Option<Self>, frame: &Frame, printers: &[Arc<Printer>], jobs: &[Arc<PrintJob>]) {
+        if printers.iter().any(|p| p.status.as_ref().is_some_and(between_two_reports)) {
+            return;
+        }
         let status = |j: &Arc<PrintJob>| j.status.clone().unwrap_or_default();
         let mut phases: Vec<_> = jobs.iter().filter_map(|j| status(j).phase).collect();
         phases.sort();
@@ -51,6 +56,12 @@ impl Picture {
     pub fn write(&self, path: &Path) -> Result<(), DemoError> {
         std::fs::write(path, svg(&self.frame)).map_err(|source| DemoError::Write { path: path.to_owned(), source })
     }
+}
+
+/// Whether the printer is shown printing although its print is known to have ended.
+fn between_two_reports(status: &PrinterStatus) -> bool {
+    let prints = matches!(status.state, Some(PrinterState::Printing | PrinterState::Preparing));
+    prints && status.bed.as_ref().is_some_and(|bed| !bed.print_in_progress)
 }
 
 fn columns(line: &Line) -> usize {
