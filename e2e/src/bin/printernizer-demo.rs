@@ -17,12 +17,15 @@ struct Arguments {
     /// Use the existing cluster of this kubeconfig context. So does the variable KUBECONFIG, with its current context.
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// Number of simulated printers; the examples need four.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(4..=64))]
+    /// Number of simulated printers; the examples need six.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u8).range(6..=64))]
     printers: u8,
     /// Seconds that pass on the printers in one second. The operator's own time is not changed.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=600))]
     time_scale: u16,
+    /// Clear the beds yourself; without it the demo plays the person who does.
+    #[arg(long, conflicts_with = "once")]
+    no_person: bool,
     /// Write a picture of the table to this SVG file.
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
@@ -40,6 +43,7 @@ async fn main() -> ExitCode {
         context: arguments.context,
         printers: usize::from(arguments.printers),
         time_scale: f64::from(arguments.time_scale),
+        person: !arguments.no_person,
         picture: arguments.picture,
         operator: here.with_file_name("printernizer"),
         limit: Duration::from_secs(u64::from(arguments.limit_seconds)),

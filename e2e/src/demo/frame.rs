@@ -66,6 +66,25 @@ impl Line {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame(pub Vec<Line>);
 
+/// The words in lines of at most this width, all but the first indented; a word that is longer has a line of its own.
+pub fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
+    let start = text.len() - text.trim_start().len();
+    let mut lines = vec![text[..start].to_owned()];
+    // Two spaces between words, as after a time, are kept.
+    for (number, word) in text[start..].split(' ').enumerate() {
+        let Some(line) = lines.last_mut() else { break };
+        if number == 0 {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(format!("{:indent$}{word}", ""));
+        }
+    }
+    lines
+}
+
 /// The first `width` characters; a mark at the end says that something is missing.
 pub fn clip(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -87,6 +106,14 @@ mod tests {
         let line = Line::default().cell("cable-clip-urgent", 8, Tone::Plain).cell("x", 3, Tone::Good);
         assert_eq!(line.0[0].text, "cable-… ");
         assert_eq!(line.0[1].text, "x  ");
+    }
+
+    #[test]
+    fn a_long_sentence_is_shown_to_its_end() {
+        let lines = wrap("  1.0 s  the bed of prusa-1 waits for a person", 24, 9);
+        assert_eq!(lines, ["  1.0 s  the bed of", "         prusa-1 waits", "         for a person"]);
+        assert_eq!(wrap("short", 24, 9), ["short"]);
+        assert_eq!(wrap("", 24, 9), [""]);
     }
 
     #[test]

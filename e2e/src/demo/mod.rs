@@ -1,6 +1,7 @@
 //! The demo: a control plane, simulated printers, the operator with the timings of production, the manifests of
-//! `examples/`, and a person who clears the beds. Shows a live table until every job has ended, then judges by the
-//! ledger of the machines. It changes nothing outside its own namespace but the definitions.
+//! `examples/`, and a person who clears the beds, unless you are that person. Shows a live table until every job of the
+//! examples has ended, then judges by the ledger of the machines. It changes nothing outside its own namespace but the
+//! definitions.
 
 mod error;
 mod examples;
@@ -13,23 +14,26 @@ mod story;
 mod table;
 mod verdict;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use kube::ResourceExt as _;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use printernizer_crds::{PrintJob, Printer};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use error::DemoError;
-use person::Person;
+use person::{Person, lend_a_hand};
 use picture::Picture;
 use screen::Screen;
 use stage::Stage;
 use story::Story;
-use verdict::{Verdict, has_ended};
+use verdict::{Verdict, has_ended, is_example};
 
 /// How often the table is drawn and the person looks around.
 const TICK: Duration = Duration::from_millis(200);
@@ -49,6 +53,8 @@ pub struct Options {
     pub printers: usize,
     /// Seconds that pass on the printers in one second.
     pub time_scale: f64,
+    /// Whether the demo plays the person who clears the beds.
+    pub person: bool,
     /// Where a picture of the table goes.
     pub picture: Option<PathBuf>,
     /// The operator's program.
@@ -102,7 +108,11 @@ struct Show {
     story: Story,
     person: Person,
     picture: Option<Picture>,
-    /// When every job of the examples had ended, and the judgment of what has ended by now.
+    /// Names of the examples' jobs that were seen; one that is gone was deleted by somebody.
+    examples: BTreeSet<String>,
+    /// All jobs, as last seen.
+    jobs: Vec<Arc<PrintJob>>,
+    /// When every job of the examples had ended, and the judgment of what has happened by now.
     ended: Option<(Duration, Verdict)>,
 }
 
@@ -115,6 +125,8 @@ impl Show {
             story: Story::default(),
             person: Person::default(),
             picture: None,
+            examples: BTreeSet::new(),
+            jobs: Vec::new(),
             ended: None,
         }
     }
@@ -139,14 +151,15 @@ impl Show {
                     return Err(DemoError::OperatorEnded { status: status?.to_string(), tail: self.stage.operator.tail() });
                 }
                 _ = ticks.tick() => {
-                    for line in self.person.look_around(&self.stage.farm, &printers.state()).await {
-                        self.story.add(self.begun.elapsed(), line);
+                    if self.options.person {
+                        for line in self.person.look_around(&self.stage.farm, &printers.state()).await {
+                            self.story.add(self.begun.elapsed(), line);
+                        }
                     }
-                    if let Some(end) = self.look(screen, &printers, &jobs)? {
-                        return Ok(end);
-                    }
-                    continue;
                 }
+            }
+            if !self.options.person {
+                lend_a_hand(&self.stage.farm, &printers.state());
             }
             if let Some(end) = self.look(screen, &printers, &jobs)? {
                 return Ok(end);
@@ -166,11 +179,12 @@ impl Show {
         printers.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         jobs.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         self.story.follow(now, &printers, &jobs);
-        let ended: Vec<_> = jobs.iter().filter(|j| has_ended(j)).cloned().collect();
-        let all = jobs.len() >= self.stage.jobs && ended.len() == jobs.len();
-        if all || self.ended.is_some() {
+        self.examples.extend(jobs.iter().filter(|j| is_example(j)).map(|j| j.name_any()));
+        let over = jobs.iter().filter(|j| is_example(j)).all(|j| has_ended(j));
+        self.jobs.clone_from(&jobs);
+        if (over && self.examples.len() >= self.stage.jobs) || self.ended.is_some() {
             let after = self.ended.as_ref().map_or(now, |(after, _)| *after);
-            self.ended = Some((after, Verdict::judge(&ended, &self.stage.farm.simulator().ledger())));
+            self.ended = Some((after, Verdict::judge(&jobs, &self.stage.farm.simulator().ledger())));
         }
         let view = table::View {
             printers: &printers,
@@ -198,10 +212,7 @@ impl Show {
         let verdict = self.ended.as_ref().map(|(after, verdict)| (after, verdict));
         let code = match (end, verdict) {
             (End::AllJobs | End::Interrupted, Some((after, verdict))) => {
-                Screen::say("")?;
-                for line in verdict.lines(*after, self.options.time_scale) {
-                    Screen::say(&line)?;
-                }
+                self.tell_verdict(Some(*after), verdict)?;
                 if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }
             (End::TooLong, _) => {
@@ -212,9 +223,18 @@ impl Show {
                 ))?;
                 ExitCode::FAILURE
             }
-            (_, None) => ExitCode::from(INTERRUPTED),
+            (_, None) => {
+                let verdict = Verdict::judge(&self.jobs, &self.stage.farm.simulator().ledger());
+                self.tell_verdict(None, &verdict)?;
+                if verdict.is_good() { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
+            }
         };
         Ok(code)
+    }
+
+    fn tell_verdict(&self, after: Option<Duration>, verdict: &Verdict) -> Result<(), DemoError> {
+        Screen::say("")?;
+        verdict.lines(after, self.options.time_scale).iter().try_for_each(|line| Screen::say(line))
     }
 }
 

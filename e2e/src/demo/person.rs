@@ -1,4 +1,5 @@
-//! The person of the demo: sees a bed that waits, walks there, takes the part off and confirms it. Does nothing else.
+//! The person of the demo: sees a bed that waits, walks there, takes the part off and confirms it. Where you are that
+//! person, it only takes the part off the machine when you confirm. Does nothing else.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt as _;
 use printernizer_crds::Printer;
+use printernizer_simulator::Action;
 
 use crate::farm::{Farm, waiting_bed};
 
@@ -18,6 +20,21 @@ const CALL: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Person {
     noticed: BTreeMap<String, (String, Instant)>,
+}
+
+/// Takes the parts off the beds that somebody has confirmed to be clear, as that person would have done before.
+pub fn lend_a_hand(farm: &Farm, printers: &[Arc<Printer>]) {
+    for printer in printers {
+        let bed = printer.status.as_ref().and_then(|s| s.bed.as_ref()).filter(|b| !b.print_in_progress);
+        let confirmed = bed.is_some_and(|b| b.occupancy_id.is_some() && b.occupancy_id == printer.spec.bed.cleared_for);
+        if confirmed
+            && let Ok(machine) = farm.machine(&printer.name_any())
+            && machine.state().bed_occupied
+        {
+            // A machine that has begun to print meanwhile refuses; then there is nothing to take off.
+            let _ = machine.person(&Action::TakePartOff);
+        }
+    }
 }
 
 impl Person {

@@ -77,7 +77,7 @@ impl Stage {
         Screen::say(&format!("{}operator started, with the timings of production", at()))?;
         apply(&cluster, &name, &examples.at(&infos)).await?;
         Screen::say(&format!("{}kubectl apply: examples/, with the addresses of the simulated printers\n", at()))?;
-        let reach = reach(&cluster, namespace.as_ref().map(Namespace::name));
+        let reach = reach(&cluster, namespace.as_ref().map(Namespace::name), options.person);
         Ok(Self { farm: Farm::new(client, name, simulator), cluster, operator, jobs, reach, namespace, directory })
     }
 
@@ -167,11 +167,24 @@ async fn apply(cluster: &Cluster, namespace: &str, objects: &serde_json::Value) 
     Err(DemoError::Kubectl(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
-fn reach(cluster: &Cluster, namespace: Option<&str>) -> String {
+/// What a person types to see the farm and to play with it. A few short lines: the table above needs its place.
+fn reach(cluster: &Cluster, namespace: Option<&str>, person: bool) -> String {
     let namespace = namespace.map(|n| format!(" --namespace {n}")).unwrap_or_default();
-    let line = format!("{}{namespace} get printjobs --watch", cluster.kubectl_line());
-    if cluster.is_existing() {
-        return line;
+    let mut lines = vec![format!("k() {{ {}{namespace} \"$@\"; }}", cluster.kubectl_line())];
+    if !cluster.is_existing() {
+        let kubeconfig = cluster.kubeconfig().display();
+        lines.push(format!("# or for a kubectl of your own: export KUBECONFIG={kubeconfig}    (unset it afterwards)"));
     }
-    format!("{line}\nexport KUBECONFIG={}    # for a kubectl of your own", cluster.kubeconfig().display())
+    lines.push("k create -f examples/more/label-stand.yaml; k get printjobs --watch    # one print more".to_owned());
+    lines.push(
+        "k patch printjob NAME --type merge -p '{\"spec\":{\"desiredState\":\"Pause\"}}'    # Run, Cancel".to_owned(),
+    );
+    lines.push(if person {
+        "# to clear the beds yourself: cargo xtask demo --no-person".to_owned()
+    } else {
+        "id=$(k get printer NAME -o jsonpath='{.status.bed.occupancyID}')    # after looking at the bed\n\
+         k patch printer NAME --type merge -p '{\"spec\":{\"bed\":{\"clearedFor\":\"'$id'\"}}}'"
+            .to_owned()
+    });
+    lines.join("\n")
 }

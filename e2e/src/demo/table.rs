@@ -9,11 +9,15 @@ use printernizer_crds::print_job::Phase;
 use printernizer_crds::printer::PrinterState;
 use printernizer_crds::{ConditionType, Conditions as _, PrintJob, Printer, PrinterStatus, Reason};
 
-use super::frame::{Frame, Line, Tone};
+use super::frame::{Frame, Line, Tone, wrap};
 use super::verdict::{Verdict, has_ended};
 
 /// Characters of a progress bar.
 const BAR: usize = 16;
+/// Width of sentences: a usual terminal of 100 columns shows them whole.
+const WIDTH: usize = 98;
+/// Where a line of the story begins, after its time.
+const STORY: usize = 9;
 /// Widest column of names.
 const NAME: usize = 26;
 
@@ -53,20 +57,25 @@ pub fn frame(view: &View<'_>) -> Frame {
     lines.extend(view.jobs.iter().map(|j| job_row(j, job_width, part_width, printer_width)));
     lines.push(Line::default());
 
-    lines.extend(view.told.iter().map(|text| Line::of(text, Tone::Dim)));
     if let Some((after, verdict)) = view.verdict {
         let tone = if verdict.is_good() { Tone::Good } else { Tone::Bad };
+        let text = format!("The examples ended after {:.1} s. {}", after.as_secs_f64(), verdict.in_short());
+        lines.extend(wrap(&text, WIDTH, 0).into_iter().map(|text| Line::of(text, tone)));
         lines.push(Line::default());
-        lines.push(Line::of(
-            format!("The examples ended after {:.1} s. {}", after.as_secs_f64(), verdict.in_short()),
-            tone,
-        ));
     }
     if let Some(reach) = view.reach {
+        let heading = "The farm stays up until Ctrl-C. To try in another terminal:";
+        lines.push(Line::of(heading, Tone::Dim));
+        // A command is to be copied: it stays in one line.
+        lines.extend(reach.lines().map(|line| {
+            let tone = if line.starts_with('#') { Tone::Dim } else { Tone::Plain };
+            Line::of(format!("  {line}"), tone)
+        }));
         lines.push(Line::default());
-        lines.push(Line::of("The farm stays up until Ctrl-C. In another terminal:", Tone::Dim));
-        lines.extend(reach.lines().map(|line| Line::of(format!("  {line}"), Tone::Plain)));
     }
+    // Last, because a low terminal shows the first lines only.
+    let told = view.told.iter().flat_map(|text| wrap(text, WIDTH, STORY));
+    lines.extend(told.map(|text| Line::of(text, Tone::Dim)));
     Frame(lines)
 }
 
@@ -74,7 +83,7 @@ fn heading(view: &View<'_>) -> Line {
     let done = view.jobs.iter().filter(|j| has_ended(j)).count();
     let seconds = view.elapsed.as_secs();
     let text = format!(
-        "   {} simulated printers, {} times as fast   {done} of {} jobs ended   {:02}:{:02}",
+        "   {} simulated printers, {} times as fast, LEFT too   {done} of {} jobs ended   {:02}:{:02}",
         view.printers.len(),
         view.time_scale,
         view.jobs.len(),

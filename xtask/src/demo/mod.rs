@@ -26,12 +26,15 @@ pub struct Arguments {
     /// Use the existing cluster of this kubeconfig context. So does the variable KUBECONFIG, with its current context.
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// Number of simulated printers, 4 to 64.
+    /// Number of simulated printers, 6 to 64.
     #[arg(long, value_name = "N")]
     printers: Option<u8>,
     /// Seconds that pass on the printers in one second, 1 to 600. Default: 60, an hour's print in a minute.
     #[arg(long, value_name = "N")]
     time_scale: Option<u16>,
+    /// Clear the beds yourself; without it the demo plays the person who does.
+    #[arg(long, conflicts_with = "once")]
+    no_person: bool,
     /// Write a picture of the table to this SVG file.
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
@@ -63,6 +66,9 @@ fn options(arguments: &Arguments) -> Vec<std::ffi::OsString> {
     let mut options = Vec::new();
     if arguments.once {
         options.push("--once".into());
+    }
+    if arguments.no_person {
+        options.push("--no-person".into());
     }
     let mut option = |name: &str, value: Option<std::ffi::OsString>| {
         if let Some(value) = value {
@@ -96,11 +102,15 @@ mod tests {
         let arguments = Arguments {
             once: true,
             context: Some("kind".into()),
-            printers: Some(5),
+            printers: Some(8),
             time_scale: None,
+            no_person: true,
             picture: Some("a b.svg".into()),
         };
-        assert_eq!(options(&arguments), ["--once", "--context", "kind", "--printers", "5", "--picture", "a b.svg"]);
+        assert_eq!(
+            options(&arguments),
+            ["--once", "--no-person", "--context", "kind", "--printers", "8", "--picture", "a b.svg"]
+        );
     }
 
     #[test]
