@@ -76,7 +76,10 @@ pub struct Settings {
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The cluster's address or credentials cannot be used.
-    #[error("no Kubernetes API server to talk to; set KUBECONFIG, or run inside a cluster")]
+    #[error(
+        "no Kubernetes API server to talk to; set KUBECONFIG to a file that exists, or unset it to use ~/.kube/config or \
+         the cluster this runs in"
+    )]
     Config(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The settings of the election are wrong.
     #[error("leader election cannot be set up")]
