@@ -143,6 +143,7 @@ async fn jobs_whose_file_cannot_be_used_say_why() {
     let html = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>\n".to_vec();
     shop.farm.add_file("html", html).await.unwrap();
     shop.farm.add_file("empty", Vec::new()).await.unwrap();
+    shop.farm.add_file("bare", b"G28\nG1 X10 Y10 E1\n".to_vec()).await.unwrap();
     let whole = part(PRINT);
     shop.farm.add_file("half", whole[..whole.len() - 60].to_vec()).await.unwrap();
     let source = |source: serde_json::Value| {
@@ -156,6 +157,7 @@ async fn jobs_whose_file_cannot_be_used_say_why() {
     shop.farm.print("page", "html", json!({})).await.unwrap();
     shop.farm.print("nothing", "empty", json!({})).await.unwrap();
     shop.farm.print("half", "half", json!({})).await.unwrap();
+    shop.farm.print("bare", "bare", json!({})).await.unwrap();
     shop.farm.print("missing", "not-there", json!({})).await.unwrap();
     shop.print("digest", json!({ "sha256": "0".repeat(64) })).await;
     for (name, what) in [
@@ -174,6 +176,7 @@ async fn jobs_whose_file_cannot_be_used_say_why() {
         ("page", Reason::NotAPrintFile, ""),
         ("nothing", Reason::FileEmpty, ""),
         ("half", Reason::FileCorrupt, ""),
+        ("bare", Reason::MachineUnstated, "spec.printerRef"),
         ("missing", Reason::FileNotFound, "not-there"),
         ("digest", Reason::DigestMismatch, "SHA-256"),
         ("bucket", Reason::NotSupported, "source.http"),

@@ -132,7 +132,7 @@ async fn the_print_of_another_operator_makes_a_printer_distrusted_until_a_person
     shop.skip(300);
     // The print is over, and still the printer gets no job.
     shop.printer_says("prusa-1", ConditionType::BedCleared, Reason::ForeignPrintOnBed).await;
-    shop.job_says("clip", ConditionType::Scheduled, Reason::Queued).await;
+    shop.job_says("clip", ConditionType::Scheduled, Reason::WaitingForPrinter).await;
     shop.farm.change_printer("prusa-1", json!({ "acknowledged": id })).await.unwrap();
     shop.printer_says("prusa-1", ConditionType::Trusted, Reason::NoDistrust).await;
     assert_eq!(shop.starts("clip"), 0);

@@ -55,7 +55,7 @@ async fn a_question_before_the_print_calls_a_person_and_an_abort_leaves_the_bed_
     let status = shop.phase("clip", Phase::AttentionNeeded).await;
     assert!(!status.conditions.is_true(ConditionType::Started));
     shop.machine("prusa-1").person(&Action::AnswerDialog { answer: Answer::Abort }).unwrap();
-    let printer = shop.printer_says("prusa-1", ConditionType::Trusted, Reason::StartRefused).await;
+    let printer = shop.printer_says("prusa-1", ConditionType::Trusted, Reason::StartAborted).await;
     shop.job("clip", "waits again", |s| s.attempt == 2 && s.printer.is_none()).await;
     let printer_now = shop.printer("prusa-1", "is released", |s| s.current_job.is_none()).await;
     assert!(printer_now.conditions.is_true(ConditionType::BedCleared), "{:?}", printer_now.conditions);

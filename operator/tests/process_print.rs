@@ -21,7 +21,7 @@ async fn a_part_is_printed_once_and_the_bed_waits_for_a_person() {
     shop.operate(&[]).await;
 
     // Nobody has said that the bed is clear: nothing starts.
-    shop.job_says("clip-1", ConditionType::Scheduled, Reason::Queued).await;
+    shop.job_says("clip-1", ConditionType::Scheduled, Reason::WaitingForBed).await;
     shop.printer_says("prusa-1", ConditionType::BedCleared, Reason::NeverConfirmed).await;
     assert_eq!(shop.starts("pz-"), 0);
     shop.clear("prusa-1").await;

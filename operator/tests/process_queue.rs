@@ -23,7 +23,11 @@ async fn the_more_urgent_jobs_go_first_and_the_third_waits_for_a_bed() {
         shop.print(job, json!({ "priority": priority })).await;
     }
     shop.operate(&[]).await;
-    for job in ["low", "high", "middle"] {
+    // Only the job that is next is told of the beds.
+    let high = shop.job_says("high", ConditionType::Scheduled, Reason::WaitingForBed).await;
+    let told = &high.conditions.condition(ConditionType::Scheduled).unwrap().message;
+    assert!(told.contains("prusa-1 (bed not confirmed clear)") || told.contains("prusa-2 (bed"), "{told}");
+    for job in ["low", "middle"] {
         shop.job_says(job, ConditionType::Scheduled, Reason::Queued).await;
     }
     shop.clear_all().await;
@@ -41,7 +45,7 @@ async fn the_more_urgent_jobs_go_first_and_the_third_waits_for_a_bed() {
         shop.printer(name, "is released", |s| s.current_job.is_none()).await;
     }
     // Both printers are free, and both have a part on their bed.
-    shop.job_says("low", ConditionType::Scheduled, Reason::Queued).await;
+    shop.job_says("low", ConditionType::Scheduled, Reason::WaitingForBed).await;
     assert_eq!(shop.starts("low"), 0);
     shop.clear(&on(&middle)).await;
     let low = shop.phase("low", Phase::Printing).await;
@@ -59,10 +63,10 @@ async fn a_print_started_at_the_screen_occupies_printer_and_bed() {
     machine.person(&Action::PrintForeignFile { file_name: "MYTHING.GCO".into(), duration_seconds: 900 }).unwrap();
     shop.printer_says("prusa-1", ConditionType::Idle, Reason::Occupied).await;
     shop.print("clip", json!({})).await;
-    shop.job_says("clip", ConditionType::Scheduled, Reason::Queued).await;
+    shop.job_says("clip", ConditionType::Scheduled, Reason::WaitingForPrinter).await;
     shop.skip(900);
     shop.printer_says("prusa-1", ConditionType::BedCleared, Reason::ForeignPrintOnBed).await;
-    shop.job_says("clip", ConditionType::Scheduled, Reason::Queued).await;
+    shop.job_says("clip", ConditionType::Scheduled, Reason::WaitingForBed).await;
     assert_eq!(shop.starts("pz-"), 0);
     shop.clear("prusa-1").await;
     shop.phase("clip", Phase::Printing).await;
@@ -95,7 +99,7 @@ async fn a_foreign_print_nobody_watched_occupies_the_bed() {
     shop.print("clip", json!({})).await;
     shop.operate(&[]).await;
     shop.printer_says("prusa-1", ConditionType::BedCleared, Reason::ForeignPrintOnBed).await;
-    shop.job_says("clip", ConditionType::Scheduled, Reason::Queued).await;
+    shop.job_says("clip", ConditionType::Scheduled, Reason::WaitingForBed).await;
     assert_eq!(shop.starts("clip"), 0);
     shop.clear("prusa-1").await;
     shop.phase("clip", Phase::Printing).await;
@@ -126,10 +130,13 @@ async fn held_starts_start_nothing_and_follow_what_runs() {
     shop.close_operator().await;
     shop.print("next", json!({ "printerRef": { "name": "prusa-2" } })).await;
     shop.operate(&["--hold-starts"]).await;
-    shop.job_says("next", ConditionType::Scheduled, Reason::Queued).await;
     // Beds that nobody watched are not taken for clear.
     shop.printer("prusa-2", "asks for its bed", |s| s.conditions.is_false(ConditionType::BedCleared)).await;
+    shop.job_says("next", ConditionType::Scheduled, Reason::WaitingForBed).await;
     shop.clear("prusa-2").await;
+    let next = shop.job_says("next", ConditionType::Scheduled, Reason::WaitingForPrinter).await;
+    let told = &next.conditions.condition(ConditionType::Scheduled).unwrap().message;
+    assert!(told.contains("--hold-starts"), "{told}");
     shop.finish_prints();
     shop.phase("running", Phase::Succeeded).await;
     assert_eq!(shop.starts("next"), 0);

@@ -38,7 +38,7 @@ async fn kubectl_describe_tells_the_story_of_a_job() {
             "FetchingFile",
             "FileRead",
             "Assigned",
-            "NotStarted",
+            "UploadPending",
             "Uploading",
             "StartPending",
             "PrintSeen",
@@ -53,6 +53,37 @@ async fn kubectl_describe_tells_the_story_of_a_job() {
     for words in ["FileRead", "sliced for COREONE", "Assigned", "given to printer prusa-1", "PrintSucceeded"] {
         assert!(text.contains(words), "{words} is missing\n{text}");
     }
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_in_vain_and_contradictions_are_warned_of() {
+    let mut shop = Shop::empty("vain", Config::prusalink(1).time_scale(20.0)).await;
+    let info = shop.farm.simulator().printers().remove(0);
+    let spec = json!({
+        "bed": { "clearedFor": "deadbeef" }, "capabilities": { "nozzle": { "diameterMicrometers": 800 } },
+    });
+    shop.farm.add_printer(&info, &info.url, spec).await.unwrap();
+    shop.operate(&[]).await;
+    let status = shop.printer_says("prusa-1", ConditionType::SpecMatchesDevice, Reason::Contradicted).await;
+    let told = status.conditions.iter().find(|c| c.reason == "Contradicted").unwrap();
+    assert!(told.message.contains("0.8 mm") && told.message.contains("0.4 mm"), "{}", told.message);
+    let events: Api<Event> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
+    let expected = [("Contradicted", "0.4 mm"), ("NeverConfirmed", "spec.bed.clearedFor is deadbeef")];
+    printernizer_e2e::wait_until("both are warned of", SOON, async || {
+        let all = events.list(&ListParams::default()).await.map_err(|e| vec![Some(e.to_string())])?.items;
+        let warned = |reason: &str, text: &str| {
+            all.iter().any(|e| {
+                e.type_.as_deref() == Some("Warning")
+                    && e.reason.as_deref() == Some(reason)
+                    && e.note.as_deref().is_some_and(|n| n.contains(text))
+            })
+        };
+        let missing = expected.iter().any(|(reason, text)| !warned(reason, text));
+        if missing { Err(all.into_iter().map(|e| e.note).collect::<Vec<_>>()) } else { Ok(()) }
+    })
+    .await
+    .unwrap();
     shop.close().await;
 }
 
