@@ -35,6 +35,7 @@ pub(super) fn fit(
 ) -> Result<Mapped, Mismatch> {
     may_use(requirements, printer)?;
     machine(requirements, capabilities)?;
+    takes(requirements, printer)?;
     map(requirements, capabilities)
 }
 
@@ -50,6 +51,18 @@ fn may_use(requirements: &Requirements, printer: &Printer) -> Result<(), Mismatc
     match untolerated(&printer.spec.taints, &requirements.tolerations) {
         Some(taint) => Err(Mismatch::Tainted { key: taint.key.clone() }),
         None => Ok(()),
+    }
+}
+
+/// Whether the printer takes this kind of file. What no file says is not asked.
+fn takes(requirements: &Requirements, printer: &Printer) -> Result<(), Mismatch> {
+    let connection = &printer.spec.connection;
+    let takes_3mf = connection.bambu.is_some();
+    match requirements.sliced_3mf {
+        Some(is_3mf) if is_3mf != takes_3mf && (takes_3mf || connection.prusa_link.is_some()) => {
+            Err(Mismatch::WrongFormat { takes_3mf })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -111,7 +124,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use printernizer_crds::common::Nozzle;
     use printernizer_crds::print_job::{PrinterReference, Toleration, TolerationOperator};
-    use printernizer_crds::printer::{BuildVolume, Taint};
+    use printernizer_crds::printer::{BambuConnection, BuildVolume, PrusaLinkConnection, Taint};
     use printernizer_crds::{PrintJob, PrinterSpec};
 
     use super::super::fixtures::{NOW, capable, job, printer};
@@ -154,6 +167,19 @@ mod tests {
                     capable(p).nozzle = Some(nozzle(Some(400), None, Some(true)));
                 },
                 Mismatch::HighFlow,
+            ),
+            (
+                "G-code",
+                |_, p| p.connection.bambu = Some(BambuConnection::default()),
+                Mismatch::WrongFormat { takes_3mf: true },
+            ),
+            (
+                "sliced 3MF",
+                |j, p| {
+                    file(j).format = "Gcode3mf".into();
+                    p.connection.prusa_link = Some(PrusaLinkConnection::default());
+                },
+                Mismatch::WrongFormat { takes_3mf: false },
             ),
             ("asked plate", |j, _| ask(j).plate = Some("Satin".into()), Mismatch::WrongPlate { has: None }),
             (

@@ -34,6 +34,11 @@ pub enum Mismatch {
         /// Whether `has` is a name this version knows.
         known: bool,
     },
+    /// It takes other kinds of files.
+    WrongFormat {
+        /// Whether it takes sliced 3MF files, and nothing else.
+        takes_3mf: bool,
+    },
     /// The part is larger than its build volume.
     TooSmall,
     /// It has another nozzle.
@@ -117,6 +122,12 @@ impl fmt::Display for Mismatch {
             Self::WrongModel { has, wants, known: true } => write!(f, "wrong model ({has}; the job is for {wants})"),
             Self::WrongModel { has, wants, known: false } => {
                 write!(f, "wrong model (\"{has}\", a name this version does not know; the job is for {wants})")
+            }
+            Self::WrongFormat { takes_3mf: true } => {
+                f.write_str("wrong file (takes .gcode.3mf only: export the plate as a sliced file)")
+            }
+            Self::WrongFormat { takes_3mf: false } => {
+                f.write_str("wrong file (takes .gcode and .bgcode, not .gcode.3mf: export G-code)")
             }
             Self::TooSmall => f.write_str("too small"),
             Self::WrongNozzle { has, wants } => {

@@ -28,6 +28,8 @@ pub struct Requirements {
     pub tolerations: Vec<Toleration>,
     /// Canonical names of the models that may print it. Empty: neither file nor person says which.
     pub models: Vec<Cow<'static, str>>,
+    /// Whether the file is a sliced 3MF; `None` while it was not read.
+    pub sliced_3mf: Option<bool>,
     /// Nozzle diameters in micrometers, the file's and the person's; all must be met.
     pub nozzle_diameters_micrometers: Vec<i32>,
     /// Whether the nozzle must be hardened.
@@ -125,6 +127,7 @@ impl ModelNames {
             selector: spec.printer_selector.as_ref().map(Selector::from),
             tolerations: spec.tolerations.clone(),
             models,
+            sliced_3mf: file.map(|f| f.format == "Gcode3mf"),
             nozzle_diameters_micrometers: nozzle_diameters,
             nozzle_hardened: nozzle.and_then(|n| n.hardened).unwrap_or_default(),
             nozzle_high_flow: nozzle.and_then(|n| n.high_flow),
