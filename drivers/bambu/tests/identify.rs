@@ -7,7 +7,7 @@ mod common;
 
 use std::net::SocketAddr;
 
-use common::{short, soon};
+use common::{Broker, SERIAL, short, soon};
 use printernizer_bambu::{CertificateProblem, Error, identify};
 use printernizer_simulator::{BambuFault, CertificateDefect, Config, Fault, FaultKind, PrinterHandle, Simulator};
 use tokio::io::AsyncWriteExt as _;
@@ -29,7 +29,23 @@ async fn a_printer_shows_its_serial_number_and_key_to_one_who_does_not_log_in() 
     assert_eq!(shown.serial_number.as_str(), info.serial_number);
     assert_eq!(shown.public_key_sha256, info.bambu.unwrap().public_key_sha256);
     assert!(matches!(shown.problem, Some(CertificateProblem::UnknownIssuer { .. })), "{shown:?}");
-    assert_eq!(printer.requests(), 0, "nothing was sent to it");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_after_the_handshake() {
+    let broker = Broker::start().await;
+    let timeouts = short();
+    let (shown, session) = soon(async { tokio::join!(identify(broker.config.mqtt, &timeouts), broker.accept()) }).await;
+    assert_eq!(shown.unwrap().serial_number.as_str(), SERIAL);
+    assert_eq!(session.unwrap().packet().await, None, "the connection ends, and nobody has logged in");
+}
+
+#[tokio::test]
+async fn who_has_copied_a_certificate_without_its_key_is_no_printer() {
+    let broker = Broker::impostor().await;
+    let timeouts = short();
+    let (shown, _) = soon(async { tokio::join!(identify(broker.config.mqtt, &timeouts), broker.accept()) }).await;
+    assert!(matches!(shown, Err(Error::Untrusted { problem: CertificateProblem::NotItsKey, .. })), "{shown:?}");
 }
 
 #[tokio::test]
