@@ -23,7 +23,8 @@ mod simulator;
 
 pub use action::{Action, AfterPowerCut, Answer};
 pub use bambu::{
-    BambuConfig, BambuFault, BambuTimings, CertificateDefect, PrintErrorCode, RefusalForm, SlicedFile, Tray,
+    AfterCommand, BambuConfig, BambuFault, BambuTimings, CertificateDefect, CommandGuard, PrintErrorCode, RefusalForm,
+    SlicedFile, Tray,
 };
 pub use config::{Config, MachineTimings, NetworkTimings, PrinterConfig, PrinterKind};
 pub use error::{ActError, Error};

@@ -3,11 +3,12 @@
 //! A new kind of printer is a sibling folder of `buddy` that implements [`Machine`].
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::{ActError, Action, Fault, FaultKind, Password, PrintErrorCode, PrinterKind, Tray};
+use crate::{ActError, Action, CommandGuard, Fault, FaultKind, Password, PrintErrorCode, PrinterKind, Tray};
 
 /// How to reach a simulated printer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +114,10 @@ pub(crate) trait Machine: Send + Sync {
     fn requests(&self) -> u64;
     /// Plays a person at the machine.
     fn person(&self, action: &Action) -> Result<(), ActError>;
+    /// Whoever holds the commands of the clients that connect from now on; false where commands cannot be held.
+    fn set_guard(&self, _guard: Arc<dyn CommandGuard>) -> bool {
+        false
+    }
     /// Adds a fault to those set.
     fn add_fault(&self, fault: Fault);
     /// Waits until the network side shows what was last done to the machine.

@@ -11,8 +11,8 @@ use std::{
 use tokio::task::JoinSet;
 
 use crate::{
-    ActError, Action, Config, Error, Fault, Ledger, MachineTimings, NetworkTimings, PrinterConfig, PrinterInfo,
-    PrinterKind, PrinterState,
+    ActError, Action, CommandGuard, Config, Error, Fault, Ledger, MachineTimings, NetworkTimings, PrinterConfig,
+    PrinterInfo, PrinterKind, PrinterState,
     bambu::{self, Authority},
     buddy,
     clock::Clock,
@@ -263,6 +263,12 @@ impl PrinterHandle {
     /// Whether this kind of printer can have such a fault. Others are kept and do nothing.
     pub fn knows_fault(&self, fault: &Fault) -> bool {
         self.machine.knows_fault(&fault.kind)
+    }
+
+    /// Lets somebody hold the commands of the clients that connect from now on; false for a kind of printer that has
+    /// no such thing.
+    pub fn guard(&self, guard: Arc<dyn CommandGuard>) -> bool {
+        self.machine.set_guard(guard)
     }
 
     /// Adds a fault to those set.

@@ -30,6 +30,7 @@ use super::{
     BambuFault, Printer, USERNAME,
     clients::Place,
     commands::{Command, request_kind},
+    guard::{Guarded, may_answer},
     tls,
 };
 use crate::endpoint::{Link, Service, Slot};
@@ -72,7 +73,7 @@ impl Service for Broker {
         let mut connection = Framed::new(stream, codec);
         let Some(place) = admit(printer, &mut connection).await else { return };
         let leaving = Leaving { printer, number: place.number };
-        let mut session = Session { printer, outbox: None, number: place.number };
+        let mut session = Session { printer, outbox: None, number: place.number, guarded: Guarded(printer.guard()) };
         session.run(&mut connection, place, boots).await;
         drop(leaving);
         let _ = timeout(PATIENCE, connection.close()).await;
@@ -139,6 +140,7 @@ struct Session<'a> {
     /// What is published, once the client listens to it.
     outbox: Option<broadcast::Receiver<Bytes>>,
     number: u64,
+    guarded: Guarded,
 }
 
 enum Next {
@@ -239,6 +241,7 @@ impl Session<'_> {
         for command in Command::all(&message) {
             let target = command.target();
             let kind = request_kind(&target, command.is_start());
+            let Some(after) = self.guarded.admit(&target).await else { return ControlFlow::Break(()) };
             let drawn = printer.change(|inner, _| inner.faults.draw_for_request(kind));
             if let Some(delay) = drawn.delay_handling {
                 tokio::time::sleep(delay).await;
@@ -248,7 +251,7 @@ impl Session<'_> {
                 return ControlFlow::Break(());
             }
             let answers = printer.command(command, &drawn);
-            if drawn.drop_after {
+            if !may_answer(after).await || drawn.drop_after {
                 return ControlFlow::Break(());
             }
             if let Some(acknowledgement) = answers.acknowledgement {

@@ -1,10 +1,13 @@
 //! What every kind of printer offers to the simulator and its control API, for a Bambu printer.
 
-use std::{pin::Pin, sync::atomic::Ordering};
+use std::{
+    pin::Pin,
+    sync::{Arc, PoisonError, atomic::Ordering},
+};
 
 use tokio::sync::watch;
 
-use super::{Inner, PrintErrorCode, Printer, USERNAME, certificate::DeviceKey, firmware::Firmware};
+use super::{CommandGuard, Inner, PrintErrorCode, Printer, USERNAME, certificate::DeviceKey, firmware::Firmware};
 use crate::{
     ActError, Action, BambuInfo, BambuState, Event, Fault, FaultKind, PrinterInfo, PrinterKind, PrinterState,
     fault::Incidents, machine::Machine,
@@ -118,6 +121,11 @@ impl Machine for Printer {
                 crate::endpoint::settled(|| self.link(), endpoint).await;
             }
         })
+    }
+
+    fn set_guard(&self, guard: Arc<dyn CommandGuard>) -> bool {
+        *self.guard.write().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+        true
     }
 
     fn add_fault(&self, fault: Fault) {

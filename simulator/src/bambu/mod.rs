@@ -14,6 +14,7 @@ mod der;
 mod faults;
 mod firmware;
 mod ftps;
+mod guard;
 mod machine;
 mod report;
 mod sliced;
@@ -22,7 +23,7 @@ mod tls;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -41,6 +42,7 @@ use self::{
 pub use self::{
     config::{BambuConfig, BambuTimings, Tray},
     faults::{BambuFault, CertificateDefect, PrintErrorCode, RefusalForm},
+    guard::{AfterCommand, CommandGuard},
     sliced::SlicedFile,
 };
 use crate::{
@@ -71,6 +73,7 @@ pub(crate) struct Printer {
     ftps_boots: watch::Sender<Option<u32>>,
     /// What is published on the report topic.
     outbox: broadcast::Sender<Bytes>,
+    guard: RwLock<Option<Arc<dyn CommandGuard>>>,
 }
 
 /// Everything that changes.
@@ -171,6 +174,7 @@ impl Printer {
             mqtt_boots: watch::Sender::new(Some(0)),
             ftps_boots: watch::Sender::new(Some(0)),
             outbox: broadcast::Sender::new(OUTBOX),
+            guard: RwLock::new(None),
         })
     }
 
@@ -306,16 +310,27 @@ impl Printer {
 
     /// Makes a report and sends it under one lock, so that reports are sent in their order.
     fn send_report(&self, make: impl FnOnce(&mut Inner, Duration, Style) -> Option<Vec<u8>>) {
-        let (mut inner, now, _) = self.advanced();
+        let (mut inner, now, changed) = self.advanced();
         self.write_events(&mut inner);
-        if inner.faults.has_bambu(&BambuFault::ReportsStop) || !inner.firmware.is_powered() {
-            return;
+        if !inner.faults.has_bambu(&BambuFault::ReportsStop) && inner.firmware.is_powered() {
+            let style = inner.style();
+            if let Some(report) = make(&mut inner, now, style) {
+                // Nobody listening is fine.
+                let _ = self.outbox.send(Bytes::from(report));
+            }
         }
-        let style = inner.style();
-        if let Some(report) = make(&mut inner, now, style) {
-            // Nobody listening is fine.
-            let _ = self.outbox.send(Bytes::from(report));
+        drop(inner);
+        // Whoever waits for what the machine does is told, also when it was this look that let it happen.
+        if changed {
+            self.wake();
         }
+    }
+
+    /// Who holds the commands of connections that are opened from now on, and what he calls this one.
+    fn guard(&self) -> Option<(Arc<dyn CommandGuard>, u64)> {
+        let guard = self.guard.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let connection = guard.connected();
+        Some((guard, connection))
     }
 
     /// Publishes an acknowledgement.

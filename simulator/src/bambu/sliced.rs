@@ -1,7 +1,7 @@
 //! Makes sliced `.gcode.3mf` files, for tests and for files a simulated person brings.
 //!
 //! Small, but complete for every reader: checksums are right, the plate's MD5 is in place, every second entry is
-//! deflated. The gcode moves nothing.
+//! deflated. The gcode prints one line.
 
 use std::io::Write;
 
@@ -50,10 +50,14 @@ impl SlicedFile {
             ("[Content_Types].xml".to_owned(), "<Types/>".to_owned()),
             ("Metadata/slice_info.config".to_owned(), self.slice_info()),
         ];
+        // All filaments of the project, used on this plate or not.
+        let filaments = self.plates.iter().flatten().map(|(id, _)| *id).max().unwrap_or(0);
+        let colors = vec!["#FFFFFF"; filaments].join(";");
         for number in 1..=self.plates.len() {
             let gcode = format!(
                 "; HEADER_BLOCK_START\n; total estimated time: {}s\n; total layer number: 42\n; HEADER_BLOCK_END\n\
-                 ; CONFIG_BLOCK_START\n; CONFIG_BLOCK_END\n; EXECUTABLE_BLOCK_START\nG28\n; EXECUTABLE_BLOCK_END\n",
+                 ; CONFIG_BLOCK_START\n; filament_colour = {colors}\n; CONFIG_BLOCK_END\n\
+                 ; EXECUTABLE_BLOCK_START\nG28\nG1 X10 Y10 E1\n; EXECUTABLE_BLOCK_END\n",
                 self.seconds
             );
             let md5 = hex(&Md5::digest(&gcode)).to_uppercase();

@@ -4,6 +4,7 @@
 
 mod clients;
 mod files;
+mod guard;
 mod mqtt;
 mod starts;
 mod tls;

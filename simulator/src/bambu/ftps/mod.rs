@@ -22,7 +22,12 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tokio_util::codec::{Framed, LinesCodec};
 
-use super::{BambuFault, Inner, Printer, USERNAME, card::absolute, tls};
+use super::{
+    BambuFault, Inner, Printer, USERNAME,
+    card::absolute,
+    guard::{Guarded, may_answer},
+    tls,
+};
 use crate::{
     Event,
     endpoint::{Link, Service, Slot},
@@ -74,6 +79,7 @@ impl Service for FileServer {
             folder: "/".to_owned(),
             rename_from: None,
             passive: None,
+            guarded: Guarded(printer.guard()),
         };
         session.run().await;
         let _ = timeout(PATIENCE, SinkExt::<String>::close(&mut session.control)).await;
@@ -93,6 +99,7 @@ struct Session<'a> {
     folder: String,
     rename_from: Option<String>,
     passive: Option<TcpListener>,
+    guarded: Guarded,
 }
 
 /// One reply: its code and text.
@@ -134,6 +141,9 @@ impl Session<'_> {
             _ if !self.logged_in => return self.answer(530, "log in first").await,
             _ => {}
         }
+        let Some(after) = self.guarded.admit(&format!("{command} {argument}")).await else {
+            return ControlFlow::Break(());
+        };
         let is_upload = command == "STOR";
         let kind = RequestKind { method: command, target: argument, is_start: false, is_upload };
         let drawn = self.printer.change(|inner, _| inner.faults.draw_for_request(kind));
@@ -144,7 +154,7 @@ impl Session<'_> {
             return ControlFlow::Break(());
         }
         let reply = self.file_command(command, argument, &drawn).await?;
-        if drawn.drop_after {
+        if !may_answer(after).await || drawn.drop_after {
             return ControlFlow::Break(());
         }
         match reply {
