@@ -6,6 +6,7 @@
 
 mod api;
 mod device;
+mod guard;
 mod names;
 mod script;
 #[cfg(test)]
@@ -85,6 +86,11 @@ impl Proxy {
         std::fs::write(&path, config.to_string())?;
         Ok(path)
     }
+}
+
+/// A script between a simulated Bambu printer and its clients: what [`Proxy::device`] is for printers that speak HTTP.
+pub fn guard(name: &str, script: Script) -> std::sync::Arc<dyn printernizer_simulator::CommandGuard> {
+    std::sync::Arc::new(guard::Guard { printer: name.to_owned(), script })
 }
 
 impl Drop for Proxy {

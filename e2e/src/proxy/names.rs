@@ -100,6 +100,18 @@ pub(super) fn of_device_write(printer: &str, method: &Method, path: &str) -> Opt
     Some(format!("{printer} {what}"))
 }
 
+/// The name of a command to a Bambu printer: files are named by what is told by their names, not by the job's token.
+pub(super) fn of_bambu_command(printer: &str, command: &str) -> String {
+    let Some((verb, file)) = command.split_once(' ') else { return format!("{printer} {command}") };
+    let file = file.trim_start_matches('/');
+    let which = match (file.starts_with("up-"), file.rsplit('.').next() == Some("part")) {
+        (true, _) => "unproven file",
+        (false, true) => "unnamed file",
+        (false, false) => "file",
+    };
+    format!("{printer} {verb} {which}")
+}
+
 fn is_write(method: &Method) -> bool {
     [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method)
 }

@@ -3,6 +3,8 @@
 //!
 //! The person is deliberately eager: were the bed cleared late, it would hide a second start.
 
+pub mod points;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,8 +17,10 @@ use printernizer_crds::{ConditionType, Conditions, PrintJob, PrintRecord, Printe
 use printernizer_e2e::Namespace;
 use printernizer_e2e::cluster::Cluster;
 use printernizer_e2e::farm::{Farm, Operator, OperatorOptions, in_short};
-use printernizer_e2e::proxy::{Proxy, Rule, Script, Write};
-use printernizer_simulator::{Action, Config, Entry, Event, Ledger, Simulator};
+use printernizer_e2e::proxy::{Proxy, Rule, Script, Write, guard};
+use printernizer_simulator::{
+    Action, AfterPowerCut, BambuFault, Config, Entry, Event, Fault, FaultKind, Ledger, Simulator, SlicedFile,
+};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -27,7 +31,44 @@ const FASTER: u32 = 100;
 /// The person looks this often.
 const LOOK: Duration = Duration::from_millis(100);
 const JOB: &str = "clip-1";
-const PRINTER: &str = "prusa-1";
+
+/// Who made the printer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(dead_code, reason = "each test binary has printers of one maker")]
+pub enum Maker {
+    Prusa,
+    Bambu,
+}
+
+impl Maker {
+    fn printer(self) -> &'static str {
+        match self {
+            Self::Prusa => "prusa-1",
+            Self::Bambu => "bambu-1",
+        }
+    }
+
+    fn config(self) -> Config {
+        match self {
+            Self::Prusa => Config::prusalink(1),
+            Self::Bambu => {
+                let mut config = Config::bambu(1);
+                // A second of the machine is a hundredth of one here; its reports must not come more rarely than its deeds.
+                config.printers[0].bambu.report_milliseconds = 100;
+                config
+            }
+        }
+    }
+}
+
+/// A life to be lived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Life {
+    /// With whose printer.
+    pub maker: Maker,
+    /// What is to happen in it.
+    pub course: Course,
+}
 
 /// What is to become of the print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,13 +79,17 @@ pub enum Course {
     PrintedMeanwhile,
     /// It is canceled as soon as the machine moves; it is long enough for the operator to be started again meanwhile.
     Canceled,
+    /// It is printed, but the printer shows what it was asked to print minutes after it was asked.
+    EchoLate,
+    /// Before a killed operator comes back the printer is switched off and on, and has forgotten everything.
+    Rebooted,
 }
 
 impl Course {
     /// How long the print takes on a machine whose time is not shortened.
     fn print_minutes(self) -> u32 {
         match self {
-            Self::Printed | Self::PrintedMeanwhile => 1,
+            Self::Printed | Self::PrintedMeanwhile | Self::EchoLate | Self::Rebooted => 1,
             Self::Canceled => 60,
         }
     }
@@ -64,17 +109,17 @@ pub struct Story {
 }
 
 /// Lives one life; an error says what was wrong, and with what at hand to understand it.
-pub async fn live(cluster: &Cluster, course: Course, kills: &[Rule]) -> Result<Story, String> {
+pub async fn live(cluster: &Cluster, life: Life, kills: &[Rule]) -> Result<Story, String> {
     let directory = tempfile::tempdir().map_err(text)?;
     let client = cluster.client().await.map_err(text)?;
     let namespace = Namespace::create(&client, "kill").await.map_err(text)?;
-    let simulator = Simulator::start(Config::prusalink(1).time_scale(f64::from(FASTER))).await.map_err(text)?;
+    let simulator = Simulator::start(life.maker.config().time_scale(f64::from(FASTER))).await.map_err(text)?;
     let ledger = simulator.ledger();
     let script = Script::new(kills.iter().cloned());
     let farm = Farm::new(client, namespace.name(), simulator);
     let mut logs = Vec::new();
-    let lived = life(cluster, course, &farm, &script, directory.path(), &mut logs).await;
-    let lived = lived.and_then(|life| judge(&ledger).map(|()| life));
+    let lived = run(cluster, life, &farm, &script, directory.path(), &mut logs).await;
+    let lived = lived.and_then(|lived| judge(&ledger).map(|()| lived));
     let (kills, asked) = lived.map_err(|why| {
         let writes: Vec<String> = script.trace().iter().map(|w| format!("  {} {w}", w.life)).collect();
         let entries: Vec<String> = ledger.entries().iter().map(|e| format!("  {} {:?}", e.time, e.event)).collect();
@@ -90,20 +135,36 @@ pub async fn live(cluster: &Cluster, course: Course, kills: &[Rule]) -> Result<S
     Ok(Story { trace: script.trace(), kills, asked, start_commands: ledger.start_commands("").len() })
 }
 
-async fn life(
+async fn run(
     cluster: &Cluster,
-    course: Course,
+    life: Life,
     farm: &Farm,
     script: &Script,
     directory: &std::path::Path,
     logs: &mut Vec<PathBuf>,
 ) -> Result<(usize, bool), String> {
     let api = Proxy::api(cluster.client().await.map_err(text)?, script.clone()).await.map_err(text)?;
+    let Life { maker, course } = life;
     let info = farm.simulator().printers().into_iter().next().ok_or("no printer")?;
-    let target = info.url.trim_start_matches("http://").parse().map_err(text)?;
-    let device = Proxy::device(PRINTER, target, script.clone()).await.map_err(text)?;
-    farm.add_printer(&info, &device.url(), json!({})).await.map_err(text)?;
-    farm.add_file("clip", part(course)).await.map_err(text)?;
+    let machine = farm.machine(maker.printer()).map_err(text)?;
+    // Kept until the end of this life.
+    let device = match maker {
+        Maker::Prusa => {
+            let target = info.url.trim_start_matches("http://").parse().map_err(text)?;
+            Some(Proxy::device(maker.printer(), target, script.clone()).await.map_err(text)?)
+        }
+        Maker::Bambu => {
+            assert!(machine.guard(guard(maker.printer(), script.clone())), "its commands can be held");
+            None
+        }
+    };
+    if course == Course::EchoLate {
+        let late = BambuFault::SlowStart { ids_after_seconds: 135, state_after_seconds: 140 };
+        machine.fault(Fault::lasting(FaultKind::Bambu(late)));
+    }
+    let url = device.as_ref().map_or_else(String::new, Proxy::url);
+    farm.add_printer(&info, &url, json!({})).await.map_err(text)?;
+    farm.add_file("clip", part(life)).await.map_err(text)?;
     farm.print(JOB, "clip", json!({})).await.map_err(text)?;
     // Tracked by Argo CD: the operator also writes a record, which outlives the job.
     let tracked =
@@ -129,13 +190,15 @@ async fn life(
                 script.next_life();
                 kills += 1;
                 if course == Course::PrintedMeanwhile {
-                    let machine = farm.machine(PRINTER).map_err(text)?;
                     if !farm.simulator().ledger().wait_for(LIMIT, rests).await {
                         return Err("the machine never came to rest".into());
                     }
-                    if machine.state().link_state.as_deref() == Some("FINISHED") {
+                    if matches!(machine.state().link_state.as_deref(), Some("FINISHED" | "FINISH")) {
                         machine.person(&Action::LeaveEndScreen).map_err(text)?;
                     }
+                }
+                if course == Course::Rebooted {
+                    machine.person(&Action::Reboot { job: AfterPowerCut::Lose }).map_err(text)?;
                 }
                 // The lease of a process that is dead beyond doubt need not run out: nobody waits 15 s for each point.
                 let leases: Api<Lease> = Api::namespaced(farm.client(), farm.namespace());
@@ -152,7 +215,7 @@ async fn life(
             return Err("the operator ended by itself".into());
         }
         let job = farm.jobs().get(JOB).await.map_err(text)?;
-        let printer = farm.printers().get(PRINTER).await.map_err(text)?;
+        let printer = farm.printers().get(maker.printer()).await.map_err(text)?;
         if course == Course::Canceled && !canceled && !farm.simulator().ledger().physical_starts("").is_empty() {
             farm.change_job(JOB, json!({ "desiredState": "Cancel" })).await.map_err(text)?;
             canceled = true;
@@ -161,7 +224,7 @@ async fn life(
         if machine_rests(&farm.simulator().ledger()) {
             farm.clear_beds().await.map_err(text)?;
         }
-        let rest = what_is_left(farm, course, &job, &printer).await?;
+        let rest = what_is_left(farm, life, &job, &printer).await?;
         if rest.is_empty() {
             break;
         }
@@ -174,7 +237,10 @@ async fn life(
 }
 
 /// A print file. A minute of it is 0.6 s here.
-fn part(course: Course) -> Vec<u8> {
+fn part(Life { maker, course }: Life) -> Vec<u8> {
+    if maker == Maker::Bambu {
+        return SlicedFile::lasting(u64::from(course.print_minutes()) * 60).plate(&[(1, "PLA")]).build();
+    }
     let text = format!(
         "; generated by PrusaSlicer 2.5.0\nG28\nG1 X10 Y10 F6000\n; filament used [mm] = 10\n\
          ; filament used [g] = 0.03\n; estimated printing time (normal mode) = {}m 0s\n\
@@ -188,7 +254,7 @@ fn part(course: Course) -> Vec<u8> {
 /// What is still to happen before the life is complete.
 async fn what_is_left(
     farm: &Farm,
-    course: Course,
+    Life { maker, course }: Life,
     job: &PrintJob,
     printer: &Printer,
 ) -> Result<Vec<&'static str>, String> {
@@ -209,16 +275,17 @@ async fn what_is_left(
     must(held.conditions.is_true(ConditionType::BedCleared), "the bed is not clear");
     must(machine_rests(&farm.simulator().ledger()), "the machine prints");
     if rest.is_empty() {
-        let machine = farm.machine(PRINTER).map_err(text)?.state();
+        let machine = farm.machine(maker.printer()).map_err(text)?.state();
         let records: Api<PrintRecord> = Api::namespaced(farm.client(), farm.namespace());
         let records = records.list(&ListParams::default()).await.map_err(text)?.items;
         let outcomes: Vec<Option<Outcome>> =
             records.iter().map(|r| r.status.as_ref().and_then(|s| s.outcome)).collect();
         // These are not waited for: when the life is complete they are true, or they are wrong.
-        // A canceled print that nobody saw end is put before a person, who says that it failed.
+        // A print that the power was cut for has failed. A canceled print that nobody saw end is put before a person, who says that it failed.
         let ends: &[(Phase, Outcome)] = match course {
-            Course::Printed | Course::PrintedMeanwhile => &[(Phase::Succeeded, Outcome::Succeeded)],
+            Course::Printed | Course::PrintedMeanwhile | Course::EchoLate => &[(Phase::Succeeded, Outcome::Succeeded)],
             Course::Canceled => &[(Phase::Cancelled, Outcome::Cancelled), (Phase::Failed, Outcome::Failed)],
+            Course::Rebooted => &[(Phase::Succeeded, Outcome::Succeeded), (Phase::Failed, Outcome::Failed)],
         };
         let Some((_, outcome)) = ends.iter().find(|(phase, _)| Some(*phase) == status.phase) else {
             return Err(format!("the job ended otherwise than the print: {}", in_short(job)));
@@ -247,7 +314,8 @@ fn rests(entries: &[Entry]) -> bool {
             _ => {}
         }
     }
-    accepted == over
+    // A start that was lost with the power before it was shown is given up without having been accepted.
+    accepted <= over
 }
 
 /// Answers the question that is open, by what the ledger says of this attempt. Gives whether one is.
