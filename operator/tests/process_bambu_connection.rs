@@ -1,0 +1,147 @@
+//! The connection to a Bambu Lab printer: file servers with manners of their own, clients that push each other out,
+//! and everything a person can get wrong about address, code, serial number and key. Each mistake says what to do, and is
+//! over as soon as it is put right.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
+mod bambu;
+mod support;
+
+use bambu::{A1, CLIP, a1, commands, lasting, opened, printer_advice, printing, prints_to_its_end, with};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use printernizer_crds::{ConditionType, Conditions, Reason};
+use printernizer_simulator::{Action, AfterPowerCut, BambuFault, Fault, FaultKind, Password};
+use serde_json::json;
+use support::Shop;
+
+/// Sets keys of the printer's Secret; null removes one.
+async fn change_secret(shop: &Shop, data: serde_json::Value) {
+    let secrets: Api<Secret> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
+    let patch = Patch::Merge(json!({ "data": data }));
+    secrets.patch(A1, &PatchParams::default(), &patch).await.unwrap();
+}
+
+/// `12345678` as it stands in a Secret.
+const NEW_CODE: &str = "MTIzNDU2Nzg=";
+
+async fn connects(shop: &Shop) {
+    shop.printer(A1, "is reachable", |s| s.conditions.is_true(ConditionType::Reachable)).await;
+    shop.clear(A1).await;
+    shop.print(CLIP, json!({})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_server_that_wants_its_session_resumed_and_says_an_address_of_zeros_gets_the_file() {
+    let faults = vec![lasting(BambuFault::PassiveAddressZero), lasting(BambuFault::SessionReuseRequired)];
+    prints_to_its_end(with("ftps", faults).await, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_breaks_is_tried_again_and_the_part_is_printed_once() {
+    let cut = Fault::once(FaultKind::TruncateUpload { after_bytes: 100 });
+    let refused = Fault::once(FaultKind::Bambu(BambuFault::DataConnectionRefused));
+    prints_to_its_end(with("cut", vec![cut, refused]).await, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_pushes_ours_out_ends_no_print() {
+    let shop = printing("kicked").await;
+    let machine = shop.machine(A1);
+    machine.fault(lasting(BambuFault::SecondClientKicksFirst));
+    let info = machine.info();
+    let reached = info.bambu.clone().unwrap();
+    let mut pin = [0_u8; 32];
+    for (byte, at) in pin.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&reached.public_key_sha256[at..at + 2], 16).unwrap();
+    }
+    let address = |port| std::net::SocketAddr::new(reached.host.parse().unwrap(), port);
+    let theirs = printernizer_bambu::Config {
+        mqtt: address(reached.mqtt_port),
+        ftps: address(reached.ftps_port),
+        serial_number: printernizer_bambu::SerialNumber::new(&info.serial_number).unwrap(),
+        access_code: secrecy::SecretString::from(reached.access_code.as_str().to_owned()),
+        trust: printernizer_bambu::Trust::PinnedKey(pin),
+        timeouts: printernizer_bambu::Timeouts::default(),
+    };
+    let mut theirs = printernizer_bambu::Connection::open(&theirs).await.unwrap();
+    // Ours comes back, and pushes theirs out.
+    let pushed_out = async { while theirs.changed().await.is_ok() {} };
+    tokio::time::timeout(support::SOON, pushed_out).await.expect("ours comes back");
+    assert_eq!(commands(&shop), 1);
+    prints_to_its_end(shop, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_code_says_where_the_right_one_is_and_is_not_tried_again_and_again() {
+    let shop = opened("code", a1(), Vec::new()).await;
+    shop.printer(A1, "is reachable", |s| s.conditions.is_true(ConditionType::Reachable)).await;
+    let machine = shop.machine(A1);
+    machine.person(&Action::ChangePassword { password: Password::new("12345678") }).unwrap();
+    machine.person(&Action::Reboot { job: AfterPowerCut::Lose }).unwrap();
+    let advice = printer_advice(&shop, ConditionType::Authorized, Reason::CredentialsRefused).await;
+    assert!(advice.contains("code"), "{advice}");
+    let refused = machine.requests();
+    // Long enough for dozens of tries, were they as frequent as polls.
+    assert!(!machine.wait_for(std::time::Duration::from_secs(6), |_| machine.requests() > refused + 1).await);
+    change_secret(&shop, json!({ "accessCode": NEW_CODE })).await;
+    connects(&shop).await;
+    prints_to_its_end(shop, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_without_the_code_says_which_key_is_missing() {
+    let shop = opened("key", a1(), Vec::new()).await;
+    change_secret(&shop, json!({ "accessCode": null, "code": NEW_CODE })).await;
+    let machine = shop.machine(A1);
+    machine.person(&Action::ChangePassword { password: Password::new("12345678") }).unwrap();
+    machine.person(&Action::Reboot { job: AfterPowerCut::Lose }).unwrap();
+    let advice = printer_advice(&shop, ConditionType::Authorized, Reason::SecretKeyMissing).await;
+    assert!(advice.contains("accessCode") && advice.contains(A1), "{advice}");
+    change_secret(&shop, json!({ "accessCode": NEW_CODE })).await;
+    connects(&shop).await;
+    prints_to_its_end(shop, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_printer_under_the_same_address_gets_no_code_and_no_job() {
+    let shop = opened("other", a1(), Vec::new()).await;
+    shop.clear(A1).await;
+    let machine = shop.machine(A1);
+    let serial = machine.info().serial_number;
+    machine.fault(Fault::lasting(FaultKind::WrongSerial { serial_number: "03919C000000001".into() }));
+    machine.person(&Action::Reboot { job: AfterPowerCut::Lose }).unwrap();
+    let unready = |s: &printernizer_crds::PrinterStatus| {
+        s.conditions
+            .iter()
+            .any(|c| c.reason == Reason::WrongSerialNumber.to_string() && c.message.contains("03919C000000001"))
+    };
+    shop.printer(A1, "says which printer it found", unready).await;
+    let asked = machine.requests();
+    shop.print(CLIP, json!({})).await;
+    shop.job(CLIP, "waits", |s| s.conditions.is_false(ConditionType::Scheduled)).await;
+    // The handshake ends before a client says anything.
+    assert_eq!(machine.requests(), asked);
+    machine.clear_faults();
+    assert_eq!(machine.info().serial_number, serial);
+    shop.printer(A1, "is reachable", |s| s.conditions.is_true(ConditionType::Reachable)).await;
+    shop.clear(A1).await;
+    prints_to_its_end(shop, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_not_the_pinned_one_gets_no_code_and_heals_when_the_pin_is_put_right() {
+    let shop = opened("pin", a1(), Vec::new()).await;
+    shop.printer(A1, "is reachable", |s| s.conditions.is_true(ConditionType::Reachable)).await;
+    let machine = shop.machine(A1);
+    let right = machine.info().bambu.unwrap().public_key_sha256;
+    let pin = |sha256: &str| json!({ "connection": { "bambu": { "tls": { "verification": "PinnedKey", "publicKeySHA256": sha256 } } } });
+    shop.farm.change_printer(A1, pin(&"0".repeat(64))).await.unwrap();
+    let advice = printer_advice(&shop, ConditionType::Reachable, Reason::WrongProtocol).await;
+    assert!(advice.contains(&right), "the key that was found, to compare it: {advice}");
+    let asked = machine.requests();
+    shop.farm.change_printer(A1, pin(&right)).await.unwrap();
+    connects(&shop).await;
+    assert!(machine.requests() > asked);
+    prints_to_its_end(shop, 1).await;
+}
