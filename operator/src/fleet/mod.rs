@@ -136,7 +136,9 @@ impl Fleet {
                 return None;
             }
             let (session, commands) = session::new(key.clone(), self.context.timing, self.cancel.child_token());
-            let (context, printer) = (Arc::clone(&self.context), printer.clone());
+            let (context, mut printer) = (Arc::clone(&self.context), printer.clone());
+            // Who wrote which field is of no use to a session, and takes many times the room of the fields.
+            printer.metadata.managed_fields = None;
             if let Some(bambu) = connection.bambu.clone() {
                 self.begin(session.clone(), task::run(context, session.clone(), commands, printer, bambu));
             } else if let Some(prusa_link) = connection.prusa_link.clone() {

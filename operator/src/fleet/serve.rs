@@ -56,7 +56,9 @@ pub(super) async fn serve<D: Device>(
                     if let Some((_, cancel)) = upload.take_if(|(under_way, _)| ends_upload(&command.what, &under_way.what)) {
                         cancel.cancel();
                     }
-                    if let Some(begun) = carry_out(context, session, device, &command, &uploads).await {
+                    // On the heap: a session rests nearly always, and would keep the room for its largest command.
+                    let carried_out = Box::pin(carry_out(context, session, device, &command, &uploads)).await;
+                    if let Some(begun) = carried_out {
                         upload = Some((command.clone(), begun));
                     }
                     next_poll = Instant::now();

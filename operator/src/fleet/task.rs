@@ -38,14 +38,15 @@ pub(super) async fn run<C: Reach>(
     while !session.cancel.is_cancelled() {
         // Version of the Secret that is tried.
         let mut version = String::new();
-        let result = async {
+        // On the heap: connecting needs room that a session would keep otherwise.
+        let result = Box::pin(async {
             // What is remembered may have grown since the session began.
             let newest = context.api.get::<Printer>(&session.printer).await.ok().flatten();
             let printer = newest.as_ref().unwrap_or(&printer);
             let login = read_login(&context.api, printer, &connection).await?;
             version.clone_from(&login.version);
             connection.connect(printer, login, &context.networks, &context.timing).await
-        };
+        });
         let ended = tokio::select! {
             () = session.cancel.cancelled() => break,
             ended = result => ended,
@@ -134,7 +135,7 @@ async fn serve_with<C: Reach>(
         if session.with(|s| s.start_sent.is_some_and(|at| at.elapsed() < session.timing.observation_window)) {
             continue;
         }
-        match read_login(&context.api, printer, connection).await {
+        match Box::pin(read_login(&context.api, printer, connection)).await {
             Ok(login) if login.version == version => {}
             Ok(_) => return Served::Anew,
             // The API server does not answer: the connection is good all the same.
@@ -164,7 +165,7 @@ async fn wait<C: Reach>(
             return;
         }
         if let Some(refused) = refused_version
-            && let Ok(login) = read_login(&context.api, printer, connection).await
+            && let Ok(login) = Box::pin(read_login(&context.api, printer, connection)).await
             && login.version != refused
         {
             return;
