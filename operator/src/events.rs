@@ -161,10 +161,10 @@ fn warns(condition: &Condition) -> bool {
     let reason = |r: Reason| condition.reason == r.as_str();
     match (condition.type_.as_str(), condition.status.as_str()) {
         ("Failed", "True") => !reason(Reason::Cancelled),
-        ("OutcomeUnknown", "True") | ("Reachable" | "Authorized" | "Trusted" | "ControlAllowed", "False") => true,
+        ("OutcomeUnknown", "True")
+        | ("Reachable" | "Authorized" | "Trusted" | "ControlAllowed" | "SpecMatchesDevice", "False") => true,
         ("Accepted", "False") => !reason(Reason::FetchingFile),
         ("Scheduled", "False") => reason(Reason::NoMatchingPrinter),
-        ("SpecMatchesDevice", "False") => true,
         ("BedCleared", "False") => is_in_vain(condition),
         ("Started", _) => {
             [Reason::UploadFailed, Reason::WaitingAtPrinter, Reason::PrinterUnreachable, Reason::Attention]
