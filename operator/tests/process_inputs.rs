@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use printernizer_crds::print_job::Phase;
-use printernizer_crds::{ConditionType, Conditions, Printer, Reason};
+use printernizer_crds::{ConditionType, Conditions, Reason};
 use printernizer_simulator::{Config, Fault, FaultKind};
 use serde_json::json;
 use support::{PRINT, Shop, part};
