@@ -224,14 +224,14 @@ async fn kubectl_shows_the_state_of_printers_and_jobs_in_columns() {
         let text = kubectl(cluster, &[&["--namespace", namespace.name(), "get", resource], format].concat());
         text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
-    assert_eq!(words("printers", &[])[0], ["NAME", "STATE", "READY", "JOB", "BED", "MODEL", "AGE"]);
+    assert_eq!(words("printers", &[])[0], ["NAME", "STATE", "READY", "REASON", "JOB", "BED", "MODEL", "AGE"]);
     assert_eq!(
-        words("prn", &[])[1][..6],
-        ["core-one-1", "Printing", "True", "shelf-hook", "PrintInProgress", "COREONE"]
+        words("prn", &[])[1][..7],
+        ["core-one-1", "Printing", "True", "PrinterReady", "shelf-hook", "PrintInProgress", "COREONE"]
     );
     let wide = words("printers", &["--output", "wide"]);
-    assert_eq!(wide[0][6..], ["LOCATION", "FIRMWARE", "HOST", "AGE"]);
-    assert_eq!(wide[1][6..9], ["cellar", "6.4.0", "192.168.1.50"]);
+    assert_eq!(wide[0][7..], ["LOCATION", "FIRMWARE", "HOST", "AGE"]);
+    assert_eq!(wide[1][7..10], ["cellar", "6.4.0", "192.168.1.50"]);
     assert_eq!(words("printjobs", &[])[0], ["NAME", "PHASE", "PRINTER", "PROGRESS", "REMAINING", "PRIORITY", "AGE"]);
     assert_eq!(words("pj", &[])[1][..6], ["shelf-hook", "Printing", "core-one-1", "42%", "1h25m", "0"]);
     let selected = words("printjobs", &["--field-selector", "status.phase=Printing,status.printer.name=core-one-1"]);

@@ -123,7 +123,7 @@ fn names_and_columns_are_those_people_type_and_read() {
     assert_eq!(
         seen,
         [
-            "printers prn: State, Ready, Job, Bed, Model, Age; wide: Location, Firmware, Host",
+            "printers prn: State, Ready, Reason, Job, Bed, Model, Age; wide: Location, Firmware, Host",
             "printjobs pj: Phase, Printer, Progress, Remaining, Priority, Age; wide: Attempt, Waiting For",
             "printrecords prec: Job, Run, Printer, Outcome, Age; wide: ",
         ]
