@@ -4,20 +4,16 @@
 //! the certificate it shows. Facts: OpenBambuAPI tls.md (the certificate's common name is the serial number).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::authority::parse;
-use super::verifier::{self, PrinterVerifier};
-use super::{CertificateProblem, handshake_error, hex, unnamed};
+use super::verifier::{self, Demand, PrinterVerifier};
+use super::{CertificateProblem, configuration, handshake_error, hex, unnamed};
 use crate::config::{SerialNumber, Timeouts, Trust};
 use crate::error::Error;
 
@@ -45,11 +41,9 @@ pub async fn identify(address: SocketAddr, timeouts: &Timeouts) -> Result<Shown,
         Err(elapsed) => Err(elapsed.into()),
     };
     let stream = stream.map_err(|source| Error::Unreachable { address, source })?;
-    let mut config =
-        super::builder()?.with_custom_certificate_verifier(Arc::new(Onlooker::new())).with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    // On the heap: a handshake needs 20 KB, and a scan makes many at once.
-    let connecting = Box::pin(TlsConnector::from(Arc::new(config)).connect(unnamed(), stream));
+    let config = configuration(Demand::Nothing, Resumption::disabled())?;
+    // On the heap: a handshake needs much room, and a scan makes many at once.
+    let connecting = Box::pin(TlsConnector::from(config).connect(unnamed(), stream));
     let stream = match timeout(timeouts.handshake, connecting).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(handshake_error(address, error)),
@@ -77,52 +71,4 @@ pub(super) fn shown(
     let Some(serial_number) = serial_number else { return Ok(Err(CertificateProblem::NoSerialNumber)) };
     let problem = PrinterVerifier::new(serial_number.clone(), trust)?.check(leaf, intermediates, now).err();
     Ok(Ok(Shown { serial_number, public_key_sha256: hex(&verifier::key_hash(&parsed)), problem }))
-}
-
-/// Takes every certificate, because it only looks; the signature of the handshake must be right all the same.
-#[derive(Debug)]
-struct Onlooker {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl Onlooker {
-    fn new() -> Self {
-        Self { algorithms: rustls::crypto::ring::default_provider().signature_verification_algorithms }
-    }
-}
-
-impl ServerCertVerifier for Onlooker {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verifier::verify_tls12_signature(&self.algorithms, message, cert, dss)
-    }
-
-    /// TLS 1.3 is never offered.
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::client::danger::DangerousClientConfigBuilder;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -29,7 +28,7 @@ pub use problem::CertificateProblem;
 
 use crate::config::{SerialNumber, Trust};
 use crate::error::{Cause, Error};
-use verifier::PrinterVerifier;
+use verifier::{Demand, HandshakeVerifier, PrinterVerifier};
 
 /// Sessions remembered for one file transfer: a control and a data connection.
 const SESSIONS_MAX: usize = 4;
@@ -46,14 +45,11 @@ pub(crate) fn single_connection_config(serial: &SerialNumber, trust: &Trust) -> 
 }
 
 fn build(serial: &SerialNumber, trust: &Trust, resumption: Resumption) -> Result<Arc<ClientConfig>, Error> {
-    let verifier = PrinterVerifier::new(serial.clone(), trust)?;
-    let mut config = builder()?.with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
-    config.resumption = resumption;
-    Ok(Arc::new(config))
+    configuration(Demand::Printer(PrinterVerifier::new(serial.clone(), trust)?), resumption)
 }
 
-/// TLS 1.2, and a certificate check that is to be named.
-fn builder() -> Result<DangerousClientConfigBuilder, Error> {
+/// TLS 1.2 with our own check of the certificate.
+fn configuration(demand: Demand, resumption: Resumption) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS12])
@@ -62,7 +58,10 @@ fn builder() -> Result<DangerousClientConfigBuilder, Error> {
             detail: "TLS 1.2 is not available".into(),
             source: Some(error.into()),
         })?;
-    Ok(builder.dangerous())
+    let verifier = Arc::new(HandshakeVerifier::new(demand));
+    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    config.resumption = resumption;
+    Ok(Arc::new(config))
 }
 
 /// The name sent in the handshake: the serial number. A number of digits only is no host name; nothing is sent then.

@@ -1,7 +1,8 @@
 //! Decides whether a certificate proves that a device is one certain printer. Printers up to the X1, P1 and A1 present
 //! X.509 version 1 leaves without alternative names, which webpki refuses, so the check is ours: exactly one common
 //! name, byte for byte the serial number; validity; issuer and signature, directly or over one intermediate authority.
-//! It accepts nothing unproven and looks at no host name. Facts: OpenBambuAPI tls.md; RFC 5280 sections 4.1 and 6.1.
+//! It looks at no host name, and lets nothing unproven pass but for who only looks and sends nothing (identify.rs).
+//! Facts: OpenBambuAPI tls.md; RFC 5280 sections 4.1 and 6.1.
 
 use std::borrow::Cow;
 
@@ -32,7 +33,6 @@ enum Proof {
 pub(super) struct PrinterVerifier {
     serial: SerialNumber,
     proof: Proof,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl PrinterVerifier {
@@ -47,8 +47,7 @@ impl PrinterVerifier {
             }
             Trust::PinnedKey(hash) => Proof::Key(*hash),
         };
-        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
-        Ok(Self { serial, proof, algorithms })
+        Ok(Self { serial, proof })
     }
 
     /// The whole check, with the time as an argument.
@@ -155,29 +154,29 @@ pub(super) fn key_hash(certificate: &X509Certificate<'_>) -> [u8; 32] {
     Sha256::digest(certificate.public_key().raw).into()
 }
 
-/// Whether the device has the key of its certificate. rustls' own function reads the certificate with webpki, which
-/// refuses version 1; so only the key is handed on.
-pub(super) fn verify_tls12_signature(
-    supported: &WebPkiSupportedAlgorithms,
-    message: &[u8],
-    cert: &CertificateDer<'_>,
-    dss: &DigitallySignedStruct,
-) -> Result<HandshakeSignatureValid, rustls::Error> {
-    let leaf = parse(cert).ok_or(CertificateProblem::Malformed)?;
-    let public_key = SubjectPublicKeyInfoDer::from(leaf.public_key().raw);
-    let key = RawPublicKeyEntity::try_from(&public_key).map_err(|_| CertificateProblem::Malformed)?;
-    let (_, algorithms) = supported
-        .mapping
-        .iter()
-        .find(|(scheme, _)| *scheme == dss.scheme)
-        .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
-    if algorithms.iter().any(|algorithm| key.verify_signature(*algorithm, message, dss.signature()).is_ok()) {
-        return Ok(HandshakeSignatureValid::assertion());
-    }
-    Err(CertificateProblem::NotItsKey.into())
+/// What a certificate must prove in a handshake.
+#[derive(Debug)]
+pub(super) enum Demand {
+    /// That the device is this printer.
+    Printer(PrinterVerifier),
+    /// Nothing: whoever asks only looks at it, and sends nothing after the handshake (identify.rs).
+    Nothing,
 }
 
-impl ServerCertVerifier for PrinterVerifier {
+/// What rustls asks during a handshake. Whatever the certificate must prove, the device must have its key.
+#[derive(Debug)]
+pub(super) struct HandshakeVerifier {
+    demand: Demand,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl HandshakeVerifier {
+    pub(super) fn new(demand: Demand) -> Self {
+        Self { demand, algorithms: rustls::crypto::ring::default_provider().signature_verification_algorithms }
+    }
+}
+
+impl ServerCertVerifier for HandshakeVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -186,17 +185,34 @@ impl ServerCertVerifier for PrinterVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.check(end_entity, intermediates, now)?;
+        match &self.demand {
+            Demand::Printer(printer) => printer.check(end_entity, intermediates, now)?,
+            Demand::Nothing => {}
+        }
         Ok(ServerCertVerified::assertion())
     }
 
+    /// Whether the device has the key of its certificate. rustls' own function reads the certificate with webpki, which
+    /// refuses version 1; so only the key is handed on.
     fn verify_tls12_signature(
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(&self.algorithms, message, cert, dss)
+        let leaf = parse(cert).ok_or(CertificateProblem::Malformed)?;
+        let public_key = SubjectPublicKeyInfoDer::from(leaf.public_key().raw);
+        let key = RawPublicKeyEntity::try_from(&public_key).map_err(|_| CertificateProblem::Malformed)?;
+        let (_, algorithms) = self
+            .algorithms
+            .mapping
+            .iter()
+            .find(|(scheme, _)| *scheme == dss.scheme)
+            .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+        if algorithms.iter().any(|algorithm| key.verify_signature(*algorithm, message, dss.signature()).is_ok()) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        Err(CertificateProblem::NotItsKey.into())
     }
 
     /// TLS 1.3 is never offered.
