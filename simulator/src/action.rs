@@ -141,6 +141,11 @@ pub enum AfterPowerCut {
 }
 
 impl Action {
+    /// Whether it starts a print if it succeeds, so that the print's incidents must be drawn first.
+    pub(crate) fn starts_print(&self) -> bool {
+        matches!(self, Self::PressPrint | Self::PrintFile { .. } | Self::PrintForeignFile { .. })
+    }
+
     /// The action as the ledger may keep it: without the password.
     pub(crate) fn without_secret(&self) -> Self {
         match self {

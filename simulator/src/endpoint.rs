@@ -13,6 +13,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::UnreachableManner;
+
 const BACKLOG: i32 = 16;
 /// How long a connection beyond the limit waits for another one to end.
 const BACKLOG_PATIENCE: Duration = Duration::from_millis(200);
@@ -26,6 +28,18 @@ pub(crate) enum Link {
     Silent(u32),
     /// Nothing listens.
     Refusing,
+}
+
+impl Link {
+    /// The link of a printer in this power-up, with this fault if any.
+    pub(crate) fn of(powered: bool, unreachable: Option<UnreachableManner>, boots: u32) -> Self {
+        match unreachable {
+            _ if !powered => Self::Refusing,
+            Some(UnreachableManner::Refuse) => Self::Refusing,
+            Some(UnreachableManner::Silent) => Self::Silent(boots),
+            None => Self::Up(boots),
+        }
+    }
 }
 
 /// What listens on a printer's port.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BambuFault, PrintErrorCode};
+use crate::{Action, BambuFault, PrintErrorCode};
 
 /// One fault. In JSON: `{"kind": {"delayAnswer": {"milliseconds": 500}}, "method": "GET", "count": 1}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -305,6 +305,19 @@ impl Faults {
         incidents.mishaps.sort_by_key(|(percent, _)| *percent);
         self.forget_used_up();
         incidents
+    }
+
+    /// What a person does, with what will happen to the print it starts, if any. A refused act uses nothing up.
+    pub(crate) fn draw_for_act<E>(
+        &mut self,
+        action: &Action,
+        act: impl FnOnce(Incidents) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !action.starts_print() {
+            return act(Incidents::default());
+        }
+        let before = self.list();
+        act(self.draw_for_print()).inspect_err(|_| self.replace(before))
     }
 
     /// Draws the first fault of Bambu printers that fits the request and that `pick` knows, and uses its count up.

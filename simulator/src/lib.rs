@@ -16,6 +16,7 @@ mod fault;
 mod hex;
 mod identity;
 mod ledger;
+mod life;
 mod machine;
 mod print_time;
 mod secret;

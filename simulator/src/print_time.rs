@@ -87,11 +87,13 @@ fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn little_endian_u16(file: &[u8], offset: usize) -> Option<u16> {
+/// Two bytes of a file as a number; nothing beyond its end.
+pub(crate) fn little_endian_u16(file: &[u8], offset: usize) -> Option<u16> {
     Some(u16::from_le_bytes(file.get(offset..offset.checked_add(2)?)?.try_into().ok()?))
 }
 
-fn little_endian_u32(file: &[u8], offset: usize) -> Option<usize> {
+/// Four bytes of a file as a number; nothing beyond its end.
+pub(crate) fn little_endian_u32(file: &[u8], offset: usize) -> Option<usize> {
     let bytes = file.get(offset..offset.checked_add(4)?)?.try_into().ok()?;
     usize::try_from(u32::from_le_bytes(bytes)).ok()
 }

@@ -50,7 +50,7 @@ impl Service for Broker {
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changed.subscribe()
+        self.0.life.changes()
     }
 
     fn boots(&self) -> &watch::Sender<Option<u32>> {
@@ -88,7 +88,7 @@ struct Leaving<'a> {
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        self.printer.change(|inner, _| inner.clients.leave(self.number));
+        self.printer.life.change(|inner, _| inner.clients.leave(self.number));
     }
 }
 
@@ -96,7 +96,7 @@ impl Drop for Leaving<'_> {
 async fn admit(printer: &Printer, connection: &mut Connection) -> Option<Place> {
     let Ok(Some(Ok(Packet::Connect(connect)))) = timeout(PATIENCE, connection.next()).await else { return None };
     printer.requests.fetch_add(1, Ordering::Relaxed);
-    let admitted = printer.change(|inner, _| {
+    let admitted = printer.life.change(|inner, _| {
         let right = connect
             .login
             .is_some_and(|login| login.username == USERNAME && login.password == inner.access_code.as_str());
@@ -125,7 +125,7 @@ async fn admit(printer: &Printer, connection: &mut Connection) -> Option<Place> 
     match admitted {
         Ok(place) if answered => Some(place),
         Ok(place) => {
-            printer.change(|inner, _| inner.clients.leave(place.number));
+            printer.life.change(|inner, _| inner.clients.leave(place.number));
             None
         }
         Err(_) => {
@@ -152,7 +152,7 @@ enum Next {
 
 impl Session<'_> {
     async fn run(&mut self, connection: &mut Connection, mut place: Place, boots: u32) {
-        let mut changed = self.printer.changed.subscribe();
+        let mut changed = self.printer.life.changes();
         loop {
             let next = tokio::select! {
                 biased;
@@ -242,7 +242,7 @@ impl Session<'_> {
             let target = command.target();
             let kind = request_kind(&target, command.is_start());
             let Some(after) = self.guarded.admit(&target).await else { return ControlFlow::Break(()) };
-            let drawn = printer.change(|inner, _| inner.faults.draw_for_request(kind));
+            let drawn = printer.life.change(|inner, _| inner.faults.draw_for_request(kind));
             if let Some(delay) = drawn.delay_handling {
                 tokio::time::sleep(delay).await;
             }
@@ -266,7 +266,7 @@ impl Session<'_> {
 
     /// Report topic and request topic.
     fn topics(&self) -> (String, String) {
-        let serial_number = self.printer.look(|inner, _| inner.shown_serial_number());
+        let serial_number = self.printer.life.look(|inner, _| inner.shown_serial_number());
         (format!("device/{serial_number}/report"), format!("device/{serial_number}/request"))
     }
 
@@ -275,7 +275,7 @@ impl Session<'_> {
     }
 
     fn hears(&self) -> bool {
-        self.printer.look(|inner, _| {
+        self.printer.life.look(|inner, _| {
             !inner.faults.has_bambu(&BambuFault::OnlyLastClientHears) || inner.clients.is_last(self.number)
         })
     }

@@ -127,13 +127,13 @@ fn card_path(url: &str) -> Option<String> {
 impl Printer {
     /// Does what the command asks and says what to publish. Everything in it happens at one instant.
     pub(crate) fn command(&self, command: Command<'_>, drawn: &RequestFaults) -> Answers {
-        self.change(|inner, now| self.handle(inner, now, command, drawn))
+        self.life.change(|inner, now| self.handle(inner, now, command, drawn))
     }
 
     /// A start that never reached the machine.
     pub(crate) fn lost_start(&self, command: Command<'_>, reason: &str) {
         if command.is_start() {
-            self.change(|inner, _| self.tell_start(inner, command, None, false, reason));
+            self.life.change(|inner, _| self.tell_start(inner, command, None, false, reason));
         }
     }
 
@@ -211,7 +211,7 @@ impl Printer {
         };
         if let Some(asked) = command.job_command() {
             let event = Event::JobCommand { command: asked, job_id: None, answer: None, took_effect };
-            self.record(inner, event);
+            self.life.record(inner, event);
         }
         // A pause, resume or stop that changes nothing is acknowledged all the same.
         let success = took_effect || command.job_command().is_some();
@@ -299,7 +299,7 @@ impl Printer {
             accepted,
             reason: reason.to_owned(),
         };
-        self.record(inner, event);
+        self.life.record(inner, event);
     }
 }
 

@@ -7,16 +7,16 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{CommandGuard, Inner, PrintErrorCode, Printer, USERNAME, certificate::DeviceKey, firmware::Firmware};
+use super::{CommandGuard, Inner, PrintErrorCode, Printer, USERNAME, certificate::DeviceKey};
 use crate::{
     ActError, Action, BambuInfo, BambuState, Event, Fault, FaultKind, PrinterInfo, PrinterKind, PrinterState,
-    fault::Incidents, machine::Machine,
+    machine::Machine,
 };
 
 impl Printer {
     fn login_info(&self, inner: &Inner) -> PrinterInfo {
         PrinterInfo {
-            name: self.name.clone(),
+            name: self.life.name().to_owned(),
             kind: PrinterKind::Bambu,
             url: format!("mqtts://{}", self.mqtt),
             serial_number: inner.serial_number.clone(),
@@ -37,11 +37,11 @@ impl Printer {
 
 impl Machine for Printer {
     fn info(&self) -> PrinterInfo {
-        self.look(|inner, _| self.login_info(inner))
+        self.life.look(|inner, _| self.login_info(inner))
     }
 
     fn state(&self) -> PrinterState {
-        self.look(|inner, now| {
+        self.life.look(|inner, now| {
             let firmware = &inner.firmware;
             let print = firmware.phase().print();
             let shown = firmware.shown();
@@ -74,17 +74,9 @@ impl Machine for Printer {
     }
 
     fn person(&self, action: &Action) -> Result<(), ActError> {
-        self.change(|inner, now| {
-            // A refused act uses no fault up.
-            let faults_before = inner.faults.list();
-            let incidents =
-                if Firmware::act_starts_print(action) { inner.faults.draw_for_print() } else { Incidents::default() };
+        self.life.change(|inner, now| {
             let boots = inner.firmware.boots();
-            let acted = inner.firmware.person(now, action, incidents);
-            if let Err(refusal) = acted {
-                inner.faults.replace(faults_before);
-                return Err(refusal);
-            }
+            inner.faults.draw_for_act(action, |incidents| inner.firmware.person(now, action, incidents))?;
             match action {
                 Action::ChangePassword { password } => inner.access_code = password.clone(),
                 Action::ReplaceDevice { serial_number } => {
@@ -96,9 +88,9 @@ impl Machine for Printer {
                 _ => {}
             }
             if inner.firmware.boots() != boots {
-                Self::after_reboot(inner, now);
+                inner.after_reboot(now);
             }
-            self.record(inner, Event::Person { act: action.without_secret() });
+            self.life.record(inner, Event::Person { act: action.without_secret() });
             Ok(())
         })
     }
@@ -108,11 +100,11 @@ impl Machine for Printer {
     }
 
     fn wake(&self) {
-        Self::wake(self);
+        self.life.wake();
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+        self.life.changes()
     }
 
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -129,11 +121,11 @@ impl Machine for Printer {
     }
 
     fn add_fault(&self, fault: Fault) {
-        self.change(|inner, _| inner.faults.add(fault));
+        self.life.change(|inner, _| inner.faults.add(fault));
     }
 
     fn replace_faults(&self, faults: Vec<Fault>) {
-        self.change(|inner, _| inner.faults.replace(faults));
+        self.life.change(|inner, _| inner.faults.replace(faults));
     }
 
     fn knows_fault(&self, kind: &FaultKind) -> bool {

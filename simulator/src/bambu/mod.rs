@@ -1,8 +1,7 @@
 //! A Bambu Lab printer in LAN mode as an A1 shows it: firmware model, SD card, MQTT broker, FTPS server.
 //!
-//! [`Printer`] joins the pure firmware model to the clock, the faults, the ledger and the two endpoints. All state sits
-//! behind one lock that is never held across an await. Written from what others observed on devices and published; it
-//! shares no code with any driver.
+//! [`Printer`] joins the pure firmware model to its life (clock, lock, ledger), the faults and the two endpoints. Written
+//! from what others observed on devices and published; it shares no code with any driver.
 
 mod broker;
 mod card;
@@ -23,7 +22,7 @@ mod tls;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -46,7 +45,11 @@ pub use self::{
     sliced::SlicedFile,
 };
 use crate::{
-    Error, Event, Ledger, Password, PrinterConfig, UnreachableManner, clock::Clock, endpoint::Link, fault::Faults,
+    Error, Event, Ledger, Password, PrinterConfig,
+    clock::Clock,
+    endpoint::Link,
+    fault::Faults,
+    life::{Alive, Life},
 };
 
 /// The only user in LAN mode.
@@ -56,18 +59,13 @@ const OUTBOX: usize = 32;
 
 /// A simulated printer.
 pub(crate) struct Printer {
-    name: String,
+    life: Life<Inner>,
     mqtt: SocketAddr,
     ftps: SocketAddr,
     authority: Arc<Authority>,
-    clock: Clock,
-    ledger: Ledger,
     report_interval: Duration,
-    inner: Mutex<Inner>,
     /// Messages and file commands read, refused ones too.
     requests: AtomicU64,
-    /// Wakes ticker, reporter and endpoints.
-    changed: watch::Sender<u64>,
     /// The power-up whose connections the endpoints take; `None` while they refuse them.
     mqtt_boots: watch::Sender<Option<u32>>,
     ftps_boots: watch::Sender<Option<u32>>,
@@ -117,6 +115,10 @@ impl Inner {
         }
     }
 
+    fn after_reboot(&mut self, now: Duration) {
+        self.reporter.reboot(&self.firmware, now);
+    }
+
     fn style(&self) -> Style {
         Style {
             numbers_as_strings: self.faults.has_bambu(&BambuFault::NumbersAsStrings),
@@ -129,6 +131,31 @@ impl Inner {
                 })
                 .unwrap_or(0),
         }
+    }
+}
+
+impl Alive for Inner {
+    fn advance(&mut self, now: Duration) -> bool {
+        let conditions = self.conditions();
+        self.firmware.set_conditions(conditions);
+        let boots = self.firmware.boots();
+        let changed = self.firmware.advance(now);
+        if self.firmware.boots() != boots {
+            self.after_reboot(now);
+        }
+        changed
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        self.firmware.next_deadline()
+    }
+
+    fn take_events(&mut self) -> Vec<Event> {
+        self.firmware.take_events()
+    }
+
+    fn serial_number(&self) -> &str {
+        &self.serial_number
     }
 }
 
@@ -151,26 +178,23 @@ impl Printer {
         reporter.reboot(&firmware, clock.now());
         let mut faults = Faults::default();
         faults.replace(config.faults.clone());
+        let inner = Inner {
+            tls: Tls::new(identity, &authority, &device_key)?,
+            firmware,
+            faults,
+            access_code: config.effective_password(),
+            serial_number,
+            device_key,
+            reporter,
+            clients: Clients::default(),
+        };
         Ok(Self {
-            name: config.name.clone(),
             mqtt,
             ftps,
             report_interval: Duration::from_millis(config.bambu.report_milliseconds.max(10)),
-            inner: Mutex::new(Inner {
-                tls: Tls::new(identity, &authority, &device_key)?,
-                firmware,
-                faults,
-                access_code: config.effective_password(),
-                serial_number,
-                device_key,
-                reporter,
-                clients: Clients::default(),
-            }),
+            life: Life::new(&config.name, clock, ledger, inner),
             authority,
-            clock,
-            ledger,
             requests: AtomicU64::new(0),
-            changed: watch::Sender::new(0),
             mqtt_boots: watch::Sender::new(Some(0)),
             ftps_boots: watch::Sender::new(Some(0)),
             outbox: broadcast::Sender::new(OUTBOX),
@@ -178,110 +202,36 @@ impl Printer {
         })
     }
 
-    /// Lets everything due happen, then looks.
-    fn look<R>(&self, look: impl FnOnce(&Inner, Duration) -> R) -> R {
-        let (mut inner, now, changed) = self.advanced();
-        let result = look(&inner, now);
-        self.write_events(&mut inner);
-        drop(inner);
-        if changed {
-            self.wake();
-        }
-        result
-    }
-
-    /// Lets everything due happen, then changes something.
-    fn change<R>(&self, change: impl FnOnce(&mut Inner, Duration) -> R) -> R {
-        let (mut inner, now, _) = self.advanced();
-        self.write_events(&mut inner);
-        let result = change(&mut inner, now);
-        self.write_events(&mut inner);
-        drop(inner);
-        self.wake();
-        result
-    }
-
-    fn advanced(&self) -> (MutexGuard<'_, Inner>, Duration, bool) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.now();
-        let conditions = inner.conditions();
-        inner.firmware.set_conditions(conditions);
-        let boots = inner.firmware.boots();
-        let changed = inner.firmware.advance(now);
-        if inner.firmware.boots() != boots {
-            Self::after_reboot(&mut inner, now);
-        }
-        (inner, now, changed)
-    }
-
-    fn after_reboot(inner: &mut Inner, now: Duration) {
-        let Inner { reporter, firmware, .. } = inner;
-        reporter.reboot(firmware, now);
-    }
-
-    fn write_events(&self, inner: &mut Inner) {
-        for event in inner.firmware.take_events() {
-            self.ledger.record(&self.name, &inner.serial_number, event);
-        }
-    }
-
-    /// Writes to the ledger what the firmware itself does not know.
-    fn record(&self, inner: &Inner, event: Event) {
-        self.ledger.record(&self.name, &inner.serial_number, event);
-    }
-
-    fn wake(&self) {
-        self.changed.send_modify(|count| *count = count.wrapping_add(1));
-    }
-
     fn link(&self) -> Link {
-        self.look(|inner, _| {
-            let boots = inner.firmware.boots();
-            match inner.faults.unreachable() {
-                _ if !inner.firmware.is_powered() => Link::Refusing,
-                Some(UnreachableManner::Refuse) => Link::Refusing,
-                Some(UnreachableManner::Silent) => Link::Silent(boots),
-                None => Link::Up(boots),
-            }
+        self.life.look(|inner, _| {
+            let firmware = &inner.firmware;
+            Link::of(firmware.is_powered(), inner.faults.unreachable(), firmware.boots())
         })
     }
 
     /// The TLS configurations for the certificate the printer has now.
     fn tls(&self) -> Result<Tls, Error> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let identity = inner.identity();
-        if inner.tls.identity != identity {
-            inner.tls = Tls::new(identity, &self.authority, &inner.device_key)?;
-        }
-        Ok(inner.tls.clone())
+        self.life.keep(|inner, _| {
+            let identity = inner.identity();
+            if inner.tls.identity != identity {
+                inner.tls = Tls::new(identity, &self.authority, &inner.device_key)?;
+            }
+            Ok(inner.tls.clone())
+        })
     }
 
     fn hangs_on_tls13(&self) -> bool {
-        self.look(|inner, _| inner.faults.has_bambu(&BambuFault::HangsOnTls13))
+        self.life.look(|inner, _| inner.faults.has_bambu(&BambuFault::HangsOnTls13))
     }
 
-    /// Lets the machine live: wakes at each of its deadlines. Ends never; abort it with its simulator.
+    /// Lets the machine live. Ends never; abort it with its simulator.
     pub(crate) async fn tick(self: Arc<Self>) {
-        let mut changed = self.changed.subscribe();
-        loop {
-            changed.borrow_and_update();
-            let deadline = self.look(|inner, _| inner.firmware.next_deadline());
-            let due = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(self.clock.instant_of(deadline)).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = due => {}
-                result = changed.changed() => if result.is_err() { return },
-            }
-        }
+        self.life.tick().await;
     }
 
     /// Sends partial reports: at every change, and regularly.
     pub(crate) async fn report(self: Arc<Self>) {
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.life.changes();
         let mut regular = tokio::time::interval(self.report_interval);
         regular.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -310,20 +260,16 @@ impl Printer {
 
     /// Makes a report and sends it under one lock, so that reports are sent in their order.
     fn send_report(&self, make: impl FnOnce(&mut Inner, Duration, Style) -> Option<Vec<u8>>) {
-        let (mut inner, now, changed) = self.advanced();
-        self.write_events(&mut inner);
-        if !inner.faults.has_bambu(&BambuFault::ReportsStop) && inner.firmware.is_powered() {
+        self.life.keep(|inner, now| {
+            if inner.faults.has_bambu(&BambuFault::ReportsStop) || !inner.firmware.is_powered() {
+                return;
+            }
             let style = inner.style();
-            if let Some(report) = make(&mut inner, now, style) {
+            if let Some(report) = make(inner, now, style) {
                 // Nobody listening is fine.
                 let _ = self.outbox.send(Bytes::from(report));
             }
-        }
-        drop(inner);
-        // Whoever waits for what the machine does is told, also when it was this look that let it happen.
-        if changed {
-            self.wake();
-        }
+        });
     }
 
     /// Who holds the commands of connections that are opened from now on, and what he calls this one.
@@ -335,7 +281,7 @@ impl Printer {
 
     /// Publishes an acknowledgement.
     fn send(&self, message: &serde_json::Value) {
-        let silent = self.look(|inner, _| inner.faults.has_bambu(&BambuFault::ReportsStop));
+        let silent = self.life.look(|inner, _| inner.faults.has_bambu(&BambuFault::ReportsStop));
         if !silent {
             let _ = self.outbox.send(Bytes::from(message.to_string()));
         }
@@ -344,14 +290,18 @@ impl Printer {
 
 impl std::fmt::Debug for Printer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Printer").field("name", &self.name).field("mqtt", &self.mqtt).finish_non_exhaustive()
+        formatter
+            .debug_struct("Printer")
+            .field("name", &self.life.name())
+            .field("mqtt", &self.mqtt)
+            .finish_non_exhaustive()
     }
 }
 
 /// True if the printer answers on a connection of this power-up. Otherwise false, once the printer says something
 /// again: a connection to a silent printer stays open and is worth nothing afterwards.
 async fn speaks(printer: &Printer, boots: u32) -> bool {
-    let mut changed = printer.changed.subscribe();
+    let mut changed = printer.life.changes();
     if printer.link() == Link::Up(boots) {
         return true;
     }

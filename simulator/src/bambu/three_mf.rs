@@ -6,7 +6,7 @@
 
 use std::{io::Read, time::Duration};
 
-use crate::print_time::print_duration;
+use crate::print_time::{little_endian_u16, little_endian_u32, print_duration};
 
 const ENTRY_LIMIT: usize = 4096;
 const SLICE_INFO: &str = "Metadata/slice_info.config";
@@ -144,24 +144,24 @@ fn entries(file: &[u8]) -> Option<Vec<Entry>> {
     let searched = file.len().saturating_sub(DIRECTORY_END_BYTES);
     let tail = file.get(searched..)?;
     let end = searched + tail.windows(4).rposition(|window| window == b"PK\x05\x06")?;
-    let count = usize::from(u16_at(file, end + 10)?);
-    let mut at = u32_at(file, end + 16)?;
+    let count = usize::from(little_endian_u16(file, end + 10)?);
+    let mut at = little_endian_u32(file, end + 16)?;
     let mut entries = Vec::new();
     for _ in 0..count.min(ENTRY_LIMIT) {
         if file.get(at..at.checked_add(4)?)? != b"PK\x01\x02" {
             return None;
         }
-        let encrypted = u16_at(file, at + 8)? & 1 == 1;
-        let method = u16_at(file, at + 10)?;
-        let name_length = usize::from(u16_at(file, at + 28)?);
-        let more = usize::from(u16_at(file, at + 30)?) + usize::from(u16_at(file, at + 32)?);
+        let encrypted = little_endian_u16(file, at + 8)? & 1 == 1;
+        let method = little_endian_u16(file, at + 10)?;
+        let name_length = usize::from(little_endian_u16(file, at + 28)?);
+        let more = usize::from(little_endian_u16(file, at + 30)?) + usize::from(little_endian_u16(file, at + 32)?);
         let name_at = at + 46;
         if !encrypted && matches!(method, 0 | 8) {
             entries.push(Entry {
                 name: String::from_utf8_lossy(file.get(name_at..name_at + name_length)?).into_owned(),
                 deflated: method == 8,
-                compressed_bytes: u32_at(file, at + 20)?,
-                header_at: u32_at(file, at + 42)?,
+                compressed_bytes: little_endian_u32(file, at + 20)?,
+                header_at: little_endian_u32(file, at + 42)?,
             });
         }
         at = name_at + name_length + more;
@@ -176,7 +176,8 @@ impl Entry {
         if file.get(header..header.checked_add(4)?)? != b"PK\x03\x04" {
             return None;
         }
-        let lengths = usize::from(u16_at(file, header + 26)?) + usize::from(u16_at(file, header + 28)?);
+        let lengths =
+            usize::from(little_endian_u16(file, header + 26)?) + usize::from(little_endian_u16(file, header + 28)?);
         let start = header + 30 + lengths;
         let data = file.get(start..start.checked_add(self.compressed_bytes)?)?;
         let mut content = Vec::new();
@@ -187,15 +188,6 @@ impl Entry {
         }
         Some(content)
     }
-}
-
-fn u16_at(file: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(file.get(at..at.checked_add(2)?)?.try_into().ok()?))
-}
-
-fn u32_at(file: &[u8], at: usize) -> Option<usize> {
-    let bytes = file.get(at..at.checked_add(4)?)?.try_into().ok()?;
-    usize::try_from(u32::from_le_bytes(bytes)).ok()
 }
 
 #[cfg(test)]

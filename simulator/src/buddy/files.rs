@@ -41,7 +41,7 @@ pub(super) fn get(printer: &Printer, head: &Head, rest: &str) -> Reply {
         Ok(path) => path,
         Err(status) => return Reply::error(head, status, "No such storage or path"),
     };
-    let found = printer.look(|inner, _| {
+    let found = printer.life.look(|inner, _| {
         let usb = &inner.firmware.usb;
         if let Some(children) = usb.folder(&path) {
             return Some((render::folder(&path, usb.node(&path), children), false));
@@ -64,7 +64,7 @@ pub(super) fn get(printer: &Printer, head: &Head, rest: &str) -> Reply {
 
 /// `GET /usb/...`: the file itself, always whole.
 pub(super) fn download(printer: &Printer, head: &Head, path: &str) -> Reply {
-    let found = usb_path(path).ok().and_then(|path| printer.look(|inner, _| inner.firmware.usb.find(&path)));
+    let found = usb_path(path).ok().and_then(|path| printer.life.look(|inner, _| inner.firmware.usb.find(&path)));
     match found {
         Some(found) => Reply {
             status: 200,
@@ -86,7 +86,7 @@ pub(super) async fn post(printer: &Arc<Printer>, head: &Head, rest: &str, faults
         }
     };
     let verdict =
-        printer.change(|inner, now| printer.command_start(inner, now, &path, StartCause::PrusaLinkPost, faults));
+        printer.life.change(|inner, now| printer.command_start(inner, now, &path, StartCause::PrusaLinkPost, faults));
     let reply = match verdict {
         Ok(()) => {
             printer.wait_until_started().await;
@@ -104,7 +104,7 @@ pub(super) fn delete(printer: &Printer, head: &Head, rest: &str) -> Reply {
         Ok(path) => path,
         Err(status) => return Reply::error(head, status, "No such storage or path"),
     };
-    let (status, message) = printer.change(|inner, _| {
+    let (status, message) = printer.life.change(|inner, _| {
         let found = inner.firmware.usb.find(&path);
         let transferred = inner.transfer.as_ref().is_some_and(|transfer| transfer.is_to(&path));
         let busy = found.as_ref().is_some_and(|found| inner.firmware.is_printing_file(&found.long_path));
@@ -118,7 +118,7 @@ pub(super) fn delete(printer: &Printer, head: &Head, rest: &str) -> Reply {
             }
         };
         let file_name = found.map_or_else(|| path.join("/"), |found| found.long_path);
-        printer.record(inner, Event::Delete { file_name, answer: result.0 });
+        printer.life.record(inner, Event::Delete { file_name, answer: result.0 });
         result
     });
     if status == 204 { Reply::empty(204) } else { Reply::error(head, status, &message) }

@@ -1,7 +1,6 @@
 //! A Prusa printer with Buddy firmware (Core One, 6.4) as PrusaLink shows it: firmware model, USB drive, HTTP server.
 //!
-//! [`Printer`] joins the pure firmware model to the clock, the faults, the ledger and the endpoint. All state sits
-//! behind one lock that is never held across an await, so a connection that dies leaves no half-done effect.
+//! [`Printer`] joins the pure firmware model to its life (clock, lock, ledger), the faults and the endpoint.
 
 mod connection;
 mod digest;
@@ -16,7 +15,7 @@ mod usb;
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -34,10 +33,11 @@ use self::{
 };
 use crate::{
     ActError, Action, Event, Fault, FaultKind, Ledger, MachineTimings, NetworkTimings, Password, PrinterConfig,
-    PrinterInfo, PrinterKind, PrinterState, StartCause, UnreachableManner,
+    PrinterInfo, PrinterKind, PrinterState, StartCause,
     clock::Clock,
     endpoint::{Link, Service, Slot},
-    fault::{Faults, Incidents, RequestFaults},
+    fault::{Faults, RequestFaults},
+    life::{Alive, Life},
     machine::Machine,
 };
 
@@ -46,19 +46,14 @@ const USERNAME: &str = "maker";
 
 /// A simulated printer.
 pub(crate) struct Printer {
-    name: String,
+    life: Life<Inner>,
     model: String,
     url: String,
     nozzle_diameter_millimeters: f64,
     mmu: bool,
-    clock: Clock,
-    ledger: Ledger,
     network: NetworkTimings,
-    inner: Mutex<Inner>,
     /// Requests read, refused ones too.
     requests: AtomicU64,
-    /// Wakes the ticker and the endpoint.
-    changed: watch::Sender<u64>,
     /// The power-up whose connections the endpoint takes; `None` while it refuses them.
     endpoint_boots: watch::Sender<Option<u32>>,
 }
@@ -73,6 +68,30 @@ pub(crate) struct Inner {
     last_transfer_id: u32,
 }
 
+impl Alive for Inner {
+    fn advance(&mut self, now: Duration) -> bool {
+        let conditions = Conditions {
+            busy: self.faults.busy(),
+            usb_full: self.faults.usb_full(),
+            stale_time_printing: self.faults.stale_time_printing(),
+        };
+        self.firmware.set_conditions(conditions);
+        self.firmware.advance(now)
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        self.firmware.next_deadline()
+    }
+
+    fn take_events(&mut self) -> Vec<Event> {
+        self.firmware.take_events()
+    }
+
+    fn serial_number(&self) -> &str {
+        &self.serial_number
+    }
+}
+
 impl Printer {
     pub(crate) fn new(
         config: &PrinterConfig,
@@ -85,116 +104,45 @@ impl Printer {
         let usb = Usb::new(config.usb_capacity_bytes);
         let mut faults = Faults::default();
         faults.replace(config.faults.clone());
+        let inner = Inner {
+            firmware: Firmware::new(config.job_counter, config.bed_occupied, &config.material, usb, machine),
+            faults,
+            login: Login::new(config.effective_password(), network.nonce_seconds),
+            serial_number: config.effective_serial_number(),
+            transfer: None,
+            last_transfer_id: 0,
+        };
         Self {
-            name: config.name.clone(),
+            life: Life::new(&config.name, clock, ledger, inner),
             model: config.effective_model(),
             url,
             nozzle_diameter_millimeters: config.nozzle_diameter_millimeters,
             mmu: config.mmu,
-            clock,
-            ledger,
             network,
-            inner: Mutex::new(Inner {
-                firmware: Firmware::new(config.job_counter, config.bed_occupied, &config.material, usb, machine),
-                faults,
-                login: Login::new(config.effective_password(), network.nonce_seconds),
-                serial_number: config.effective_serial_number(),
-                transfer: None,
-                last_transfer_id: 0,
-            }),
             requests: AtomicU64::new(0),
-            changed: watch::Sender::new(0),
             endpoint_boots: watch::Sender::new(Some(0)),
         }
     }
 
-    /// Lets everything due happen, then looks.
-    fn look<R>(&self, look: impl FnOnce(&Inner, Duration) -> R) -> R {
-        let (mut inner, now, changed) = self.advanced();
-        let result = look(&inner, now);
-        self.write_events(&mut inner);
-        drop(inner);
-        if changed {
-            self.wake();
-        }
-        result
-    }
-
-    /// Lets everything due happen, then changes something.
-    fn change<R>(&self, change: impl FnOnce(&mut Inner, Duration) -> R) -> R {
-        let (mut inner, now, _) = self.advanced();
-        self.write_events(&mut inner);
-        let result = change(&mut inner, now);
-        self.write_events(&mut inner);
-        drop(inner);
-        self.wake();
-        result
-    }
-
-    fn advanced(&self) -> (MutexGuard<'_, Inner>, Duration, bool) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.now();
-        let conditions = Conditions {
-            busy: inner.faults.busy(),
-            usb_full: inner.faults.usb_full(),
-            stale_time_printing: inner.faults.stale_time_printing(),
-        };
-        inner.firmware.set_conditions(conditions);
-        let changed = inner.firmware.advance(now);
-        (inner, now, changed)
-    }
-
-    fn write_events(&self, inner: &mut Inner) {
-        for event in inner.firmware.take_events() {
-            self.ledger.record(&self.name, &inner.serial_number, event);
-        }
-    }
-
-    /// Writes to the ledger what the firmware itself does not know: requests and their answers.
-    fn record(&self, inner: &Inner, event: Event) {
-        self.ledger.record(&self.name, &inner.serial_number, event);
-    }
-
-    fn wake(&self) {
-        self.changed.send_modify(|count| *count = count.wrapping_add(1));
-    }
-
     fn link(&self) -> Link {
-        self.look(|inner, _| {
-            let boots = inner.firmware.boots();
-            match inner.faults.unreachable() {
-                _ if !inner.firmware.is_powered() => Link::Refusing,
-                Some(UnreachableManner::Refuse) => Link::Refusing,
-                Some(UnreachableManner::Silent) => Link::Silent(boots),
-                None if inner.firmware.link_state().is_none() => Link::Silent(boots),
-                None => Link::Up(boots),
+        self.life.look(|inner, _| {
+            let firmware = &inner.firmware;
+            match Link::of(firmware.is_powered(), inner.faults.unreachable(), firmware.boots()) {
+                Link::Up(boots) if firmware.link_state().is_none() => Link::Silent(boots),
+                link => link,
             }
         })
     }
 
-    /// Lets the machine live: wakes at each of its deadlines. Ends never; abort it with its simulator.
+    /// Lets the machine live. Ends never; abort it with its simulator.
     pub(crate) async fn tick(self: Arc<Self>) {
-        let mut changed = self.changed.subscribe();
-        loop {
-            changed.borrow_and_update();
-            let deadline = self.look(|inner, _| inner.firmware.next_deadline());
-            let due = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(self.clock.instant_of(deadline)).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = due => {}
-                result = changed.changed() => if result.is_err() { return },
-            }
-        }
+        self.life.tick().await;
     }
 
     /// Waits while the preview is being prepared: the firmware answers a start only afterwards.
     async fn wait_until_started(&self) {
-        let mut changed = self.changed.subscribe();
-        while self.look(|inner, _| inner.firmware.is_starting()) {
+        let mut changed = self.life.changes();
+        while self.life.look(|inner, _| inner.firmware.is_starting()) {
             if changed.changed().await.is_err() {
                 return;
             }
@@ -234,7 +182,7 @@ impl Printer {
             accepted: started,
             reason,
         };
-        self.record(inner, event);
+        self.life.record(inner, event);
         verdict?;
         if started {
             let incidents = inner.faults.draw_for_print();
@@ -248,7 +196,7 @@ impl Printer {
 
     fn login_info(&self, inner: &Inner) -> PrinterInfo {
         PrinterInfo {
-            name: self.name.clone(),
+            name: self.life.name().to_owned(),
             kind: PrinterKind::PrusaLink,
             url: self.url.clone(),
             serial_number: inner.serial_number.clone(),
@@ -262,11 +210,11 @@ impl Printer {
 
 impl Machine for Printer {
     fn info(&self) -> PrinterInfo {
-        self.look(|inner, _| self.login_info(inner))
+        self.life.look(|inner, _| self.login_info(inner))
     }
 
     fn state(&self) -> PrinterState {
-        self.look(|inner, now| {
+        self.life.look(|inner, now| {
             let firmware = &inner.firmware;
             let shown = firmware.shown_print(now);
             PrinterState {
@@ -288,17 +236,10 @@ impl Machine for Printer {
     }
 
     fn person(&self, action: &Action) -> Result<(), ActError> {
-        self.change(|inner, now| {
-            // A refused act uses no fault up.
-            let faults_before = inner.faults.list();
-            let incidents =
-                if Firmware::act_starts_print(action) { inner.faults.draw_for_print() } else { Incidents::default() };
+        self.life.change(|inner, now| {
             let boots = inner.firmware.boots();
-            let acted = inner.firmware.person(now, action, incidents, Timestamp::now().as_second());
-            if let Err(refusal) = acted {
-                inner.faults.replace(faults_before);
-                return Err(refusal);
-            }
+            let today = Timestamp::now().as_second();
+            inner.faults.draw_for_act(action, |incidents| inner.firmware.person(now, action, incidents, today))?;
             match action {
                 Action::ChangePassword { password } => inner.login.set_password(password.clone()),
                 Action::ReplaceDevice { serial_number } => inner.serial_number.clone_from(serial_number),
@@ -307,7 +248,7 @@ impl Machine for Printer {
             if inner.firmware.boots() != boots {
                 inner.login.reboot();
             }
-            self.record(inner, Event::Person { act: action.without_secret() });
+            self.life.record(inner, Event::Person { act: action.without_secret() });
             Ok(())
         })
     }
@@ -317,11 +258,11 @@ impl Machine for Printer {
     }
 
     fn wake(&self) {
-        Self::wake(self);
+        self.life.wake();
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+        self.life.changes()
     }
 
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -329,11 +270,11 @@ impl Machine for Printer {
     }
 
     fn add_fault(&self, fault: Fault) {
-        self.change(|inner, _| inner.faults.add(fault));
+        self.life.change(|inner, _| inner.faults.add(fault));
     }
 
     fn replace_faults(&self, faults: Vec<Fault>) {
-        self.change(|inner, _| inner.faults.replace(faults));
+        self.life.change(|inner, _| inner.faults.replace(faults));
     }
 
     fn knows_fault(&self, kind: &FaultKind) -> bool {
@@ -347,7 +288,7 @@ impl Service for Printer {
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+        self.life.changes()
     }
 
     fn boots(&self) -> &watch::Sender<Option<u32>> {
@@ -369,7 +310,11 @@ impl Service for Printer {
 
 impl std::fmt::Debug for Printer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Printer").field("name", &self.name).field("url", &self.url).finish_non_exhaustive()
+        formatter
+            .debug_struct("Printer")
+            .field("name", &self.life.name())
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 

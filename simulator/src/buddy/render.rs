@@ -18,7 +18,7 @@ pub(super) fn version(printer: &Printer) -> String {
     format!(
         r#"{{"api":"2.0.0","server":"{SERVER_VERSION}","nozzle_diameter":{:.2},"text":"PrusaLink","hostname":{},"capabilities":{{"upload-by-put":true}}}}"#,
         printer.nozzle_diameter_millimeters,
-        text(&printer.name),
+        text(printer.life.name()),
     )
 }
 
@@ -29,7 +29,7 @@ pub(super) fn info(printer: &Printer, inner: &Inner) -> String {
         printer.nozzle_diameter_millimeters,
         printer.mmu,
         text(serial_number),
-        text(&printer.name),
+        text(printer.life.name()),
     )
 }
 

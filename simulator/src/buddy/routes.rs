@@ -60,7 +60,7 @@ async fn refuse_unreadable(connection: &mut Connection, end: ReadEnd) {
 
 /// Says nothing until the printer speaks again; then the old connection is worth nothing.
 async fn stay_silent(printer: &Printer) {
-    let mut changed = printer.changed.subscribe();
+    let mut changed = printer.life.changes();
     while matches!(printer.link(), Link::Silent(_)) {
         if changed.changed().await.is_err() {
             return;
@@ -76,7 +76,7 @@ async fn handle(printer: &Arc<Printer>, connection: &mut Connection, head: &Head
     let start = start_cause(head);
     let is_upload = head.method == "PUT" && head.target.starts_with(FILES);
     let kind = RequestKind { method: &head.method, target: &head.target, is_start: start.is_some(), is_upload };
-    let login = printer.change(|inner, _| match inner.login.judge(head) {
+    let login = printer.life.change(|inner, _| match inner.login.judge(head) {
         Verdict::Pass => Ok(inner.faults.draw_for_request(kind)),
         Verdict::Challenge(challenge) => Err(challenge),
     });
@@ -145,7 +145,7 @@ pub(super) fn refused_start(
         accepted: false,
         reason: reason.to_owned(),
     };
-    printer.look(|inner, _| printer.record(inner, event));
+    printer.life.look(|inner, _| printer.life.record(inner, event));
 }
 
 async fn endpoint(
@@ -175,16 +175,18 @@ async fn endpoint(
     }
     let reply = match (head.method.as_str(), path.as_str()) {
         ("GET", "/api/version") => Reply::json(render::version(printer)),
-        ("GET", "/api/v1/info") => Reply::json(printer.look(|inner, _| render::info(printer, inner))),
-        ("GET", "/api/v1/status") => Reply::json(printer.look(render::status)),
+        ("GET", "/api/v1/info") => Reply::json(printer.life.look(|inner, _| render::info(printer, inner))),
+        ("GET", "/api/v1/status") => Reply::json(printer.life.look(render::status)),
         ("GET", "/api/v1/job") => printer
+            .life
             .look(|inner, now| inner.firmware.job(now).as_ref().map(render::job))
             .map_or_else(|| Reply::empty(204), Reply::json),
-        ("GET", "/api/v1/storage") => Reply::json(printer.look(|inner, _| render::storage(inner))),
+        ("GET", "/api/v1/storage") => Reply::json(printer.life.look(|inner, _| render::storage(inner))),
         ("GET", "/api/v1/transfer") => printer
+            .life
             .look(|inner, _| inner.transfer.as_ref().map(render::transfer))
             .map_or_else(|| Reply::empty(204), Reply::json),
-        ("GET", "/api/printer") => Reply::json(printer.look(render::legacy_printer)),
+        ("GET", "/api/printer") => Reply::json(printer.life.look(render::legacy_printer)),
         (
             _,
             "/api/version" | "/api/v1/info" | "/api/v1/status" | "/api/v1/job" | "/api/v1/storage" | "/api/v1/transfer"
@@ -206,13 +208,13 @@ fn job_command(printer: &Printer, head: &Head, rest: &str) -> Reply {
         ("PUT", Some("resume")) => JobCommand::Resume,
         ("PUT", Some(_)) => {
             // The undocumented probe: an unknown command tells whether the id is the current or last one.
-            let known = printer.look(|inner, _| inner.firmware.knows_job(job_id));
+            let known = printer.life.look(|inner, _| inner.firmware.knows_job(job_id));
             let (status, message) = if known { (400, "Unknown command") } else { (404, "No such job") };
             return Reply::error(head, status, message);
         }
         _ => return Reply::error(head, 405, ""),
     };
-    printer.change(|inner, now| {
+    printer.life.change(|inner, now| {
         let verdict = match command {
             JobCommand::Stop => inner.firmware.stop(now, job_id),
             JobCommand::Pause => inner.firmware.pause(now, job_id),
@@ -223,7 +225,9 @@ fn job_command(printer: &Printer, head: &Head, rest: &str) -> Reply {
             Err(CommandRefusal::UnknownJob) => (404, false),
             Err(CommandRefusal::WrongState) => (409, false),
         };
-        printer.record(inner, Event::JobCommand { command, job_id: Some(job_id), answer: Some(answer), took_effect });
+        printer
+            .life
+            .record(inner, Event::JobCommand { command, job_id: Some(job_id), answer: Some(answer), took_effect });
         match verdict {
             Ok(_) => Reply::empty(204),
             Err(refusal) => Reply::error(head, answer, &refusal.to_string()),

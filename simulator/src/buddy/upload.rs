@@ -49,12 +49,12 @@ impl Slot<'_> {
     /// The upload ended without a stored file.
     fn failed(&mut self, answer: Option<u16>) {
         self.ended = true;
-        self.printer.change(|inner, _| {
+        self.printer.life.change(|inner, _| {
             let size_bytes = inner.transfer.take().map_or(0, |transfer| transfer.transferred_bytes);
             let file_name = self.path.clone();
             let event =
                 Event::Upload { file_name, size_bytes, sha256: None, print_after_upload: self.to_print, answer };
-            self.printer.record(inner, event);
+            self.printer.life.record(inner, event);
         });
     }
 }
@@ -86,7 +86,7 @@ pub(super) async fn put(
         Err(status) => return refuse(status, "No such storage or path"),
     };
     if head.is_true("create-folder") {
-        let created = printer.change(|inner, _| inner.firmware.usb.create_folder(&path));
+        let created = printer.life.change(|inner, _| inner.firmware.usb.create_folder(&path));
         return match created {
             Ok(()) => Some(Reply::empty(201).closing()),
             Err(error) => refuse(refusal_status(error), &error.to_string()),
@@ -138,7 +138,7 @@ fn begin(
     replace: bool,
     to_print: bool,
 ) -> Result<(), (u16, String)> {
-    printer.change(|inner, _| {
+    printer.life.change(|inner, _| {
         if inner.transfer.is_some() {
             return Err((409, "Another transfer in progress".to_owned()));
         }
@@ -204,7 +204,7 @@ fn finish(
 ) -> Reply {
     let size_bytes = u64::try_from(file.data.len()).unwrap_or(u64::MAX);
     let sha256 = file.sha256.clone();
-    printer.change(|inner, now| {
+    printer.life.change(|inner, now| {
         inner.transfer = None;
         let stored = inner.firmware.store_upload(path, file, replace, !to_print);
         let verdict = stored.map_err(|error| (refusal_status(error), error.to_string()));
@@ -218,12 +218,12 @@ fn finish(
         let found = match verdict {
             Ok(found) => found,
             Err((status, message)) => {
-                printer.record(inner, upload(status, None));
+                printer.life.record(inner, upload(status, None));
                 return Reply::text_error(head, status, &message).closing();
             }
         };
         let ready = !to_print || inner.firmware.check_start(path).is_ok();
-        printer.record(inner, upload(if ready { 201 } else { 409 }, Some(sha256)));
+        printer.life.record(inner, upload(if ready { 201 } else { 409 }, Some(sha256)));
         if to_print && let Err(refusal) = printer.command_start(inner, now, path, StartCause::PrintAfterUpload, faults)
         {
             return Reply::text_error(head, 409, &refusal.to_string()).closing();
@@ -246,10 +246,11 @@ fn refusal_status(error: UsbError) -> u16 {
 impl Printer {
     /// Keeps the progress of the upload that holds the slot.
     fn look_transfer(&self, transferred_bytes: u64) {
-        let mut inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(transfer) = &mut inner.transfer {
-            transfer.transferred_bytes = transferred_bytes;
-        }
+        self.life.keep(|inner, _| {
+            if let Some(transfer) = &mut inner.transfer {
+                transfer.transferred_bytes = transferred_bytes;
+            }
+        });
     }
 }
 

@@ -14,11 +14,6 @@ use crate::{
 };
 
 impl Firmware {
-    /// Whether this act would start a print if it succeeded, so that its incidents must be drawn first.
-    pub(crate) fn act_starts_print(action: &Action) -> bool {
-        matches!(action, Action::PrintFile { .. } | Action::PrintForeignFile { .. })
-    }
-
     /// Does it. Acts on access code and identity are not the firmware's and do nothing here.
     pub(crate) fn person(&mut self, now: Duration, action: &Action, incidents: Incidents) -> Result<(), ActError> {
         if !self.is_powered() && !matches!(action, Action::RestorePower { .. }) && needs_power(action) {

@@ -59,12 +59,13 @@ impl Session<'_> {
                 }
                 None
             }
-            "RETR" => match self.printer.look(|inner, _| inner.firmware.card.find(&path).map(|file| file.data.clone()))
-            {
-                Some(data) => Some(data),
-                None => return ControlFlow::Continue(Some(missing())),
-            },
-            _ => Some(self.printer.look(|inner, _| listing(&inner.firmware.card, &path, command == "NLST"))),
+            "RETR" => {
+                match self.printer.life.look(|inner, _| inner.firmware.card.find(&path).map(|file| file.data.clone())) {
+                    Some(data) => Some(data),
+                    None => return ControlFlow::Continue(Some(missing())),
+                }
+            }
+            _ => Some(self.printer.life.look(|inner, _| listing(&inner.firmware.card, &path, command == "NLST"))),
         };
         let mut stream = match self.data_connection(argument).await? {
             Ok(stream) => stream,
@@ -96,7 +97,7 @@ impl Session<'_> {
     /// Why nothing can be written there.
     fn refuses_upload(&self, path: &str) -> Option<Reply> {
         let printer = self.printer;
-        printer.change(|inner, _| {
+        printer.life.change(|inner, _| {
             let kind = RequestKind { method: "STOR", target: path, is_start: false, is_upload: true };
             let fault = inner.faults.take_bambu(kind, |fault| match fault {
                 BambuFault::UploadRefused { code } => Some(*code),
@@ -112,7 +113,7 @@ impl Session<'_> {
                 print_after_upload: false,
                 answer: Some(code),
             };
-            printer.record(inner, event);
+            printer.life.record(inner, event);
             Some((code, "could not create the file".to_owned()))
         })
     }
@@ -120,7 +121,7 @@ impl Session<'_> {
     /// Announces the transfer and takes its connection.
     async fn data_connection(&mut self, target: &str) -> ControlFlow<(), Result<TlsStream<TcpStream>, Reply>> {
         let kind = RequestKind { method: "DATA", target, is_start: false, is_upload: false };
-        let refused = self.printer.change(|inner, _| {
+        let refused = self.printer.life.change(|inner, _| {
             let refused = |fault: &BambuFault| (*fault == BambuFault::DataConnectionRefused).then_some(());
             inner.faults.take_bambu(kind, refused).is_some()
         });
@@ -138,7 +139,7 @@ impl Session<'_> {
         let Ok(stream) = tls::accept(stream, Arc::clone(&self.tls), false).await else {
             return ControlFlow::Continue(Err((522, "the TLS handshake failed".to_owned())));
         };
-        let required = self.printer.look(|inner, _| inner.faults.has_bambu(&BambuFault::SessionReuseRequired));
+        let required = self.printer.life.look(|inner, _| inner.faults.has_bambu(&BambuFault::SessionReuseRequired));
         if required && stream.get_ref().1.handshake_kind() != Some(HandshakeKind::Resumed) {
             return ControlFlow::Continue(Err((522, "session reuse required".to_owned())));
         }
@@ -152,7 +153,7 @@ impl Session<'_> {
         drawn: &RequestFaults,
     ) -> ControlFlow<(), Option<Reply>> {
         let printer = self.printer;
-        let room = printer.look(|inner, _| inner.firmware.card.room_bytes(&path)).unwrap_or(0);
+        let room = printer.life.look(|inner, _| inner.firmware.card.room_bytes(&path)).unwrap_or(0);
         let mut upload = Upload::begin(printer, path, self.binary, None);
         let mut stall = drawn.stall_upload;
         let reply = loop {
@@ -177,7 +178,7 @@ impl Session<'_> {
         };
         let _ = timeout(PATIENCE, stream.shutdown()).await;
         let kind = RequestKind { method: "STOR", target: &upload.path, is_start: false, is_upload: true };
-        let lost = printer.change(|inner, _| {
+        let lost = printer.life.change(|inner, _| {
             let lost = |fault: &BambuFault| (*fault == BambuFault::LostTransferEnd).then_some(());
             inner.faults.take_bambu(kind, lost).is_some()
         });
@@ -191,7 +192,7 @@ impl Session<'_> {
 impl<'a> Upload<'a> {
     /// From now on the file exists and is open.
     fn begin(printer: &'a Printer, path: String, binary: bool, answer: Option<u16>) -> Self {
-        printer.change(|inner, _| {
+        printer.life.change(|inner, _| {
             let empty = CardFile { open: true, ..CardFile::new(Bytes::new()) };
             inner.firmware.card.put(&path, empty);
         });
@@ -214,9 +215,9 @@ impl Drop for Upload<'_> {
             print_after_upload: false,
             answer: self.answer,
         };
-        self.printer.change(|inner, _| {
+        self.printer.life.change(|inner, _| {
             inner.firmware.card.put(&self.path, file);
-            self.printer.record(inner, event);
+            self.printer.life.record(inner, event);
         });
     }
 }

@@ -48,7 +48,7 @@ impl Service for FileServer {
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changed.subscribe()
+        self.0.life.changes()
     }
 
     fn boots(&self) -> &watch::Sender<Option<u32>> {
@@ -130,7 +130,7 @@ impl Session<'_> {
                 return self.answer(331, "password?").await;
             }
             "PASS" => {
-                let right = self.printer.look(|inner, _| inner.access_code.as_str() == argument);
+                let right = self.printer.life.look(|inner, _| inner.access_code.as_str() == argument);
                 self.logged_in = right && self.user_known;
                 return if self.logged_in { self.answer(230, "welcome").await } else { self.answer(530, "no").await };
             }
@@ -146,7 +146,7 @@ impl Session<'_> {
         };
         let is_upload = command == "STOR";
         let kind = RequestKind { method: command, target: argument, is_start: false, is_upload };
-        let drawn = self.printer.change(|inner, _| inner.faults.draw_for_request(kind));
+        let drawn = self.printer.life.change(|inner, _| inner.faults.draw_for_request(kind));
         if let Some(delay) = drawn.delay_handling {
             tokio::time::sleep(delay).await;
         }
@@ -199,7 +199,7 @@ impl Session<'_> {
     fn on_card(&mut self, command: &str, path: String) -> Reply {
         let printer = Arc::clone(self.printer);
         let name = path.trim_start_matches('/').to_owned();
-        printer.change(|inner, _| match command {
+        printer.life.change(|inner, _| match command {
             "CWD" => {
                 let there = inner.firmware.card.is_folder(&path);
                 if there {
@@ -214,7 +214,7 @@ impl Session<'_> {
             "MKD" => found(writable(inner) && inner.firmware.card.create_folder(&path), 257),
             "DELE" => {
                 let reply = found(writable(inner) && inner.firmware.card.remove(&path), 250);
-                self.printer.record(inner, Event::Delete { file_name: name, answer: reply.0 });
+                self.printer.life.record(inner, Event::Delete { file_name: name, answer: reply.0 });
                 reply
             }
             "RNFR" => {
@@ -234,7 +234,7 @@ impl Session<'_> {
                 Some(from) => {
                     let reply = found(writable(inner) && inner.firmware.card.rename(&from, &path), 250);
                     let from = from.trim_start_matches('/').to_owned();
-                    self.printer.record(inner, Event::Rename { from, to: name, answer: reply.0 });
+                    self.printer.life.record(inner, Event::Rename { from, to: name, answer: reply.0 });
                     reply
                 }
                 None => (503, "RNFR first".to_owned()),
@@ -248,7 +248,7 @@ impl Session<'_> {
         let Ok(listener) = TcpListener::bind((host, 0)).await else { return (425, "no port".to_owned()) };
         let Ok(address) = listener.local_addr() else { return (425, "no port".to_owned()) };
         self.passive = Some(listener);
-        let zero = self.printer.look(|inner, _| inner.faults.has_bambu(&BambuFault::PassiveAddressZero));
+        let zero = self.printer.life.look(|inner, _| inner.faults.has_bambu(&BambuFault::PassiveAddressZero));
         let host = if zero { "0,0,0,0".to_owned() } else { host.to_string().replace('.', ",") };
         let [high, low] = address.port().to_be_bytes();
         (227, format!("Entering Passive Mode ({host},{high},{low})."))

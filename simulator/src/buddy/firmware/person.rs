@@ -14,11 +14,6 @@ use crate::{
 };
 
 impl Firmware {
-    /// Whether this act would start a print if it succeeded, so that its incidents must be drawn first.
-    pub(crate) fn act_starts_print(action: &Action) -> bool {
-        matches!(action, Action::PressPrint | Action::PrintFile { .. } | Action::PrintForeignFile { .. })
-    }
-
     /// Does it. `modified_unix_seconds` dates files the person brings. Acts on password and identity are not the
     /// firmware's and do nothing here.
     pub(crate) fn person(
