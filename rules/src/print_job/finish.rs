@@ -209,7 +209,7 @@ fn finish_attempt(
 }
 
 /// Whether a person has answered the open question.
-fn answered_by_person(seen: &Observed<'_>, old: &PrintJobStatus) -> bool {
+pub(super) fn answered_by_person(seen: &Observed<'_>, old: &PrintJobStatus) -> bool {
     let given = seen.job.spec.outcome.as_ref().map(|o| &o.question_id);
     old.question.as_ref().is_some_and(|q| Some(&q.id) == given)
 }

@@ -69,19 +69,26 @@ pub(super) fn resolve(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Print
         Verdict::NotSent => finish::not_printed(seen, printer, report, StartVerdict::NotSent),
         Verdict::AsksBeforePrint { call } => asks_before_print(seen, old, report, call),
         Verdict::Silent { call } => silent(seen, old, printer, link, call),
-        Verdict::Unknown(_) | Verdict::Wait if let Some(given) = answer(seen, old, report) => {
+        Verdict::Unknown(_) | Verdict::Wait if let Some(given) = answer(seen, old, link) => {
             finish::write_verdict(seen, old, printer, report, verdict_of(given), false)
         }
-        Verdict::Unknown(reason) => ask(seen, old, report, reason),
+        Verdict::Unknown(reason) => ask(seen, old, old.clone(), report, reason),
         Verdict::Wait => wait(seen, old),
     }
 }
 
-/// A person's answer, if it is to the open question and the device still shows what was asked about.
-fn answer(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&DeviceReport>) -> Option<Answer> {
+/// A person's answer, if it is to the open question and a fresh report still shows what was asked about.
+fn answer(seen: &Observed<'_>, old: &PrintJobStatus, link: &Link) -> Option<Answer> {
     let question = old.question.as_ref()?;
     let given = seen.job.spec.outcome.as_ref().filter(|o| o.question_id == question.id)?;
-    report.is_some_and(|r| still_shows(&question.shown, r)).then_some(given.answer)
+    let report = link.report_within(seen.timing.fresh_report)?;
+    still_shows(&question.shown, report).then_some(given.answer)
+}
+
+/// How long to rest with this status: a fresh report is no news by itself, and an answer may be waiting for one.
+fn rest(seen: &Observed<'_>, status: &PrintJobStatus, otherwise: Duration) -> Duration {
+    let live = matches!(seen.shown_on.or(seen.session.as_ref().map(|s| s.link)), Some(Link::Live { .. }));
+    if live && finish::answered_by_person(seen, status) { seen.timing.poll_period } else { otherwise }
 }
 
 /// The print runs: adopts it, follows it, carries out what is wanted of it.
@@ -211,13 +218,8 @@ fn asks_before_print(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&
     plan
 }
 
-/// Nothing is proven: a person must say what became of the print.
-fn ask(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&DeviceReport>, reason: Reason) -> Plan {
-    ask_again(seen, old, old.clone(), report, reason)
-}
-
-/// The same, with what else is new in the status.
-fn ask_again(
+/// Nothing is proven: a person must say what became of the print. `new` is the status with what else is new in it.
+fn ask(
     seen: &Observed<'_>,
     old: &PrintJobStatus,
     mut new: PrintJobStatus,
@@ -252,8 +254,8 @@ fn ask_again(
         text += &without_effect("spec.outcome.questionID", &given.question_id, "the id of this question");
     }
     seen.set(&mut new, ConditionType::OutcomeUnknown, ConditionStatus::True, reason, text);
-    let plan = write_if_changed(old, new).again(REST);
-    finish::or_let_go(seen, plan)
+    let rest = rest(seen, &new, REST);
+    finish::or_let_go(seen, write_if_changed(old, new).again(rest))
 }
 
 /// Nothing can be said yet. What is told names a time, and is told once.
@@ -301,7 +303,7 @@ fn silent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer, link: &L
         seen.tell(&mut new, Reason::PrinterSilent, text);
         no_time_left(&mut new);
     }
-    finish::or_let_go(seen, write_if_changed(old, new).again(seen.timing.unready_limit / 15))
+    finish::or_let_go(seen, write_if_changed(old, new).again(rest(seen, old, seen.timing.unready_limit / 15)))
 }
 
 /// How long a print takes that is not seen, nobody knows.
@@ -363,7 +365,7 @@ pub(super) fn without_device(seen: &Observed<'_>, old: &PrintJobStatus, reason: 
     let given = seen.job.spec.outcome.as_ref().filter(|o| asked.is_some_and(|q| q.id == o.question_id));
     match given {
         Some(given) => finish::end_by_answer(seen, old, verdict_of(given.answer), old.attempt),
-        None => ask(seen, old, None, reason),
+        None => ask(seen, old, old.clone(), None, reason),
     }
 }
 
@@ -381,17 +383,17 @@ pub(super) fn shown_without_record(seen: &Observed<'_>, old: &PrintJobStatus, li
     let Some(report) = link.report_within(seen.timing.stale_after) else {
         // What it shows now cannot be said. The question that is open stays, and its answer waits, until it is heard.
         return match old.question {
-            Some(_) => Plan::wait(seen.timing.unready_limit / 15),
-            None => ask(seen, old, None, Reason::NoRecordOfUpload),
+            Some(_) => Plan::wait(rest(seen, old, seen.timing.unready_limit / 15)),
+            None => ask(seen, old, old.clone(), None, Reason::NoRecordOfUpload),
         };
     };
     // The attempt on the device may be later than the one that is recorded: no name is used twice.
     let shown = [&report.identity.name, &report.identity.file].into_iter().flatten().filter_map(|n| Token::find(n));
     let used = shown.map(|t| t.attempt()).max().unwrap_or_default();
     let known = PrintJobStatus { attempt: old.attempt.max(used), ..old.clone() };
-    if let Some(given) = answer(seen, old, Some(report)) {
+    if let Some(given) = answer(seen, old, link) {
         return finish::end_by_answer(seen, old, verdict_of(given), known.attempt);
     }
     // It is kept with the question, which may outlive what the device shows.
-    ask_again(seen, old, known, Some(report), Reason::NoRecordOfUpload)
+    ask(seen, old, known, Some(report), Reason::NoRecordOfUpload)
 }

@@ -7,7 +7,7 @@ use printernizer_crds::printer::StartVerdict;
 use super::settle;
 use crate::device::DeviceState;
 use crate::print_job::UploadView;
-use crate::testing::Scene;
+use crate::testing::{Scene, seconds};
 
 #[test]
 fn a_question_says_how_to_answer_and_keeps_its_id_while_the_device_shows_the_same() {
@@ -45,6 +45,27 @@ fn an_answer_counts_only_for_the_open_question_and_while_the_device_shows_what_w
     assert_eq!(s.reason(ConditionType::OutcomeUnknown), "AnsweredByPerson");
     assert!(!s.printer_is(ConditionType::BedCleared), "after every answer the bed is occupied");
     assert_eq!(s.verdict_written(), Some(StartVerdict::Succeeded));
+}
+
+#[test]
+fn an_answer_waits_for_a_fresh_report_and_not_for_long() {
+    let mut forgotten = forgotten();
+    forgotten.answer(Answer::Succeeded);
+    let mut asked = Scene::asked();
+    asked.answer(Answer::Succeeded);
+    for mut s in [asked, forgotten] {
+        let question = s.job_status().question;
+        for too_old in [6, 10, 11] {
+            s.age = seconds(too_old);
+            let soon = s.job_plan().look_again;
+            assert!(soon.is_some_and(|after| after <= s.timing.poll_period), "{too_old} s: {soon:?}");
+            s.run_job();
+            assert_eq!(s.job_status().question, question, "{too_old} s: it may show something else by now");
+        }
+        s.age = s.timing.fresh_report;
+        settle(&mut s);
+        assert_eq!(s.reason(ConditionType::Complete), "PrintSucceeded");
+    }
 }
 
 #[test]
