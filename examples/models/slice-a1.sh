@@ -1,5 +1,5 @@
 #!/bin/sh
-# Rebuilds the example files for a Bambu Lab A1 (model code N2S): ../files/*-a1.gcode.3mf.
+# Rebuilds the example files for a Bambu Lab A1 (model code N2S): ../files/*-a1.gcode.3mf, and ../files.yaml.
 # Needs python3 and prusa-slicer, no display. The result is the same each time for the same version of PrusaSlicer.
 set -eu
 cd "$(dirname "$0")"
@@ -23,3 +23,4 @@ pack label-stand-two-colors "$work/label-stand-three-filaments.gcode"
 # A project of two plates has one list of filaments: both are PLA here.
 slice label-stand pla
 pack two-plates "$work/cable-clip-pla.gcode" "$work/label-stand-pla.gcode"
+sh ../make-files.sh
