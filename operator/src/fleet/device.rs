@@ -78,7 +78,7 @@ pub type Uploader = Box<dyn FnOnce(UploadJob) -> BoxFuture<'static, Result<(), D
 pub trait Device: Send + 'static {
     /// Kind of the device.
     const KIND: DeviceKind;
-    /// A new connection that is about to carry a start.
+    /// What one try to start holds of the device. Dropping it ends that.
     type Starting: Send;
 
     /// A whole report. `own_upload` says that a transfer on the device is ours.
@@ -122,7 +122,7 @@ pub trait Device: Send + 'static {
     }
 
     /// Takes that name from the file again, because the start was not sent after all; as far as that is possible.
-    fn withdraw_file(&mut self, _remote_name: &str) -> impl Future<Output = ()> + Send {
+    fn withdraw_file(&mut self, _starting: &mut Self::Starting, _remote_name: &str) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }
 
@@ -132,7 +132,7 @@ pub trait Device: Send + 'static {
     /// Sends the start that is recorded in the job's status. `may` is asked directly before the first byte.
     fn send(
         &mut self,
-        starting: Self::Starting,
+        starting: &mut Self::Starting,
         job: &PrintJob,
         may: impl FnOnce() -> bool + Send,
     ) -> impl Future<Output = SendAnswer> + Send;

@@ -20,6 +20,8 @@ use super::serve::within_lease;
 
 /// Facts that change rarely are asked for this often.
 const SLOW_FACTS: Duration = Duration::from_secs(30);
+/// A try to start has one connection, and sends once over it.
+const USED_UP: &str = "the connection of this start was used";
 /// How many numbers after the last known one are tried when it has moved while nobody watched.
 const NUMBERS_TRIED: u32 = 16;
 
@@ -80,8 +82,8 @@ impl PrusaLink {
             return Err(DeviceFault {
                 cause: LinkFault::WrongSerialNumber,
                 message: format!(
-                    "the device at this address has the serial number {found}, not {expected}: correct the address, or \
-                     delete the Printer and create it again for the new device"
+                    "another printer answers at this address: its serial number is {found}, not {expected}; correct the \
+                     address or the serial number"
                 ),
             });
         }
@@ -215,7 +217,8 @@ impl PrusaLink {
 
 impl Device for PrusaLink {
     const KIND: DeviceKind = DeviceKind::PrusaLink;
-    type Starting = StartConnection;
+    /// `None` once the start was sent.
+    type Starting = Option<StartConnection>;
 
     async fn poll(&mut self, own_upload: bool) -> Result<Reported, DeviceFault> {
         let stale = self.facts_read.is_none_or(|at| at.elapsed() >= SLOW_FACTS);
@@ -231,7 +234,7 @@ impl Device for PrusaLink {
         report
     }
 
-    async fn begin_start(&mut self) -> Result<(StartConnection, Reported), DeviceFault> {
+    async fn begin_start(&mut self) -> Result<(Self::Starting, Reported), DeviceFault> {
         let asked = Instant::now();
         self.confirmed = false;
         self.read_facts().await?;
@@ -242,10 +245,11 @@ impl Device for PrusaLink {
                 message: "a print just ended; look again".into(),
             });
         }
-        Ok((connection, Reported::asked(self.report(&status, false), asked)))
+        Ok((Some(connection), Reported::asked(self.report(&status, false), asked)))
     }
 
-    async fn newest(&mut self, starting: &mut StartConnection) -> Result<Reported, DeviceFault> {
+    async fn newest(&mut self, starting: &mut Self::Starting) -> Result<Reported, DeviceFault> {
+        let starting = starting.as_mut().ok_or_else(|| local(&USED_UP))?;
         let asked = Instant::now();
         let status = starting.status().await.map_err(fault)?;
         self.identify(&status).await?;
@@ -254,7 +258,7 @@ impl Device for PrusaLink {
 
     async fn send(
         &mut self,
-        mut starting: StartConnection,
+        starting: &mut Self::Starting,
         job: &PrintJob,
         may: impl FnOnce() -> bool + Send,
     ) -> SendAnswer {
@@ -263,6 +267,7 @@ impl Device for PrusaLink {
             Ok(name) => name,
             Err(error) => return SendAnswer::NotSent(error.to_string()),
         };
+        let Some(mut starting) = starting.take() else { return SendAnswer::NotSent(USED_UP.to_owned()) };
         let outcome = starting.start(&name, may).await;
         if !starting.server_closes_always() && starting.is_open() {
             self.client = starting.into_client();

@@ -20,7 +20,7 @@ pub(super) const COMMAND_LEASE: Duration = Duration::from_secs(5);
 /// Longest time for a deletion with its login.
 const DELETE_LIMIT: Duration = Duration::from_secs(45);
 /// Longest time for a whole report, of which each request has a limit of its own: no printer keeps its session for ever.
-const POLL_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const POLL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Polls and works until cancelled, or until the device must be connected to anew.
 pub(super) async fn serve<D: Device>(
@@ -118,10 +118,7 @@ fn ends_upload(command: &DeviceCommand, under_way: &DeviceCommand) -> bool {
 }
 
 async fn report_of<D: Device>(device: &mut D, own_upload: bool) -> Result<Reported, DeviceFault> {
-    tokio::time::timeout(POLL_LIMIT, device.poll(own_upload)).await.unwrap_or_else(|_| {
-        let message = "the printer answers too slowly: look at its network, and restart it".to_owned();
-        Err(DeviceFault { cause: LinkFault::Unreachable, message })
-    })
+    tokio::time::timeout(POLL_LIMIT, device.poll(own_upload)).await.unwrap_or_else(|_| Err(too_slow()))
 }
 
 /// Takes in a report; tells the controllers if it means something new.
@@ -208,8 +205,8 @@ async fn delete<D: Device>(context: &FleetContext, device: &mut D, remote_name: 
     tokio::time::timeout(DELETE_LIMIT, device.delete(remote_name, &may)).await.unwrap_or_else(|_| Err(too_slow()))
 }
 
-fn too_slow() -> DeviceFault {
-    local(&"the printer did not answer the command in time")
+pub(super) fn too_slow() -> DeviceFault {
+    local(&"the printer answers too slowly: look at its network, and restart it")
 }
 
 /// No command lasts longer than the lease that was asked for it; one that is cut off may have been taken.

@@ -299,15 +299,13 @@ impl Session {
     }
 
     /// The connection has ended, and the next one is tried before that counts: what was reported stays worth its age.
-    /// Never news.
-    pub(super) fn connection_broken(&self) -> bool {
+    pub(super) fn connection_broken(&self) {
         self.with(|s| {
             s.connected = false;
             if let Some(watching) = s.watching.as_mut() {
                 watching.connection_lost();
             }
         });
-        false
     }
 
     /// Hands over a command. One that waits or runs already is not added again. Without a connection none is taken:

@@ -18,7 +18,7 @@ use printernizer_rules::print_job::{
 use tokio::time::Instant;
 
 use super::device::{Device, Reported};
-use super::serve::{COMMAND_LEASE, took, within_lease};
+use super::serve::{COMMAND_LEASE, POLL_LIMIT, too_slow, took, within_lease};
 use super::session::{Command, Session};
 use super::{FleetContext, fresh_id};
 use crate::api::{ApiError, CALL_TIMEOUT, Key};
@@ -195,7 +195,8 @@ async fn attempt<D: Device>(
     // 3. Gate: leadership, a new connection, a full report over it.
     let needed = CALL_TIMEOUT + context.timing.send_timeout;
     let permit = context.api.leadership().permit(needed).map_err(|e| Closed::NotNow(e.to_string()))?;
-    let (mut starting, reported) = device.begin_start().await.map_err(unreachable)?;
+    let begun = tokio::time::timeout(POLL_LIMIT, device.begin_start()).await;
+    let (mut starting, reported) = begun.unwrap_or_else(|_| Err(too_slow())).map_err(unreachable)?;
     took(context, session, reported.clone());
     let Reported { report, at, .. } = reported;
     let mut objects = read(context, session, &command.attempt.job).await?;
@@ -290,18 +291,20 @@ async fn attempt<D: Device>(
         Ok(Reported { report, at, .. }) => ask::<D>(context, &objects, &report, at.elapsed(), Some(&sender)),
         Err(fault) => Err(Closed::NotNow(fault.message)),
     };
+    let leadership = context.api.leadership();
     if let Err(closed) = judged {
-        device.withdraw_file(remote_name).await;
+        if leadership.permit(COMMAND_LEASE).is_ok() {
+            device.withdraw_file(&mut starting, remote_name).await;
+        }
         return not_sent(&closed.to_string());
     }
-    let leadership = context.api.leadership().clone();
     let (send_timeout, start_deadline) = (context.timing.send_timeout, context.timing.start_deadline);
     // The deadline by both clocks: the wall clock may have been set back meanwhile.
     let young = move || at.elapsed() < start_deadline && deadline.is_some_and(|d| Timestamp::now() < d);
-    let before_first_byte = move || young() && leadership.still(&permit.term, send_timeout).is_ok();
-    let answer = device.send(starting, &objects.job, before_first_byte).await;
-    if matches!(answer, SendAnswer::NotSent(_)) {
-        device.withdraw_file(remote_name).await;
+    let before_first_byte = || young() && leadership.still(&permit.term, send_timeout).is_ok();
+    let answer = device.send(&mut starting, &objects.job, before_first_byte).await;
+    if matches!(answer, SendAnswer::NotSent(_)) && leadership.permit(COMMAND_LEASE).is_ok() {
+        device.withdraw_file(&mut starting, remote_name).await;
     }
     Ok(answer)
 }

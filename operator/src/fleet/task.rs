@@ -85,12 +85,13 @@ pub(super) async fn run<C: Reach>(
         let talked =
             session.with(|s| s.report.as_ref().is_some_and(|(_, at)| at.elapsed() < session.timing.stale_after));
         let hiccup = failures == 1 && fault.cause == LinkFault::Unreachable && talked;
-        let new = if hiccup {
+        let mut new = false;
+        if hiccup {
             tracing::info!(printer = %session.printer, %fault, "the connection ended and is made anew");
-            session.connection_broken()
+            session.connection_broken();
         } else {
-            session.connection_lost(&fault)
-        };
+            new = session.connection_lost(&fault);
+        }
         // From here on no command is taken; what was taken before belongs to the lost connection.
         while commands.try_recv().is_ok() {}
         session.with(|s| s.pending.clear());

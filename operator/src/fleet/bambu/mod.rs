@@ -6,7 +6,6 @@
 
 mod report;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -46,9 +45,7 @@ pub struct Bambu {
     connection: Option<Connection>,
     /// Why the connection has ended.
     over: Option<DeviceFault>,
-    /// The file session of a start under way.
-    files: Option<Ftps>,
-    ids_seen: VecDeque<u32>,
+    ids_seen: Vec<u32>,
 }
 
 impl Bambu {
@@ -59,8 +56,7 @@ impl Bambu {
         remembered: Option<&DeviceIdentity>,
     ) -> Result<Self, DeviceFault> {
         let connection = Connection::open(&config).await.map_err(|e| fault(&e))?;
-        let mut device =
-            Self { config, url, connection: Some(connection), over: None, files: None, ids_seen: VecDeque::new() };
+        let mut device = Self { config, url, connection: Some(connection), over: None, ids_seen: Vec::new() };
         device.remember(remembered.and_then(|i| i.id.as_deref()));
         Ok(device)
     }
@@ -69,7 +65,7 @@ impl Bambu {
         if let Some(id) = id.and_then(|id| id.parse().ok())
             && !self.ids_seen.contains(&id)
         {
-            self.ids_seen.push_back(id);
+            self.ids_seen.push(id);
             self.ids_seen.drain(..self.ids_seen.len().saturating_sub(IDS_REMEMBERED));
         }
     }
@@ -78,7 +74,7 @@ impl Bambu {
     fn connected(&mut self) -> Result<&mut Connection, DeviceFault> {
         match (&self.over, &mut self.connection) {
             (None, Some(connection)) => Ok(connection),
-            (over, _) => Err(over.clone().unwrap_or_else(|| local(&"the connection is being replaced"))),
+            (over, _) => Err(over.clone().unwrap_or_else(|| local(&"the connection has ended"))),
         }
     }
 
@@ -155,7 +151,8 @@ fn options(wanted: Option<&BambuStartOptions>) -> StartOptions {
 
 impl Device for Bambu {
     const KIND: DeviceKind = DeviceKind::Bambu;
-    type Starting = ();
+    /// The file session.
+    type Starting = Ftps;
 
     async fn poll(&mut self, _own_upload: bool) -> Result<Reported, DeviceFault> {
         let connection = self.connected()?;
@@ -185,7 +182,7 @@ impl Device for Bambu {
     }
 
     fn print_id(&self, token: &Token) -> Option<i64> {
-        Some(i64::from(token.print_id(&self.ids_seen.iter().copied().collect::<Vec<_>>())))
+        Some(i64::from(token.print_id(&self.ids_seen)))
     }
 
     fn unfit(&self, job: &PrintJob) -> Option<String> {
@@ -198,11 +195,12 @@ impl Device for Bambu {
     async fn begin_start(&mut self) -> Result<(Self::Starting, Reported), DeviceFault> {
         // The file session first: the report that is judged must be young when the start is sent.
         let ftps = Ftps::connect(&self.config).await.map_err(|e| file_fault(&e))?;
+        // Whoever gives up waiting in between leaves a device that must be connected to anew.
+        self.over = Some(local(&"the connection was being replaced for a start"));
         // A printer has room for few connections: the old one goes before the new one comes.
         if let Some(old) = self.connection.take() {
             old.close().await;
         }
-        self.over = None;
         let connection = match Connection::open(&self.config).await {
             Ok(connection) => connection,
             Err(error) => {
@@ -212,13 +210,11 @@ impl Device for Bambu {
             }
         };
         let snapshot = connection.report();
-        self.connection = Some(connection);
-        self.files = Some(ftps);
-        Ok(((), self.reported(&snapshot)))
+        (self.connection, self.over) = (Some(connection), None);
+        Ok((ftps, self.reported(&snapshot)))
     }
 
-    async fn ready_file(&mut self, _starting: &mut Self::Starting, remote_name: &str) -> Result<(), DeviceFault> {
-        let Some(ftps) = self.files.as_mut() else { return Err(local(&"the file session has ended")) };
+    async fn ready_file(&mut self, ftps: &mut Ftps, remote_name: &str) -> Result<(), DeviceFault> {
         let name = RemoteName::new(remote_name).map_err(|e| local(&e))?;
         match ftps.rename(&name.part(), &name).await {
             Ok(Renamed::Done) => Ok(()),
@@ -233,8 +229,8 @@ impl Device for Bambu {
         }
     }
 
-    async fn withdraw_file(&mut self, remote_name: &str) {
-        let (Some(mut ftps), Ok(name)) = (self.files.take(), RemoteName::new(remote_name)) else { return };
+    async fn withdraw_file(&mut self, ftps: &mut Ftps, remote_name: &str) {
+        let Ok(name) = RemoteName::new(remote_name) else { return };
         // A file that could start by itself is not left there because of a start that was not sent. Should this fail, its
         // deletion follows.
         let renamed = tokio::time::timeout(COMMAND_LEASE, ftps.rename(&name, &name.part())).await;
@@ -243,17 +239,12 @@ impl Device for Bambu {
         }
     }
 
-    async fn newest(&mut self, _starting: &mut Self::Starting) -> Result<Reported, DeviceFault> {
+    async fn newest(&mut self, _: &mut Ftps) -> Result<Reported, DeviceFault> {
         // Asked for in any case: the answer proves that what is sent over this connection arrives.
         self.full_report().await
     }
 
-    async fn send(
-        &mut self,
-        _starting: Self::Starting,
-        job: &PrintJob,
-        may: impl FnOnce() -> bool + Send,
-    ) -> SendAnswer {
+    async fn send(&mut self, _: &mut Ftps, job: &PrintJob, may: impl FnOnce() -> bool + Send) -> SendAnswer {
         let start = job.status.as_ref().and_then(|s| s.start.as_ref());
         let number = start.and_then(|s| s.ids.task_id).and_then(|id| u32::try_from(id).ok());
         let id = PrintId::new(number.unwrap_or(0)).map_err(|e| local(&e));
@@ -266,11 +257,7 @@ impl Device for Bambu {
             Ok(connection) => connection,
             Err(fault) => return SendAnswer::NotSent(fault.message),
         };
-        let outcome = connection.start(&project_file, may).await;
-        if !matches!(outcome, StartOutcome::NotSent(_)) {
-            self.files = None;
-        }
-        match outcome {
+        match connection.start(&project_file, may).await {
             StartOutcome::NotSent(why) => SendAnswer::NotSent(crate::error::chain(&why)),
             StartOutcome::Sent { .. } => SendAnswer::Accepted,
             StartOutcome::Refused(refusal) => SendAnswer::Refused(refusal.to_string()),
