@@ -17,4 +17,4 @@ pub use config::{AuthoritiesError, Config, SerialNumber, SerialNumberError, Time
 pub use error::{Cause, Error};
 pub use mqtt::{Connection, NotSent, Snapshot, StartAnswer, StartOutcome};
 pub use tls::{CertificateProblem, Shown, identify};
-pub use version::{Module, Version};
+pub use version::Version;

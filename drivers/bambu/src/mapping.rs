@@ -9,19 +9,17 @@ use std::str::FromStr;
 use crate::report::{Report, Tray};
 
 /// The most filaments of a project that are mapped.
-pub const FILAMENTS_MAX: usize = 64;
+const FILAMENTS_MAX: usize = 64;
 
 /// Units of four trays a printer can have.
 const AMS_UNITS: u8 = 4;
 const AMS_TRAYS: u8 = 4;
-/// Units of one tray a printer can have, and the id of the first.
-const HT_UNITS: u8 = 8;
-const HT_FIRST_ID: u8 = 128;
 /// "No slot" and "the external spool", as unit ids in a command. Reports call the external spool 254.
 const NO_UNIT: u8 = 255;
 const EXTERNAL_UNIT: u8 = 255;
 
-/// A place that holds filament. Written `AMS1-1` to `AMS4-4` (unit, then tray), `AMSHT1` to `AMSHT8`, or `External`.
+/// A place that holds filament. Written `AMS1-1` to `AMS4-4` (unit, then tray) or `External`. The tray of an AMS HT is
+/// none: nothing is printed from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Slot {
     /// A tray of an AMS or AMS lite; both numbers count from 0, up to 3.
@@ -31,31 +29,20 @@ pub enum Slot {
         /// The tray in it.
         tray: u8,
     },
-    /// An AMS HT, which has one tray; counts from 0, up to 7.
-    AmsHt {
-        /// The unit.
-        unit: u8,
-    },
     /// The spool outside.
     External,
 }
 
 /// A text that names no slot of a Bambu printer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no slot of a Bambu printer: write External, AMS1-1 to AMS4-4, or AMSHT1 to AMSHT8")]
+#[error("{0:?} is no slot of a Bambu printer: write External, or AMS1-1 to AMS4-4")]
 pub struct SlotError(pub String);
 
 impl Slot {
     /// The slot that a report means with these ids; `None` for ids that no slot of this kind of printer has.
     pub fn from_report(unit: u16, tray: u16) -> Option<Self> {
         let (unit, tray) = (u8::try_from(unit).ok()?, u8::try_from(tray).ok()?);
-        match unit {
-            _ if unit < AMS_UNITS && tray < AMS_TRAYS => Some(Self::Ams { unit, tray }),
-            _ if (HT_FIRST_ID..HT_FIRST_ID + HT_UNITS).contains(&unit) && tray == 0 => {
-                Some(Self::AmsHt { unit: unit - HT_FIRST_ID })
-            }
-            _ => None,
-        }
+        (unit < AMS_UNITS && tray < AMS_TRAYS).then_some(Self::Ams { unit, tray })
     }
 
     /// The number in `ams_mapping`. The external spool has none there: its number in reports, 254, makes printers answer
@@ -63,7 +50,6 @@ impl Slot {
     fn global_tray(self) -> i32 {
         match self {
             Self::Ams { unit, tray } => i32::from(unit) * i32::from(AMS_TRAYS) + i32::from(tray),
-            Self::AmsHt { unit } => i32::from(HT_FIRST_ID + unit),
             Self::External => -1,
         }
     }
@@ -72,7 +58,6 @@ impl Slot {
     fn pair(self) -> TrayPair {
         match self {
             Self::Ams { unit, tray } => TrayPair { ams_id: unit, slot_id: tray },
-            Self::AmsHt { unit } => TrayPair { ams_id: HT_FIRST_ID + unit, slot_id: 0 },
             Self::External => TrayPair { ams_id: EXTERNAL_UNIT, slot_id: 0 },
         }
     }
@@ -81,7 +66,6 @@ impl Slot {
     fn seen(self, report: &Report) -> Option<&Tray> {
         match self {
             Self::Ams { unit, tray } => report.ams.tray(unit.into(), tray.into()),
-            Self::AmsHt { unit } => report.ams.tray((HT_FIRST_ID + unit).into(), 0),
             Self::External => report.external.first(),
         }
     }
@@ -91,7 +75,6 @@ impl fmt::Display for Slot {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ams { unit, tray } => write!(formatter, "AMS{}-{}", unit + 1, tray + 1),
-            Self::AmsHt { unit } => write!(formatter, "AMSHT{}", unit + 1),
             Self::External => formatter.write_str("External"),
         }
     }
@@ -107,8 +90,6 @@ impl FromStr for Slot {
         };
         let slot = if text == "External" {
             Some(Self::External)
-        } else if let Some(unit) = text.strip_prefix("AMSHT") {
-            position(unit, HT_UNITS).map(|unit| Self::AmsHt { unit })
         } else {
             text.strip_prefix("AMS").and_then(|rest| rest.split_once('-')).and_then(|(unit, tray)| {
                 Some(Self::Ams { unit: position(unit, AMS_UNITS)?, tray: position(tray, AMS_TRAYS)? })
@@ -121,7 +102,7 @@ impl FromStr for Slot {
 /// One element of `ams_mapping2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TrayPair {
-    /// The unit: 0 to 3, 128 to 135, or 255 for the external spool and for "not used".
+    /// The unit: 0 to 3, or 255 for the external spool and for "not used".
     pub ams_id: u8,
     /// The tray in it; 255 for "not used".
     pub slot_id: u8,

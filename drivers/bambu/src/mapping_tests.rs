@@ -11,13 +11,9 @@ fn report() -> Report {
     let full = Some(true);
     let mut report = Report::default();
     report.ams.units = vec![
-        AmsUnit { id: 0, trays: (0..4).map(|id| tray(id, full)).collect(), ..AmsUnit::default() },
-        AmsUnit {
-            id: 1,
-            trays: vec![tray(0, full), tray(1, full), tray(2, Some(false)), tray(3, None)],
-            ..AmsUnit::default()
-        },
-        AmsUnit { id: 128, trays: vec![tray(0, full)], ..AmsUnit::default() },
+        AmsUnit { id: 0, trays: (0..4).map(|id| tray(id, full)).collect() },
+        AmsUnit { id: 1, trays: vec![tray(0, full), tray(1, full), tray(2, Some(false)), tray(3, None)] },
+        AmsUnit { id: 128, trays: vec![tray(0, full)] },
     ];
     report.external = vec![tray(254, None)];
     report
@@ -37,16 +33,14 @@ fn slots_have_one_name_each() {
     for (name, slot) in [
         ("AMS1-1", Slot::Ams { unit: 0, tray: 0 }),
         ("AMS4-4", Slot::Ams { unit: 3, tray: 3 }),
-        ("AMSHT1", Slot::AmsHt { unit: 0 }),
-        ("AMSHT8", Slot::AmsHt { unit: 7 }),
         ("External", Slot::External),
     ] {
         assert_eq!(name.parse(), Ok(slot));
         assert_eq!(slot.to_string(), name);
     }
     for name in [
-        "", "Main", "external", "AMS", "AMS1", "AMS0-1", "AMS1-0", "AMS5-1", "AMS1-5", "AMS1-11", "AMS+1-1", "AMSHT9",
-        "AMSHT0", " AMS1-1", "AMS1-1-1",
+        "", "Main", "external", "AMS", "AMS1", "AMS0-1", "AMS1-0", "AMS5-1", "AMS1-5", "AMS1-11", "AMS+1-1", "AMSHT1",
+        " AMS1-1", "AMS1-1-1",
     ] {
         assert_eq!(name.parse::<Slot>(), Err(SlotError(name.into())), "{name}");
     }
@@ -56,9 +50,7 @@ fn slots_have_one_name_each() {
 fn slots_of_a_report_are_those_that_have_a_name() {
     assert_eq!(Slot::from_report(0, 0), Some(Slot::Ams { unit: 0, tray: 0 }));
     assert_eq!(Slot::from_report(3, 3), Some(Slot::Ams { unit: 3, tray: 3 }));
-    assert_eq!(Slot::from_report(128, 0), Some(Slot::AmsHt { unit: 0 }));
-    assert_eq!(Slot::from_report(135, 0), Some(Slot::AmsHt { unit: 7 }));
-    for (unit, tray) in [(4, 0), (0, 4), (127, 0), (128, 1), (136, 0), (254, 0), (255, 0), (256, 0), (0, 256)] {
+    for (unit, tray) in [(4, 0), (0, 4), (127, 0), (128, 0), (254, 0), (255, 0), (256, 0), (0, 256)] {
         assert_eq!(Slot::from_report(unit, tray), None, "{unit} {tray}");
     }
 }
@@ -77,8 +69,6 @@ fn filaments_count_from_one_and_the_command_from_zero() {
         (4, &[2, 4], "1=AMS1-1 2=AMS1-2 4=AMS2-2", true, &[-1, 1, -1, 5], "255.255 0.1 255.255 1.1"),
         // A plate that uses only a late filament.
         (3, &[3], "3=AMS1-1", true, &[-1, -1, 0], "255.255 255.255 0.0"),
-        (1, &[1], "1=AMSHT1", true, &[128], "128.0"),
-        (2, &[1, 2], "1=AMSHT1 2=AMS1-1", true, &[128, 0], "128.0 0.0"),
         // The external spool: no AMS, no number, the pair names it.
         (1, &[1], "1=External", false, &[-1], "255.0"),
         (3, &[2], "2=External", false, &[-1, -1, -1], "255.255 255.0 255.255"),
@@ -105,7 +95,6 @@ fn whatever_is_not_certain_is_refused() {
         (1, &[1], "", E::Unresolved { filament: 1 }),
         (1, &[1], "1=AMS1-1 1=AMS1-2", E::Twice { filament: 1 }),
         (1, &[1], "1=AMS3-1", E::NoSuchSlot { filament: 1, slot: slot("AMS3-1") }),
-        (1, &[1], "1=AMSHT2", E::NoSuchSlot { filament: 1, slot: slot("AMSHT2") }),
         (1, &[1], "1=AMS2-3", E::Empty { filament: 1, slot: slot("AMS2-3") }),
         // The printer does not say that it is loaded.
         (1, &[1], "1=AMS2-4", E::Empty { filament: 1, slot: slot("AMS2-4") }),
@@ -135,11 +124,7 @@ fn a_printer_that_reported_nothing_yet_gets_no_mapping() {
 }
 
 fn any_slot() -> impl Strategy<Value = Slot> {
-    prop_oneof![
-        (0u8..4, 0u8..4).prop_map(|(unit, tray)| Slot::Ams { unit, tray }),
-        (0u8..8).prop_map(|unit| Slot::AmsHt { unit }),
-        Just(Slot::External),
-    ]
+    prop_oneof![(0u8..4, 0u8..4).prop_map(|(unit, tray)| Slot::Ams { unit, tray }), Just(Slot::External),]
 }
 
 proptest! {
@@ -165,13 +150,12 @@ proptest! {
                         prop_assert!(!made.use_ams);
                         prop_assert_eq!((*number, pair.ams_id, pair.slot_id), (-1, 255, 0));
                     }
-                    slot => {
+                    slot @ Slot::Ams { .. } => {
                         prop_assert!(made.use_ams);
                         prop_assert_eq!(Slot::from_report(pair.ams_id.into(), pair.slot_id.into()), Some(slot));
                         let tray = report.ams.tray(pair.ams_id.into(), pair.slot_id.into()).unwrap();
                         prop_assert_eq!(tray.loaded, Some(true));
-                        let number = *number;
-                        prop_assert!(number == i32::from(pair.ams_id) || number == i32::from(pair.ams_id) * 4 + i32::from(pair.slot_id));
+                        prop_assert_eq!(*number, i32::from(pair.ams_id) * 4 + i32::from(pair.slot_id));
                     }
                 }
             }

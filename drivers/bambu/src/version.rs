@@ -12,24 +12,20 @@ const MODULES_MAX: usize = 64;
 
 /// One part of a printer with its firmware.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Module {
+struct Module {
     /// Its name: `ota` is the printer as a whole, `ams/0` the first AMS.
-    pub name: String,
+    name: String,
     /// Version of its firmware.
-    pub firmware: Option<String>,
-    /// Version of its hardware.
-    pub hardware: Option<String>,
-    /// Its serial number.
-    pub serial_number: Option<String>,
+    firmware: Option<String>,
     /// Name of the product, for example `Bambu Lab A1`.
-    pub product: Option<String>,
+    product: Option<String>,
 }
 
 /// The parts of a printer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Version {
     /// Parts, in the printer's order.
-    pub modules: Vec<Module>,
+    modules: Vec<Module>,
 }
 
 impl Version {
@@ -37,13 +33,7 @@ impl Version {
     pub(crate) fn read(info: &Map<String, Value>) -> Option<Self> {
         let read = |module: &Value| {
             let get = |key: &str| module.get(key).and_then(word);
-            Some(Module {
-                name: get("name")?,
-                firmware: get("sw_ver"),
-                hardware: get("hw_ver"),
-                serial_number: get("sn"),
-                product: get("product_name"),
-            })
+            Some(Module { name: get("name")?, firmware: get("sw_ver"), product: get("product_name") })
         };
         let modules = info.get("module")?.as_array()?;
         Some(Self { modules: modules.iter().take(MODULES_MAX).filter_map(read).collect() })
@@ -63,7 +53,7 @@ impl Version {
     }
 
     /// Whether this firmware takes commands only in Developer Mode; `None` where that is not known.
-    pub fn enforces_developer_mode(&self, serial: &SerialNumber) -> Option<bool> {
+    pub(crate) fn enforces_developer_mode(&self, serial: &SerialNumber) -> Option<bool> {
         let firmware = parse(self.firmware()?)?;
         let model = self.model(serial)?;
         let first = match model.trim_start_matches("Bambu Lab ") {

@@ -47,7 +47,7 @@ async fn a_file_arrives_byte_for_byte_over_a_resumed_session_and_is_counted_ther
         };
         let cancel = CancellationToken::new();
         let uploaded = ftps.upload(&name(), Cursor::new(content(size)), size as u64, progress, &cancel).await.unwrap();
-        assert_eq!(uploaded, Uploaded { size_bytes: size as u64, confirmed: true, session_resumed: true });
+        assert_eq!(uploaded, Uploaded { confirmed: true, session_resumed: true });
         assert_eq!(reported.load(Ordering::SeqCst), size as u64);
         assert!(server.file(NAME).unwrap() == content(size), "the file differs");
         ftps.close().await.unwrap();

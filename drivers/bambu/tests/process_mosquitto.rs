@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it meets the unexpected")]
 
 mod common;
+#[path = "../../prusalink/tests/wait/mod.rs"]
+mod wait;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -27,7 +29,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use wait::wait_until;
 
 /// Where Debian puts it; not on everybody's PATH.
 const MOSQUITTO: &str = "/usr/sbin/mosquitto";
@@ -121,11 +123,10 @@ impl Mosquitto {
     }
 
     async fn wait_until_it_listens(&self) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
-            assert!(Instant::now() < deadline, "mosquitto does not listen:\n{}", self.log());
-            sleep(Duration::from_millis(20)).await;
-        }
+        wait_until("mosquitto to listen", async || {
+            TcpStream::connect(("127.0.0.1", self.port)).await.map_err(|error| (error, self.log()))
+        })
+        .await;
     }
 
     fn log(&self) -> String {

@@ -84,7 +84,7 @@ async fn a_file_is_stored_byte_for_byte_renamed_and_deleted() {
     let bytes = SlicedFile::lasting(600).plate(&[(1, "PLA")]).build();
     let mut ftps = bench.files().await;
     let uploaded = upload(&mut ftps, &name().part(), &bytes).await.unwrap();
-    assert_eq!(uploaded, Uploaded { size_bytes: bytes.len() as u64, confirmed: true, session_resumed: true });
+    assert_eq!(uploaded, Uploaded { confirmed: true, session_resumed: true });
     let digest = hex(&Sha256::digest(&bytes));
     assert_eq!(bench.uploads(), [(Some(digest), Some(226))]);
     assert_eq!(soon(ftps.rename(&name().part(), &name())).await.unwrap(), Renamed::Done);
@@ -103,8 +103,8 @@ fn hex(bytes: &[u8]) -> String {
 async fn what_printers_do_to_uploads_is_survived_or_named() {
     let bytes = SlicedFile::lasting(600).plate(&[(1, "PLA")]).build();
     for (fault, expected) in [
-        (BambuFault::PassiveAddressZero, "Ok(Uploaded { size_bytes: 1"),
-        (BambuFault::LostTransferEnd, "Ok(Uploaded { size_bytes: 1"),
+        (BambuFault::PassiveAddressZero, "Ok(Uploaded {"),
+        (BambuFault::LostTransferEnd, "Ok(Uploaded {"),
         (BambuFault::UploadRefused { code: 553 }, "Err(UploadError { error: StorageRefused"),
         (BambuFault::DataConnectionRefused, "Err(UploadError { error: DataConnection"),
         (BambuFault::CardReadOnly, "Err(UploadError { error: StorageRefused"),
@@ -112,9 +112,7 @@ async fn what_printers_do_to_uploads_is_survived_or_named() {
         let bench = Bench::new(std::slice::from_ref(&fault)).await;
         let mut ftps = bench.files().await;
         let outcome = upload(&mut ftps, &name().part(), &bytes).await;
-        let size = bytes.len();
-        let expected = expected.replace("size_bytes: 1", &format!("size_bytes: {size}"));
-        assert!(format!("{outcome:?}").starts_with(&expected), "{fault:?}: {outcome:?}");
+        assert!(format!("{outcome:?}").starts_with(expected), "{fault:?}: {outcome:?}");
         let stored = outcome.is_ok();
         assert_eq!(bench.on_card().len(), usize::from(stored), "{fault:?}: {:?}", bench.uploads());
         if matches!(fault, BambuFault::LostTransferEnd) {

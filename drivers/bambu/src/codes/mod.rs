@@ -93,11 +93,6 @@ impl PrintError {
         (code != 0).then_some(Self(code))
     }
 
-    /// The number.
-    pub fn number(self) -> u32 {
-        self.0
-    }
-
     /// Where it comes from.
     pub fn part(self) -> Part {
         part(self.0)
@@ -130,26 +125,10 @@ impl PrintError {
         self.0 == 0x0300_8007
     }
 
-    /// Whether it says that commands without the maker's signature are refused: Developer Mode is off.
-    pub fn is_control_refused(self) -> bool {
-        matches!(self.0, 0x0502_4007 | 0x0502_4009)
-    }
-
     /// Whether it says that a print was canceled. It stands for about two seconds; afterwards a canceled print looks
     /// like a failed one.
     pub fn is_cancellation(self) -> bool {
         CANCELLED_CODES.contains(&self.0)
-    }
-
-    /// Whether it is an answer to a start: nothing is printed because of it. Only to be believed about a start of ours
-    /// that is being observed; a job that is printing can be stopped by some of them too.
-    pub fn is_start_refused(self) -> bool {
-        self.is_control_refused()
-            || matches!(
-                self.0,
-                0x0500_4002..=0x0500_400D | 0x0500_4014..=0x0500_4016 | 0x0500_402E | 0x0500_402F | 0x0500_4037
-                    | 0x0500_4038 | 0x0500_403A | 0x0500_C010 | 0x0502_4005 | 0x0502_400D | 0x0502_400E | 0x0502_C010
-            )
     }
 
     /// In plain words.
@@ -183,12 +162,6 @@ impl Hms {
             4 => Severity::Info,
             _ => Severity::Unknown,
         }
-    }
-
-    /// Whether it says that commands are refused because they could not be verified: Developer Mode is off. Its number
-    /// is below the limit of errors, so a filter for those loses it (bambuddy#2732).
-    pub fn is_control_refused(self) -> bool {
-        self == Self::VERIFY_FAILED
     }
 
     /// In plain words.

@@ -37,8 +37,6 @@ pub(super) fn time_limit(size_bytes: u64) -> Duration {
 /// A file that is on the printer whole: it reports the size that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
-    /// Its size, as the printer reports it.
-    pub size_bytes: u64,
     /// Whether the printer said that the upload is complete. Some never do, although it is.
     pub confirmed: bool,
     /// Whether the data connection resumed the TLS session of the control connection, as some printers demand.
@@ -105,9 +103,7 @@ impl<'a> Transfer<'a> {
         let (name, limit) = (self.name, self.config.timeouts.transfer_reply);
         let found_bytes = size(self.control().await?, name, limit).await?;
         match last_reply {
-            _ if found_bytes == Some(self.size_bytes) => {
-                Ok(Uploaded { size_bytes: self.size_bytes, confirmed, session_resumed })
-            }
+            _ if found_bytes == Some(self.size_bytes) => Ok(Uploaded { confirmed, session_resumed }),
             Some(refusal) if !confirmed => Err(FtpsError::refused("STOR", Some(self.name.as_str()), &refusal)),
             _ => Err(FtpsError::SizeMismatch {
                 name: self.name.to_string(),

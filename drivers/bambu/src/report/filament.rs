@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::lenient::{hexadecimal, identity, integer, number, small, text, word};
+use super::lenient::{hexadecimal, integer, number, small, text, word};
 
 /// The most AMS units and trays kept; the largest printer takes 4 units of 4 trays and 8 of one.
 const UNITS_MAX: usize = 16;
@@ -29,8 +29,6 @@ pub struct Ams {
 pub struct AmsUnit {
     /// 0 to 3, or 128 and up for an AMS HT.
     pub id: u16,
-    /// Relative humidity in percent, where the unit measures it.
-    pub humidity_percent: Option<u8>,
     /// Trays, in the printer's order.
     pub trays: Vec<Tray>,
 }
@@ -44,16 +42,10 @@ pub struct Tray {
     pub loaded: Option<bool>,
     /// Material as slicers write it, for example `PLA`.
     pub material: Option<String>,
-    /// Bambu's id of the filament, for example `GFL99`.
-    pub filament_id: Option<String>,
-    /// Name of the product, for example `PLA Basic`; only for Bambu's own spools.
-    pub brand: Option<String>,
     /// Color as 8 hexadecimal digits, red green blue alpha.
     pub color_rgba: Option<String>,
     /// Filament left in percent; only for spools with a tag.
     pub remaining_percent: Option<u8>,
-    /// The tag of a spool; `None` for spools without.
-    pub spool_uuid: Option<String>,
 }
 
 impl Ams {
@@ -95,7 +87,6 @@ fn units(value: &Value) -> Vec<AmsUnit> {
         let trays = unit.get("tray").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         Some(AmsUnit {
             id: unit.get("id").and_then(small)?,
-            humidity_percent: unit.get("humidity_raw").and_then(percent).filter(|p| *p > 0),
             trays: trays.iter().take(TRAYS_MAX).filter_map(|tray| read_tray(tray, true)).collect(),
         })
     };
@@ -124,17 +115,13 @@ fn read_tray(tray: &Value, can_tell: bool) -> Option<Tray> {
     } else {
         None
     };
-    let zeros = |id: &String| id.bytes().all(|b| b == b'0');
     let is_color = |color: &String| color.len() == 8 && color.bytes().all(|b| b.is_ascii_hexdigit());
     Some(Tray {
         id: get("id").and_then(small)?,
         loaded,
         material,
-        filament_id: get("tray_info_idx").and_then(word),
-        brand: get("tray_sub_brands").and_then(word),
         color_rgba: get("tray_color").and_then(text).filter(is_color),
         remaining_percent: get("remain").and_then(percent),
-        spool_uuid: get("tray_uuid").and_then(identity).filter(|id| !zeros(id)),
     })
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct State {
 /// Everything that a report can set, in the printer's terms.
 #[derive(Debug, Default)]
 struct Fields {
-    gcode_state: Option<String>,
+    state: super::State,
     ids: Ids,
     subtask_name: Option<String>,
     gcode_file: Option<String>,
@@ -38,9 +38,6 @@ struct Fields {
     total_layers: Option<u32>,
     stage: Option<i32>,
     nozzle_diameter_millimeters: Option<f64>,
-    nozzle_type: Option<String>,
-    nozzle_celsius: Option<f64>,
-    bed_celsius: Option<f64>,
     ams: Ams,
     vt_tray: Vec<Tray>,
     vir_slot: Vec<Tray>,
@@ -71,7 +68,7 @@ impl State {
     /// Keeps the error of a print that the printer withdraws. Cancelling shows its code for about two seconds, then
     /// the state is FAILED without one, as after a failure.
     fn latch(&mut self, other_print: bool) {
-        let active = self.fields.state().is_active();
+        let active = self.fields.state.is_active();
         if other_print || (active && !self.was_active) {
             self.latched_error = None;
         }
@@ -95,14 +92,12 @@ impl State {
     /// What the printer has said until now.
     pub(crate) fn report(&self) -> Report {
         let fields = &self.fields;
-        let state = fields.state();
-        let active = state.is_active();
+        let active = fields.state.is_active();
         let external = if fields.vir_slot.is_empty() { &fields.vt_tray } else { &fields.vir_slot };
         let idle_words = ["IDLE", "UPGRADE_SUCCESS", "UPGRADE_FAIL"];
         let is_idle = |status: &String| idle_words.iter().any(|word| status.eq_ignore_ascii_case(word));
         Report {
-            state,
-            gcode_state: fields.gcode_state.clone(),
+            state: fields.state.clone(),
             ids: fields.ids.clone(),
             subtask_name: fields.subtask_name.clone(),
             gcode_file: fields.gcode_file.clone(),
@@ -115,9 +110,6 @@ impl State {
             total_layers: fields.total_layers.filter(|layers| *layers > 0),
             stage: fields.stage.filter(|_| active),
             nozzle_diameter_millimeters: fields.nozzle_diameter_millimeters.filter(|d| *d > 0.0),
-            nozzle_type: fields.nozzle_type.clone(),
-            nozzle_celsius: fields.nozzle_celsius,
-            bed_celsius: fields.bed_celsius,
             ams: fields.ams.settled(),
             external: external.clone(),
             filament_change: fields.filament_change,
@@ -134,7 +126,7 @@ impl State {
 impl Fields {
     fn set(&mut self, key: &str, value: &Value) {
         match key {
-            "gcode_state" => self.gcode_state = word(value),
+            "gcode_state" => self.state = word(value).map_or(super::State::Unknown, |word| super::State::read(&word)),
             "task_id" => self.ids.task = identity(value),
             "subtask_id" => self.ids.subtask = identity(value),
             "project_id" => self.ids.project = identity(value),
@@ -148,9 +140,6 @@ impl Fields {
             "total_layer_num" => self.total_layers = small(value),
             "stg_cur" => self.stage = small(value),
             "nozzle_diameter" => self.nozzle_diameter_millimeters = number(value),
-            "nozzle_type" => self.nozzle_type = word(value),
-            "nozzle_temper" => self.nozzle_celsius = number(value),
-            "bed_temper" => self.bed_celsius = number(value),
             "ams" => {
                 if let Some(ams) = value.as_object() {
                     self.ams.merge(ams);
@@ -170,10 +159,6 @@ impl Fields {
             }
             _ => {}
         }
-    }
-
-    fn state(&self) -> super::State {
-        self.gcode_state.as_deref().map(super::State::read).unwrap_or_default()
     }
 
     /// Bits 8 and 9 of `home_flag`, bits 12 and 13 of `aux` on newer models; a contradiction is unknown.

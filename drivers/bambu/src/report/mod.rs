@@ -15,7 +15,7 @@ pub(crate) use message::{Answer, Incoming, read};
 pub use message::{Refusal, RefusalKind};
 
 /// The error a printer shows while and after a person cancels a print, at the screen or by command.
-pub const CANCELLED_CODES: [u32; 2] = [0x0300_400C, 0x0500_400E];
+pub(crate) const CANCELLED_CODES: [u32; 2] = [0x0300_400C, 0x0500_400E];
 
 /// `gcode_state`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -111,8 +111,6 @@ pub struct Upgrade {
 pub struct Report {
     /// State.
     pub state: State,
-    /// The printer's own word for it.
-    pub gcode_state: Option<String>,
     /// Which print.
     pub ids: Ids,
     /// Name of the print, as sent with its start.
@@ -138,12 +136,6 @@ pub struct Report {
     pub stage: Option<i32>,
     /// Nozzle diameter in millimeters.
     pub nozzle_diameter_millimeters: Option<f64>,
-    /// The printer's word for the kind of nozzle.
-    pub nozzle_type: Option<String>,
-    /// Nozzle temperature in degrees Celsius.
-    pub nozzle_celsius: Option<f64>,
-    /// Bed temperature in degrees Celsius.
-    pub bed_celsius: Option<f64>,
     /// AMS units.
     pub ams: Ams,
     /// External spools: one, or two with two nozzles.

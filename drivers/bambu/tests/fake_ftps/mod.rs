@@ -4,6 +4,9 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+#[path = "../../../prusalink/tests/wait/mod.rs"]
+mod wait;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -14,11 +17,11 @@ use rcgen::{CertificateParams, DnType, KeyPair, PublicKeyData};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{HandshakeKind, ServerConfig};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use wait::wait_until;
 
 pub const SERIAL: &str = "03919A3B0100254";
 pub const CODE: &str = "12ab34cd";
@@ -187,20 +190,20 @@ impl FakeServer {
 
     /// Waits until so many bytes of a file are stored: an upload that is going on.
     pub async fn until_stored(&self, name: &str, size: usize) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while self.file(name).is_none_or(|bytes| bytes.len() < size) {
-            assert!(Instant::now() < deadline, "not stored: {size} bytes of {name}; {:?}", self.seen());
-            sleep(Duration::from_millis(2)).await;
-        }
+        wait_until(&format!("{size} bytes of {name} to be stored"), async || {
+            let stored = self.file(name).map(|bytes| bytes.len());
+            if stored >= Some(size) { Ok(()) } else { Err((stored, self.seen())) }
+        })
+        .await;
     }
 
     /// Waits until something is seen.
     pub async fn until(&self, what: &str, is: impl Fn(&Seen) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !is(&self.seen()) {
-            assert!(Instant::now() < deadline, "not seen: {what}; {:?}", self.seen());
-            sleep(Duration::from_millis(5)).await;
-        }
+        wait_until(what, async || {
+            let seen = self.seen();
+            if is(&seen) { Ok(()) } else { Err(seen) }
+        })
+        .await;
     }
 }
 
@@ -387,10 +390,6 @@ impl Session {
 /// Waits until the client breaks a connection that is not read, and tells how.
 async fn broken(data: TlsStream<TcpStream>) -> &'static str {
     let (stream, _) = data.into_inner();
-    loop {
-        if stream.take_error().is_ok_and(|error| error.is_some()) {
-            return "reset";
-        }
-        sleep(Duration::from_millis(5)).await;
-    }
+    stream.ready(Interest::ERROR).await.unwrap();
+    "reset"
 }

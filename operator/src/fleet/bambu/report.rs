@@ -109,8 +109,8 @@ fn slots(report: &Report) -> Vec<DeviceSlot> {
     let mut slots: Vec<DeviceSlot> = Vec::new();
     for unit in &report.ams.units {
         for tray in &unit.trays {
-            // Units the API has no names for are not offered to jobs.
-            if let Some(slot @ Slot::Ams { .. }) = Slot::from_report(unit.id, tray.id) {
+            // Units that have no such name are not offered to jobs.
+            if let Some(slot) = Slot::from_report(unit.id, tray.id) {
                 slots.push(slot_of(slot, tray));
             }
         }

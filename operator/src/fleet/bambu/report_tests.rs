@@ -96,9 +96,8 @@ fn slots_have_the_names_of_the_api_and_those_it_has_no_name_for_are_left_out() {
         material: Some("PLA".into()),
         color_rgba: Some("ff6a13FF".into()),
         remaining_percent: Some(40),
-        ..Tray::default()
     };
-    let unit = |id, trays| AmsUnit { id, trays, ..AmsUnit::default() };
+    let unit = |id, trays| AmsUnit { id, trays };
     let mut ams = Ams::default();
     ams.units = vec![unit(0, vec![tray(0), tray(1)]), unit(1, vec![tray(3)]), unit(128, vec![tray(0)])];
     let report = Report { ams, external: vec![Tray { id: 254, ..Tray::default() }], ..Report::default() };
