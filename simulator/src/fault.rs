@@ -336,6 +336,11 @@ impl Faults {
         Some(picked)
     }
 
+    /// Whether this fault of Bambu printers fits the request; uses its count up.
+    pub(crate) fn takes_bambu(&mut self, request: RequestKind<'_>, wanted: &BambuFault) -> bool {
+        self.take_bambu(request, |fault| (fault == wanted).then_some(())).is_some()
+    }
+
     /// A condition of Bambu printers: the first fault that `pick` knows. Its count is not used up.
     pub(crate) fn bambu<T>(&self, pick: impl Fn(&BambuFault) -> Option<T>) -> Option<T> {
         self.0.iter().find_map(|fault| match &fault.kind {

@@ -88,7 +88,10 @@ impl Card {
             return false;
         }
         match self.files.remove(from) {
-            Some(file) => self.files.insert(to.to_owned(), file).is_none_or(|_| true),
+            Some(file) => {
+                self.put(to, file);
+                true
+            }
             None => false,
         }
     }

@@ -140,7 +140,7 @@ impl Printer {
     fn handle(&self, inner: &mut Inner, now: Duration, command: Command<'_>, drawn: &RequestFaults) -> Answers {
         let target = command.target();
         let kind = request_kind(&target, command.is_start());
-        if inner.faults.take_bambu(kind, |fault| (*fault == BambuFault::SwallowCommand).then_some(())).is_some() {
+        if inner.faults.takes_bambu(kind, &BambuFault::SwallowCommand) {
             if command.is_start() {
                 self.tell_start(inner, command, None, false, "fault: swallowed");
             }
@@ -157,7 +157,7 @@ impl Printer {
             }
             _ => self.control(inner, now, command, kind, drawn),
         };
-        if inner.faults.take_bambu(kind, |fault| (*fault == BambuFault::NoAcknowledgement).then_some(())).is_some() {
+        if inner.faults.takes_bambu(kind, &BambuFault::NoAcknowledgement) {
             answers.acknowledgement = None;
         }
         if inner.faults.has_bambu(&BambuFault::OtherAcknowledgements)
@@ -247,8 +247,8 @@ impl Printer {
             BambuFault::StartError { code } => Some(*code),
             _ => None,
         });
-        faults.never = drawn.take_bambu(kind, |fault| (*fault == BambuFault::NeverStarts).then_some(())).is_some();
-        faults.no_id_echo = drawn.take_bambu(kind, |fault| (*fault == BambuFault::NoIdEcho).then_some(())).is_some();
+        faults.never = drawn.takes_bambu(kind, &BambuFault::NeverStarts);
+        faults.no_id_echo = drawn.takes_bambu(kind, &BambuFault::NoIdEcho);
         let incidents = inner.faults.draw_for_print();
         let keeps_command = inner.firmware.config().acknowledges_command;
         match inner.firmware.start(now, command.start_request(), &faults, incidents) {

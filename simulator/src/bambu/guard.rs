@@ -20,7 +20,7 @@ pub trait CommandGuard: Send + Sync {
 }
 
 /// Whether a command is held. Those that only ask, or prepare another one, are not.
-pub(super) fn is_guarded(command: &str) -> bool {
+fn is_guarded(command: &str) -> bool {
     let verb = command.split(' ').next().unwrap_or_default();
     let guarded = ["print.project_file", "print.pause", "print.resume", "print.stop", "STOR", "RNTO", "DELE"];
     guarded.contains(&verb)

@@ -19,10 +19,7 @@ pub(crate) use print::{Phase, StartFaults, StartRequest};
 pub(crate) use start::StartAnswer;
 
 use super::{card::Card, config::BambuConfig, config::Tray};
-use crate::{
-    Event, Outcome, PrintErrorCode, PrintIdentity,
-    fault::{Incidents, Mishap},
-};
+use crate::{Event, Outcome, PrintErrorCode, PrintIdentity, fault::Mishap};
 
 /// Shown for this long after a print was cancelled or failed.
 const CANCELLED: u32 = 0x0300_400c;
@@ -323,9 +320,4 @@ impl Shown {
 
 fn millis(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
-}
-
-/// Whatever was drawn for a print that will not happen.
-fn no_incidents() -> Incidents {
-    Incidents::default()
 }

@@ -165,7 +165,7 @@ impl Firmware {
         if self.phase.is_active() {
             return Err(self.not_now("the printer is printing"));
         }
-        self.start_locally(now, &path, StartCause::Screen, Some(incidents));
+        self.start_locally(now, &path, StartCause::Screen, incidents);
         self.advance(now);
         Ok(())
     }
@@ -232,7 +232,7 @@ impl Firmware {
             && matches!(self.phase, Phase::Idle)
             && let Some(path) = self.card.leftover()
         {
-            self.start_locally(now, &path, StartCause::LeftoverFile, None);
+            self.start_locally(now, &path, StartCause::LeftoverFile, Incidents::default());
         }
         Ok(())
     }

@@ -6,9 +6,8 @@
 use std::time::Duration;
 
 use super::{
-    BUSY, CANCELLED, CLAMPED_ID, Firmware, Pause, Pending, Phase, Print, StartFaults, StartRequest, TRANSIENT,
+    BUSY, CANCELLED, CLAMPED_ID, Firmware, Pause, Pending, Phase, Print, StartFaults, StartRequest, TRANSIENT, millis,
 };
-use super::{millis, no_incidents};
 use crate::{
     Event, FilamentUse, Outcome, PrintErrorCode, PrintIdentity, StartCause,
     bambu::three_mf::{Plate, PlateFilament, read_plate},
@@ -297,7 +296,7 @@ impl Firmware {
     }
 
     /// A start that nobody asked for over the network: the screen, or the machine itself. Its ids are 0.
-    pub(super) fn start_locally(&mut self, at: Duration, path: &str, cause: StartCause, incidents: Option<Incidents>) {
+    pub(super) fn start_locally(&mut self, at: Duration, path: &str, cause: StartCause, incidents: Incidents) {
         let name = path.rsplit('/').next().unwrap_or_default();
         let stem = name.strip_suffix(".3mf").unwrap_or(name);
         let stem = stem.strip_suffix(".gcode").unwrap_or(stem);
@@ -319,7 +318,7 @@ impl Firmware {
         let accepting = millis(self.config.timings.accepting_milliseconds);
         self.pending.push(Pending {
             request,
-            incidents: incidents.unwrap_or_else(no_incidents),
+            incidents,
             error: None,
             no_id_echo: false,
             name_at: Some(at),

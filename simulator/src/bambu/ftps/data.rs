@@ -121,10 +121,8 @@ impl Session<'_> {
     /// Announces the transfer and takes its connection.
     async fn data_connection(&mut self, target: &str) -> ControlFlow<(), Result<TlsStream<TcpStream>, Reply>> {
         let kind = RequestKind { method: "DATA", target, is_start: false, is_upload: false };
-        let refused = self.printer.life.change(|inner, _| {
-            let refused = |fault: &BambuFault| (*fault == BambuFault::DataConnectionRefused).then_some(());
-            inner.faults.take_bambu(kind, refused).is_some()
-        });
+        let refused =
+            self.printer.life.change(|inner, _| inner.faults.takes_bambu(kind, &BambuFault::DataConnectionRefused));
         let listener = self.passive.take();
         let Some(listener) = listener.filter(|_| !refused) else {
             return ControlFlow::Continue(Err((425, "failed to establish connection".to_owned())));
@@ -178,10 +176,7 @@ impl Session<'_> {
         };
         let _ = timeout(PATIENCE, stream.shutdown()).await;
         let kind = RequestKind { method: "STOR", target: &upload.path, is_start: false, is_upload: true };
-        let lost = printer.life.change(|inner, _| {
-            let lost = |fault: &BambuFault| (*fault == BambuFault::LostTransferEnd).then_some(());
-            inner.faults.take_bambu(kind, lost).is_some()
-        });
+        let lost = printer.life.change(|inner, _| inner.faults.takes_bambu(kind, &BambuFault::LostTransferEnd));
         upload.answer = (!lost).then_some(reply.0);
         // The file is closed before the reply is sent.
         drop(upload);

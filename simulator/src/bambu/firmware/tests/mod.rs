@@ -9,6 +9,7 @@ use super::{print::StartFaults, *};
 use crate::{
     Action, AfterPowerCut, Answer, BambuIdentity, BambuTimings, SlicedFile, StartCause,
     bambu::{card::CardFile, config::BambuConfig},
+    fault::Incidents,
 };
 
 fn seconds(seconds: u64) -> Duration {
