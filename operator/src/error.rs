@@ -46,6 +46,7 @@ pub fn of_list(error: &(dyn Error + 'static)) -> String {
 /// Why a call did not succeed, for a person.
 pub fn of_api(error: &(dyn Error + 'static)) -> String {
     match client_error(error) {
+        Some(kube::Error::SerdeError(error)) => format!("its answer cannot be read: {}", without_values(error)),
         Some(kube::Error::Api(status)) if !status.message.is_empty() => {
             format!("{} (HTTP {})", status.message.trim_end(), status.code)
         }
@@ -54,8 +55,25 @@ pub fn of_api(error: &(dyn Error + 'static)) -> String {
     }
 }
 
+/// What a decoder says, without the texts it stumbled over: they may be addresses with signatures.
+pub fn without_values(error: &dyn std::fmt::Display) -> String {
+    let (mut text, mut quoted, mut escaped) = (String::new(), false, false);
+    for character in error.to_string().chars() {
+        if character == '"' && !escaped {
+            text.push_str(if quoted { "\"" } else { "\"..." });
+            quoted = !quoted;
+        } else if !quoted {
+            text.push(character);
+        }
+        escaped = character == '\\' && !escaped;
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use kube::core::Status;
     use kube::runtime::watcher;
 
@@ -77,6 +95,15 @@ mod tests {
         let error = watcher::Error::InitialListFailed(answer(429, "storage is (re)initializing"));
         assert!(!is_definition_missing(&error));
         assert_eq!(of_list(&error), "storage is (re)initializing (HTTP 429)");
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_is_told_without_what_it_says() {
+        let object = serde_json::json!({ "source": "https://files.example/a?signature=\"hidden\\" });
+        let error = serde_json::from_value::<BTreeMap<String, u8>>(object).unwrap_err();
+        assert!(error.to_string().contains("hidden"), "{error}");
+        let text = of_api(&kube::Error::SerdeError(error));
+        assert_eq!(text, "its answer cannot be read: invalid type: string \"...\", expected u8");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `printernizer probe`: connects to a printer exactly as the operator would, starts nothing, and says what it finds.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line program")]
 
 mod scan;
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use printernizer_crds::printer::{BambuConnection, BambuTls, BambuVerification};
 use printernizer_prusalink::Credentials;
 use printernizer_rules::device::DeviceReport;
 use printernizer_rules::timing::Timing;
+
+use crate::inspect::{answer, tell};
 
 /// How long a printer that answers is waited for to say what it is.
 const VERSION_LIMIT: Duration = Duration::from_secs(5);
@@ -91,7 +93,7 @@ pub struct BambuArguments {
 
 /// Asks the printer and prints the answer.
 pub async fn run(probe: Probe) -> ExitCode {
-    let answer = match &probe {
+    let asked = match &probe {
         Probe::Prusalink(arguments) => match secret(&arguments.password_env, "Settings > Network > PrusaLink") {
             Some(password) => ask_prusalink(arguments, password).await,
             None => return ExitCode::FAILURE,
@@ -106,10 +108,10 @@ pub async fn run(probe: Probe) -> ExitCode {
             return if matches!(found, Ok(true)) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
     };
-    match answer {
-        Ok(report) => print(&report),
+    match asked {
+        Ok(report) => answer(&words_of(&report)),
         Err(fault) => {
-            eprintln!("{:?}: {}", printernizer_rules::printer::fault_of(fault.cause), fault.message);
+            tell(&format!("{:?}: {}", printernizer_rules::printer::fault_of(fault.cause), fault.message));
             ExitCode::FAILURE
         }
     }
@@ -119,9 +121,9 @@ pub async fn run(probe: Probe) -> ExitCode {
 fn secret(variable: &str, screen: &str) -> Option<String> {
     let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
     if value.is_none() {
-        eprintln!(
+        tell(&format!(
             "error: put the password or code into the environment variable {variable}; the printer shows it under {screen}"
-        );
+        ));
     }
     value
 }
@@ -166,9 +168,11 @@ async fn ask_bambu(arguments: &BambuArguments, access_code: String) -> Result<De
     }
 }
 
-fn print(report: &DeviceReport) -> ExitCode {
-    let line = |what: &str, value: Option<String>| {
-        println!("{what:<16}{}", value.unwrap_or_else(|| "not said".into()));
+fn words_of(report: &DeviceReport) -> String {
+    let mut text = String::new();
+    let mut line = |what: &str, value: Option<String>| {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{what:<16}{}", value.unwrap_or_else(|| "not said".into()));
     };
     line("State", Some(format!("{:?}", report.printer_state())));
     line("Serial number", report.serial_number.clone());
@@ -194,6 +198,6 @@ fn print(report: &DeviceReport) -> ExitCode {
     for blocker in &report.blockers {
         line("In the way", Some(blocker.advice().to_owned()));
     }
-    println!("{}", if report.is_free() { "The printer could take a print." } else { "The printer is not free." });
-    ExitCode::SUCCESS
+    text.push_str(if report.is_free() { "The printer could take a print.\n" } else { "The printer is not free.\n" });
+    text
 }

@@ -25,7 +25,7 @@ pub async fn run(api: Api, namespace: Option<String>, keep: Duration, heartbeat:
         heartbeat.beat();
         if tokio::time::Instant::now() >= next {
             next = tokio::time::Instant::now() + PERIOD;
-            let sweep = sweep(&api, namespace.as_deref(), keep);
+            let sweep = sweep(&api, namespace.as_deref(), keep, &heartbeat);
             if let Ok(Err(error)) = caught("looking for old PrintRecords", sweep).await {
                 next = tokio::time::Instant::now() + RETRY;
                 tracing::info!(error = %of_list(&error), "old PrintRecords cannot be looked for yet; tried again in a minute");
@@ -38,9 +38,11 @@ pub async fn run(api: Api, namespace: Option<String>, keep: Duration, heartbeat:
     }
 }
 
-async fn sweep(api: &Api, namespace: Option<&str>, keep: Duration) -> Result<(), ApiError> {
+async fn sweep(api: &Api, namespace: Option<&str>, keep: Duration, heartbeat: &Heartbeat) -> Result<(), ApiError> {
     let now = Timestamp::now();
     for record in api.records(namespace, |record| is_over(record, keep, now)).await? {
+        // Many records and a slow API server are no reason to start the process again.
+        heartbeat.beat();
         let job = Key::new(&record.spec.namespace, &record.spec.name);
         if api.job_exists(&job).await? {
             continue;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::Key;
-use crate::error::{is_definition_missing, of_list};
+use crate::error::{is_definition_missing, of_list, without_values};
 use crate::telemetry::{Gate, Heartbeat};
 
 /// Watches end, and are begun again, after this time: a connection that died silently is found out.
@@ -93,7 +93,7 @@ pub async fn follow<K>(
                     tell(&key, old.as_ref(), Some(&new));
                 }
                 Err(error) => {
-                    warn!(namespace = %key.namespace, name = %key.name, error = %error.error, "this object cannot be read and is left alone; correct it or delete it");
+                    warn!(namespace = %key.namespace, name = %key.name, error = without_values(&error.error), "this object cannot be read and is left alone; correct it or delete it");
                 }
             }
             key

@@ -58,10 +58,10 @@ pub async fn run(arguments: &ScanArguments, output: &mut impl Write, notes: &mut
             return Ok(false);
         }
     };
-    let (found, silent) = look(places).await;
+    let (found, others) = look(places).await;
     tell(&found, output)?;
-    if silent > 0 {
-        writeln!(notes, "{silent} more answer, but not as a Bambu Lab printer does.")?;
+    if others > 0 {
+        writeln!(notes, "{others} more answer, but not as a Bambu Lab printer does.")?;
     }
     if found.is_empty() {
         writeln!(
