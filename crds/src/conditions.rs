@@ -243,8 +243,6 @@ api_enum! {
         DeadlineExceeded,
         /// A person answered.
         AnsweredByPerson,
-        /// Stops of starts are in force.
-        StartsHeld,
     }
 }
 

@@ -87,7 +87,7 @@ pub async fn run(context: Arc<Context>, heartbeat: Heartbeat, cancel: Cancellati
         // the more are gathered: a thousand new jobs are not looked at a thousand times.
         tokio::time::sleep(took.clamp(GATHER, GATHER_CAP)).await;
         let began = Instant::now();
-        let pass = caught("the schedule", Box::pin(pass(&context, &mut assumed))).await;
+        let pass = caught("the schedule", Box::pin(pass(&context, &mut assumed, &heartbeat))).await;
         let (outcome, wake) = pass.unwrap_or((Outcome::Panicked, Some(CLAIM_RETRY)));
         took = began.elapsed();
         context.metrics.reconciled(Controller::Scheduling, outcome, took);
@@ -95,7 +95,11 @@ pub async fn run(context: Arc<Context>, heartbeat: Heartbeat, cancel: Cancellati
     }
 }
 
-async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>) -> (Outcome, Option<Duration>) {
+async fn pass(
+    context: &Context,
+    assumed: &mut HashMap<String, (Key, Instant)>,
+    heartbeat: &Heartbeat,
+) -> (Outcome, Option<Duration>) {
     let jobs = context.job_index.all();
     let printers = context.printer_index.all();
     let claims: HashMap<&str, Key> = printers
@@ -128,6 +132,8 @@ async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>) 
     let mut outcome = if assignments.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
     let mut retry = None;
     for assignment in assignments {
+        // Many claims and a slow API server are no reason to start the process again.
+        heartbeat.beat();
         match claim(context, &assignment).await {
             Ok(true) => {
                 let printer = Key::new(&assignment.namespace, &assignment.printer);

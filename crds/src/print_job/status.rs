@@ -25,7 +25,7 @@ pub struct PrintJobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Phase")]
     pub phase: Option<Phase>,
-    /// Reason why the job is not printing, from its conditions.
+    /// Reason why the job is not printing, or is not seen printing, from its conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
     /// The printer that was claimed for the job.
@@ -37,7 +37,7 @@ pub struct PrintJobStatus {
     /// Prints of earlier attempts that really ran; spec.retry.limit counts against them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed_prints: i32,
-    /// Starts that were refused or not sent since the last print, for the pause before the next one.
+    /// Attempts since the last print that gave their printer back, for the pause before the next one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refusals: i32,
     /// The job is not given to a printer before this time (UTC).

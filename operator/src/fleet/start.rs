@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::api::DynamicObject;
 use printernizer_crds::{PrintJob, Printer};
-use printernizer_rules::device::{DeviceKind, DeviceReport};
+use printernizer_rules::device::DeviceReport;
 use printernizer_rules::print_job::start::SendAnswer;
 use printernizer_rules::print_job::{
     self,
@@ -24,7 +24,7 @@ use super::{FleetContext, fresh_id};
 use crate::api::{ApiError, CALL_TIMEOUT, Key};
 use crate::leadership::Permit;
 
-use crate::telemetry::metrics::{DeviceKind as KindLabel, StartResult};
+use crate::telemetry::metrics::StartResult;
 
 /// How often the pause after a try in vain doubles: from one poll to eight.
 const LONGEST_PAUSE_DOUBLINGS: u32 = 3;
@@ -66,17 +66,13 @@ pub(super) async fn run<D: Device>(context: &FleetContext, session: &Session, de
     let (printer, job) = (&session.printer, &command.attempt.job);
     match ended {
         Ok(answer) => {
-            let label = match D::KIND {
-                DeviceKind::PrusaLink => KindLabel::PrusaLink,
-                DeviceKind::Bambu => KindLabel::Bambu,
-            };
             let result = match &answer {
                 SendAnswer::NotSent(_) => StartResult::NotSent,
                 SendAnswer::Accepted => StartResult::Sent,
                 SendAnswer::Refused(_) => StartResult::Refused,
                 SendAnswer::Unclear => StartResult::Unclear,
             };
-            context.metrics.started(label, result);
+            context.metrics.started(D::KIND, result);
             tracing::info!(%printer, %job, ?answer, "the start was decided");
         }
         // One line for each reason, none for each try.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use printernizer_crds::{PrintJob, Printer};
-use printernizer_rules::device::{DeviceKind, Link, LinkFault};
+use printernizer_rules::device::{Link, LinkFault};
 use printernizer_rules::identity::Token;
 use printernizer_rules::print_job::status::is_terminal;
 use printernizer_rules::printer::{Observed, owes_verdict, serial_claimed, wants_connection};
@@ -20,7 +20,6 @@ pub(super) struct Facts {
     pub(super) session: Option<Session>,
     pub(super) seen: Option<Seen>,
     link: Link,
-    kind: Option<DeviceKind>,
     job: Option<PrintJob>,
     last_start_job: Option<PrintJob>,
     shown_job_exists: bool,
@@ -38,7 +37,6 @@ impl Facts {
     pub(super) fn observed(&self) -> Observed<'_> {
         Observed {
             printer: &self.printer,
-            kind: self.kind,
             link: &self.link,
             host: self.seen.as_ref().and_then(|s| s.host.as_deref()),
             watched: self.seen.as_ref().is_some_and(|s| s.watched),
@@ -61,8 +59,7 @@ impl Facts {
 pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts>, ApiError> {
     let Some(printer) = context.api.get::<Printer>(key).await? else { return Ok(None) };
     let connection = &printer.spec.connection;
-    let prusa_link = connection.prusa_link.as_ref().map(|_| DeviceKind::PrusaLink);
-    let kind = prusa_link.or_else(|| connection.bambu.as_ref().map(|_| DeviceKind::Bambu));
+    let has_driver = connection.prusa_link.is_some() || connection.bambu.is_some();
     let duplicate_of = duplicate(context, &printer);
     let connect = wants_connection(&printer) && duplicate_of.is_none();
     let session = if connect { context.fleet.ensure(&printer) } else { None };
@@ -96,14 +93,15 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         session.attach(&Attempt { job, job_uid: last.job_uid.clone(), token }, true, None);
     }
     let seen = session.as_ref().map(Session::seen);
-    let link = match (&seen, kind) {
-        (Some(seen), _) => seen.link.clone(),
-        (None, None) => Link::Down {
+    let link = match &seen {
+        Some(seen) => seen.link.clone(),
+        // A kind that a later version of the API names.
+        None if !has_driver => Link::Down {
             cause: LinkFault::NotSupported,
             message: "this version has no driver for this kind of connection".into(),
             silent_for: Duration::ZERO,
         },
-        (None, Some(_)) => Link::Connecting,
+        None => Link::Connecting,
     };
     let shown_token = match &link {
         Link::Live { report, .. } => report.identity.name.as_deref().and_then(Token::find),
@@ -118,7 +116,6 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
     let deleted = seen.as_ref().map(|s| s.deleted_now.clone()).unwrap_or_default();
     let orphan = orphan(context, &printer).await?;
     Ok(Some(Facts {
-        kind,
         session,
         seen,
         link,

@@ -3,6 +3,7 @@
 use printernizer_crds::Reason;
 use printernizer_crds::print_job::Phase;
 use printernizer_crds::printer::PrinterState;
+use printernizer_rules::device::DeviceKind;
 
 /// A label whose values are all known beforehand.
 pub trait Label: Copy + PartialEq + 'static {
@@ -47,8 +48,6 @@ labels! {
         Applied = "applied",
         /// Nothing had to be done.
         Unchanged = "unchanged",
-        /// Something else has to happen first.
-        Waiting = "waiting",
         /// Another writer was first; the object is observed again.
         Conflict = "conflict",
         /// The pass failed and is repeated with a backoff.
@@ -57,14 +56,6 @@ labels! {
         Panicked = "panicked",
         /// The pass was cut off, by its time limit or because leadership ended.
         Abandoned = "abandoned",
-    }
-
-    /// What kind of device a start went to.
-    pub enum DeviceKind {
-        /// PrusaLink.
-        PrusaLink = "prusalink",
-        /// Bambu Lab.
-        Bambu = "bambu",
     }
 
     /// What became of one start command.
@@ -113,6 +104,7 @@ labels! {
 }
 
 labels! {
+    for DeviceKind { PrusaLink = "prusalink", Bambu = "bambu", }
     for PrinterState {
         Idle = "Idle", Preparing = "Preparing", Printing = "Printing", Paused = "Paused", Finished = "Finished",
         Failed = "Failed", Attention = "Attention", Offline = "Offline", Unknown = "Unknown",

@@ -9,13 +9,14 @@ use std::time::Duration;
 use printernizer_crds::Reason;
 use printernizer_crds::print_job::Phase;
 use printernizer_crds::printer::PrinterState;
+use printernizer_rules::device::DeviceKind;
 use prometheus::core::Collector;
 use prometheus::{
     Counter, CounterVec, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use super::labels::{Controller, DeviceKind, Label, Material, Outcome, StartResult, StatusKind};
+pub use super::labels::{Controller, Label, Material, Outcome, StartResult, StatusKind};
 
 /// All metrics of a process, with their registry.
 #[derive(Clone)]
@@ -179,7 +180,7 @@ impl Metrics {
         self.leader.clone()
     }
 
-    /// Printers to which a connection stands; sessions add and subtract one.
+    /// Printers to which a connection stands.
     pub fn sessions_connected(&self) -> IntGauge {
         self.sessions_connected.clone()
     }

@@ -22,7 +22,7 @@ use crate::scheduling::requirements;
 use crate::timing::elapsed;
 
 /// Failed prints in a row after which a printer gets no more jobs.
-pub const QUARANTINE_AFTER: i32 = 2;
+const QUARANTINE_AFTER: i32 = 2;
 /// Attempts kept in status.
 const ATTEMPTS_KEPT: usize = 10;
 

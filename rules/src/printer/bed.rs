@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::common::DeviceIdentity;
-use printernizer_crds::conditions::SetAt;
 use printernizer_crds::printer::{BedClearing, BedStatus, Printer, PrinterStatus};
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, Reason};
 
+use super::status::at;
 use crate::plan::{NO_EFFECT, without_effect};
 
 /// What is said while a print runs.
@@ -24,10 +24,6 @@ pub struct Part {
     pub job: Option<String>,
     /// What people call it.
     pub display_name: Option<String>,
-}
-
-fn at(printer: &Printer, now: Timestamp) -> SetAt {
-    SetAt { time: Time(now), generation: printer.metadata.generation }
 }
 
 /// Something lies, or may lie, on the bed.

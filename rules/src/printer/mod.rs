@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use printernizer_crds::{PrintJob, Printer};
 
-use crate::device::{DeviceKind, Link};
+use crate::device::Link;
 use crate::timing::Timing;
 
 pub(crate) use decide::leftovers;
@@ -24,8 +24,6 @@ pub use status::{fault_of, serial_claimed};
 pub struct Observed<'a> {
     /// The printer, from a quorum read.
     pub printer: &'a Printer,
-    /// Kind of the device; `None` where this version has no driver for it.
-    pub kind: Option<DeviceKind>,
     /// The connection.
     pub link: &'a Link,
     /// Address the session connects to.

@@ -87,8 +87,8 @@ pub struct Schedule {
     pub next_change: Option<Timestamp>,
 }
 
-/// Whether the job is one the scheduler looks at: accepted with the facts of its file, wanted, without printer, and neither started, ended nor
-/// before a person.
+/// Whether the job is one the scheduler looks at: accepted with the facts of its file, wanted, without printer, and
+/// neither started, ended nor before a person.
 pub fn is_waiting_for_a_printer(job: &PrintJob) -> bool {
     let Some(status) = job.status.as_ref() else { return false };
     let over = [ConditionType::Complete, ConditionType::Failed, ConditionType::Started, ConditionType::OutcomeUnknown];

@@ -58,7 +58,6 @@ impl Scene {
         let unresolved = status.last_start.as_ref().filter(|l| l.verdict.is_none());
         printer::decide(&printer::Observed {
             printer: &self.printer,
-            kind: Some(DeviceKind::PrusaLink),
             link: &self.link(),
             host: Some("192.0.2.7"),
             watched: self.watched,
