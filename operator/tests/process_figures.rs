@@ -7,23 +7,22 @@
 
 mod figures;
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use figures::changes::{Changes, percentile};
 use figures::{Measured, SOON, figure, long, span};
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::ResourceExt as _;
+use kube::api::ListParams;
 use kube::runtime::watcher;
-use kube::{Api, Client, ResourceExt as _};
 use printernizer_crds::print_job::Phase;
 use printernizer_crds::printer::PrinterState;
-use printernizer_crds::{ConditionType, Conditions as _, PrintJob, Printer, Reason};
+use printernizer_crds::{ConditionType, Conditions as _, PrintJob, Reason};
 use printernizer_e2e::farm::{Requests, project};
 use printernizer_e2e::wait_until;
-use printernizer_simulator::{Action, Config, PrinterHandle};
+use printernizer_simulator::Config;
 use serde_json::json;
-use tokio::sync::{RwLock, watch};
+use tokio::sync::RwLock;
 
 /// Production's, see rules::timing.
 const POLL_PERIOD: Duration = Duration::from_secs(2);
@@ -146,95 +145,6 @@ async fn a_running_print_is_written_at_most_once_a_minute_beside_changes_of_stat
     m.end().await;
 }
 
-/// The state each printer shows in the API, and when that was heard of.
-type Shown = HashMap<String, (Option<PrinterState>, Instant)>;
-
-/// Follows the states printers show in the API.
-fn follow(client: Client, namespace: &str) -> watch::Receiver<Shown> {
-    let (told, shown) = watch::channel(Shown::new());
-    let printers: Api<Printer> = Api::namespaced(client, namespace);
-    tokio::spawn(async move {
-        let mut events = watcher(printers, watcher::Config::default()).boxed();
-        while let Some(event) = events.next().await {
-            let (watcher::Event::Apply(p) | watcher::Event::InitApply(p)) = event.unwrap() else { continue };
-            let (now, state) = (Instant::now(), p.status.as_ref().and_then(|s| s.state));
-            told.send_if_modified(|shown| {
-                let new = shown.get(&p.name_any()).is_none_or(|(old, _)| *old != state);
-                if new {
-                    shown.insert(p.name_any(), (state, now));
-                }
-                new
-            });
-        }
-    });
-    shown
-}
-
-/// Pauses and resumes a print at the screen until the time is up; gives how long the API needed each time.
-async fn pause_and_resume(
-    name: String,
-    machine: PrinterHandle,
-    mut shown: watch::Receiver<Shown>,
-    until: Instant,
-) -> Vec<Duration> {
-    let mut took = Vec::new();
-    for turn in 0_u64.. {
-        let (offered_on, act, on_the_wire, state) = match turn % 2 {
-            0 => ("printing", Action::Pause, "PAUSED", PrinterState::Paused),
-            _ => ("paused", Action::Resume, "PRINTING", PrinterState::Printing),
-        };
-        // The wire says it before the machine has done it; a person can press only what the screen offers.
-        assert!(machine.wait_for(SOON, |s| s.screen == offered_on).await, "{name} {offered_on}");
-        // Anywhere between two polls, or each change would come right after one.
-        let pause: f64 = rand::random_range(0.0..POLL_PERIOD.as_secs_f64());
-        tokio::time::sleep(Duration::from_secs_f64(pause)).await;
-        if Instant::now() >= until {
-            break;
-        }
-        machine.person(&act).unwrap();
-        assert!(machine.wait_for(SOON, |s| s.link_state.as_deref() == Some(on_the_wire)).await, "{name} {on_the_wire}");
-        let changed = Instant::now();
-        let wanted = |s: &Shown| s.get(&name).is_some_and(|(is, _)| *is == Some(state));
-        let arrived =
-            tokio::time::timeout(SOON, shown.wait_for(wanted)).await.expect("the API shows it").unwrap()[&name].1;
-        took.push(arrived.saturating_duration_since(changed));
-    }
-    took
-}
-
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    sorted[(sorted.len() * percent).div_ceil(100).clamp(1, sorted.len()) - 1]
-}
-
-/// Writes a ConfigMap of the test's own again and again until the time is up; gives how long each write took. What the
-/// API server alone needs at that moment on that machine, to tell its time from the operator's.
-async fn bare_writes(client: Client, namespace: String, until: Instant) -> Vec<Duration> {
-    let maps: Api<ConfigMap> = Api::namespaced(client, &namespace);
-    let mut took = Vec::new();
-    let mut pace = tokio::time::interval(Duration::from_millis(100));
-    while Instant::now() < until {
-        pace.tick().await;
-        let began = Instant::now();
-        let map = json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": { "name": "bare-write" }, "data": { "turn": took.len().to_string() },
-        });
-        maps.patch("bare-write", &PatchParams::apply("figures").force(), &Patch::Apply(map)).await.unwrap();
-        took.push(began.elapsed());
-    }
-    took
-}
-
-/// Observations at most this long, by the upper bounds of a histogram's buckets; the last is all of them.
-fn buckets(metrics: &str, name: &str) -> Vec<(f64, f64)> {
-    let prefix = format!("{name}_bucket{{le=\"");
-    let parse = |line: &str| {
-        let (bound, count) = line.strip_prefix(&prefix)?.split_once("\"} ")?;
-        Some((bound.parse().unwrap_or(f64::INFINITY), count.parse().ok()?))
-    };
-    metrics.lines().filter_map(parse).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_at_a_device_soon_stands_in_its_status() {
     let _beside = ALONE.read().await;
@@ -242,30 +152,12 @@ async fn a_change_at_a_device_soon_stands_in_its_status() {
     config.machine.pausing_milliseconds = 100;
     config.machine.resuming_milliseconds = 100;
     let m = Measured::start("changes", config).await;
-    let shown = follow(m.farm.client(), m.farm.namespace());
-    for machine in m.machines() {
-        let file_name = "long.gcode".to_owned();
-        machine.person(&Action::PrintForeignFile { file_name, duration_seconds: 1_000_000 }).unwrap();
-    }
-    m.all_printers("print", |p| p.status.as_ref().is_some_and(|s| s.state == Some(PrinterState::Printing))).await;
-    let metric = "printernizer_report_to_status_seconds";
-    let before = buckets(&m.operator.metrics().await.unwrap(), metric);
-    let until = Instant::now() + span(40, 300);
-    let bare = tokio::spawn(bare_writes(m.farm.client(), m.farm.namespace().to_owned(), until));
-    let people = m
-        .machines()
-        .into_iter()
-        .map(|machine| tokio::spawn(pause_and_resume(machine.info().name, machine, shown.clone(), until)));
-    let mut took: Vec<Duration> =
-        futures::future::join_all(people).await.into_iter().flat_map(Result::unwrap).collect();
-    let after = buckets(&m.operator.metrics().await.unwrap(), metric);
-    took.sort();
-    let mut bare = bare.await.unwrap();
-    bare.sort();
+    m.all_print_foreign_files().await;
+    // Anywhere between two polls, or each change would come right after one.
+    let changes = Changes::watch(&m, POLL_PERIOD, span(40, 300)).await;
 
-    figure("changes at devices", took.len(), "");
     let milliseconds = |d: Duration| format!("{} ms", d.as_millis());
-    let (p50, p99) = (percentile(&took, 50), percentile(&took, 99));
+    let (p50, p99) = (percentile(&changes.took, 50), percentile(&changes.took, 99));
     figure("device to watcher, waiting for the poll included, p50", milliseconds(p50), "");
     figure("device to watcher, waiting for the poll included, p99", milliseconds(p99), "under 2100 ms");
     figure(
@@ -273,22 +165,11 @@ async fn a_change_at_a_device_soon_stands_in_its_status() {
         milliseconds(p99.saturating_sub(POLL_PERIOD)),
         "under 100 ms",
     );
-    figure("a bare write at the API server meanwhile, p50", milliseconds(percentile(&bare, 50)), "");
-    figure("a bare write at the API server meanwhile, p99", milliseconds(percentile(&bare, 99)), "");
-    let counts: Vec<(f64, f64)> = after.iter().zip(&before).map(|(a, b)| (a.0, a.1 - b.1)).collect();
-    let all = counts.last().unwrap().1;
-    let within = |limit: f64| counts.iter().filter(|(bound, _)| *bound <= limit).map(|c| c.1).fold(0.0, f64::max) / all;
-    let bound = |share: f64| counts.iter().find(|c| c.1 >= share * all).unwrap().0 * 1000.0;
-    figure("report to status, p50", format!("at most {} ms", bound(0.5)), "");
-    figure("report to status, p99", format!("at most {} ms", bound(0.99)), "under 100 ms");
-    figure("report to status within 100 ms", format!("{:.1} %", within(0.1) * 100.0), "99 %");
+    changes.print("report to status", Duration::from_millis(100));
 
-    #[allow(clippy::cast_precision_loss, reason = "a small count")]
-    let (changes, limit) = (took.len() as f64, if cfg!(debug_assertions) { 1.0 } else { 0.1 });
-    assert!(changes >= 100.0, "enough to speak of a hundredth: {changes}");
-    assert!((all - changes).abs() <= 1.0, "the metric counts each change once: {all} of {changes}");
-    assert!(within(limit) >= 0.99, "report to status: {counts:?}");
-    let slow = POLL_PERIOD + Duration::from_secs_f64(limit * 2.0);
-    assert!(p99 <= slow, "device to watcher: {p99:?}\n{}", m.operator.tail());
+    let limit = Duration::from_millis(if cfg!(debug_assertions) { 1000 } else { 100 });
+    changes.each_was_counted();
+    assert!(changes.within(limit) >= 0.99, "report to status: {:?}", changes.counts);
+    assert!(p99 <= POLL_PERIOD + limit * 2, "device to watcher: {p99:?}\n{}", m.operator.tail());
     m.end().await;
 }

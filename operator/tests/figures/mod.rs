@@ -1,4 +1,7 @@
 //! A farm whose cost is measured, and how a figure is printed.
+#![allow(dead_code, reason = "each binary of tests uses a part")]
+
+pub mod changes;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -8,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
+use printernizer_crds::printer::PrinterState;
 use printernizer_crds::{ConditionType, Conditions as _, Printer};
 use printernizer_e2e::cluster::Cluster;
 use printernizer_e2e::farm::{Farm, Operator, OperatorOptions, Requests};
 use printernizer_e2e::{Namespace, cluster, wait_until};
-use printernizer_simulator::{Config, PrinterHandle, Simulator};
+use printernizer_simulator::{Action, Config, PrinterHandle, Simulator};
 
 /// Limit of whatever should happen soon.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -69,7 +73,16 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// A farm whose printers are all added and ready.
     pub async fn start(name: &str, config: Config) -> Self {
+        let measured = Self::empty(name, config).await;
+        measured.farm.add_printers().await.unwrap();
+        measured.all_printers("are ready", |p| is(p, ConditionType::Ready)).await;
+        measured
+    }
+
+    /// A farm whose printers are there and not added yet.
+    pub async fn empty(name: &str, config: Config) -> Self {
         let cluster: &'static Cluster = cluster::shared().await.unwrap();
         Farm::define(cluster).await.unwrap();
         let client = cluster.client().await.unwrap();
@@ -87,10 +100,18 @@ impl Measured {
         })
         .await
         .unwrap();
-        farm.add_printers().await.unwrap();
-        let measured = Self { farm, operator, namespace, _directory: directory };
-        measured.all_printers("are ready", |p| is(p, ConditionType::Ready)).await;
-        measured
+        Self { farm, operator, namespace, _directory: directory }
+    }
+
+    /// Lets somebody else's endless print begin at each machine, and waits until all printers say so.
+    pub async fn all_print_foreign_files(&self) {
+        for machine in self.machines() {
+            let name = if machine.info().bambu.is_some() { "long.gcode.3mf" } else { "long.gcode" };
+            let print = Action::PrintForeignFile { file_name: name.into(), duration_seconds: 1_000_000 };
+            machine.person(&print).unwrap();
+        }
+        let printing = |p: &Printer| p.status.as_ref().is_some_and(|s| s.state == Some(PrinterState::Printing));
+        self.all_printers("print", printing).await;
     }
 
     pub async fn all_printers(&self, what: &str, wanted: impl Fn(&Printer) -> bool) {
