@@ -73,6 +73,7 @@ pub(crate) fn judge(head: &[u8], tail: &[u8], whole_file: bool, limits: &Limits)
     let mut metadata = tail.totals;
     metadata.fill_from(tail.settings);
     metadata.fill_from(head.metadata);
+    metadata.fill_from(head.checks);
     Ok(Judged {
         marked_blocks,
         project_filaments: metadata.project_filaments(),
@@ -104,12 +105,14 @@ fn whole_lines(bytes: &[u8], from_the_start: bool) -> &[u8] {
     bytes.iter().position(|b| *b == b'\n').and_then(|at| bytes.get(at + 1..)).unwrap_or_default()
 }
 
-/// Lines with the position of each in `bytes`, without line ends and outer white space.
+/// Lines with the position of each in `bytes`, without line ends, outer white space and the mark of an editor before the
+/// first one.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     bytes.split_inclusive(|b| *b == b'\n').map(move |line| {
         let start = at;
         at += line.len();
+        let line = if start == 0 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line) } else { line };
         (start, line.trim_ascii())
     })
 }
@@ -131,9 +134,30 @@ fn comment(line: &[u8]) -> Option<&str> {
     std::str::from_utf8(line.strip_prefix(b";")?).ok().map(str::trim)
 }
 
+/// What the print's own check commands ask of the machine, for files whose comments do not say it. Prusa's firmware
+/// compares the nozzle with `M862.1 P<diameter> A<hardened> F<high flow>` and the model with `M862.3 P "<model>"`.
+fn check_command(line: &str, checks: &mut Metadata) {
+    let code = line.split(';').next().unwrap_or(line);
+    if let Some(model) = code.strip_prefix("M862.3 ").and_then(|rest| rest.split('"').nth(1)) {
+        checks.offer("printer_model", model);
+    }
+    // With a tool it is one nozzle of several.
+    let Some(words) = code.strip_prefix("M862.1 ").filter(|words| !words.contains('T')) else { return };
+    for word in words.split_ascii_whitespace() {
+        match word.split_at_checked(1) {
+            Some(("P", diameter)) => checks.offer("nozzle_diameter", diameter),
+            Some(("F", high_flow)) => checks.offer("nozzle_high_flow", high_flow),
+            // 0 says only that this slicer's profile of the nozzle is no hardened one.
+            Some(("A", "1")) => checks.offer("filament_abrasive", "1"),
+            _ => {}
+        }
+    }
+}
+
 #[derive(Default)]
 struct Head {
     metadata: Metadata,
+    checks: Metadata,
     slicer: Option<String>,
     thumbnails: Vec<Thumbnail>,
     header_ended: bool,
@@ -151,6 +175,9 @@ impl Head {
             if is_command(line) {
                 commands = true;
                 head.moves |= is_move(line);
+                if line.starts_with(b"M862.") {
+                    check_command(&String::from_utf8_lossy(line), &mut head.checks);
+                }
             }
             let Some(text) = comment(line).filter(|_| !commands) else { continue };
             if let Some(mut open) = picture.take() {

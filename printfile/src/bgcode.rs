@@ -1,5 +1,5 @@
 //! Binary G-code: facts from the metadata blocks, and the proof that the blocks reach exactly to the file's end.
-//! Verifies the checksum of every block before the first G-code block; of the G-code it reads block headers only.
+//! Verifies the checksum of every block; the G-code itself is read through a small buffer and never unpacked.
 //! Rules from Prusa's libbgcode specification: little-endian, file header of 10 bytes, then blocks of header, parameters,
 //! data and (optionally) CRC-32 over all three.
 
@@ -8,11 +8,13 @@ use std::io::{Read, Seek, SeekFrom};
 use flate2::read::ZlibDecoder;
 
 use crate::content::window;
+use crate::heatshrink;
 use crate::metadata::Metadata;
 use crate::quantity::name;
 use crate::{Error, Format, Limits, PrintFile, Thumbnail, ThumbnailFormat};
 
 const FILE_HEADER_BYTES: u64 = 10;
+const GCODE_BUFFER_BYTES: usize = 64 * 1024;
 const CUT: &str = "its last block is cut off";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +89,7 @@ pub(crate) fn inspect<R: Read + Seek>(reader: &mut R, file_bytes: u64, limits: &
     let mut thumbnails = Vec::new();
     let mut gcode_blocks: u32 = 0;
     let mut header_blocks: u32 = 0;
+    let mut buffer = Vec::new();
     let mut offset = FILE_HEADER_BYTES;
     while offset < file_bytes {
         let block = Block::read(reader, offset, file_bytes, checksums)?;
@@ -96,6 +99,7 @@ pub(crate) fn inspect<R: Read + Seek>(reader: &mut R, file_bytes: u64, limits: &
             if gcode_blocks > limits.blocks {
                 return Err(Error::TooLarge { what: "the number of blocks", limit_bytes: u64::from(limits.blocks) });
             }
+            verify_gcode(reader, &block, &mut buffer)?;
             continue;
         }
         if gcode_blocks > 0 {
@@ -141,12 +145,38 @@ fn file_header<R: Read + Seek>(reader: &mut R) -> Result<bool, Error> {
     }
 }
 
+const WRONG_CHECKSUM: Error = Error::Corrupt { what: "a block does not match its checksum" };
+
+/// Verifies a block of G-code, however large, through `buffer`.
+fn verify_gcode<R: Read + Seek>(reader: &mut R, block: &Block, buffer: &mut Vec<u8>) -> Result<(), Error> {
+    reader.seek(SeekFrom::Start(block.data_offset() - block.parameter_bytes))?;
+    // No encoding, MeatPack, MeatPack that keeps comments.
+    if read_u16(reader)? > 2 {
+        return Err(Error::Corrupt { what: "G-code in an unknown encoding" });
+    }
+    if block.checksum_bytes == 0 {
+        return Ok(());
+    }
+    reader.seek(SeekFrom::Start(block.offset))?;
+    buffer.resize(GCODE_BUFFER_BYTES, 0);
+    let mut checksum = crc32fast::Hasher::new();
+    let mut left = block.end() - block.offset - block.checksum_bytes;
+    while left > 0 {
+        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let part = buffer.get_mut(..wanted).unwrap_or_default();
+        reader.read_exact(part).map_err(|e| Error::read_or_truncated(e, CUT))?;
+        checksum.update(part);
+        left -= wanted as u64;
+    }
+    if read_u32(reader)? == checksum.finalize() { Ok(()) } else { Err(WRONG_CHECKSUM) }
+}
+
 /// Header, parameters and data of a block, its checksum verified. The caller has bounded its size.
 fn verified<R: Read + Seek>(reader: &mut R, block: &Block) -> Result<Vec<u8>, Error> {
     let length = block.end() - block.offset - block.checksum_bytes;
     let bytes = window(reader, block.offset, length)?;
     if block.checksum_bytes > 0 && read_u32(reader)? != crc32fast::hash(&bytes) {
-        return Err(Error::Corrupt { what: "a block does not match its checksum" });
+        return Err(WRONG_CHECKSUM);
     }
     Ok(bytes)
 }
@@ -165,11 +195,10 @@ fn metadata_text<R: Read + Seek>(reader: &mut R, block: &Block, limits: &Limits)
     let text = match block.compression {
         0 => data.to_vec(),
         1 => unpacked(data, block.unpacked_bytes)?,
-        _ => {
-            return Err(Error::Unsupported {
-                what: "metadata packed with heatshrink",
-                advice: "export with PrusaSlicer's defaults, or as plain G-code",
-            });
+        packing => {
+            let window_bits = if packing == 2 { 11 } else { 12 };
+            heatshrink::unpack(data, window_bits, block.unpacked_bytes)
+                .ok_or(Error::Corrupt { what: "packed metadata cannot be unpacked" })?
         }
     };
     Ok(String::from_utf8_lossy(&text).into_owned())

@@ -33,7 +33,11 @@ pub struct PrintFile {
     /// Whether it was sliced for a high-flow nozzle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nozzle_high_flow: Option<bool>,
-    /// Whether a used filament wears a brass nozzle out, so that a hardened one is needed.
+    /// What the nozzle is made of that it was sliced for, as OrcaSlicer and Bambu Studio write it, for example
+    /// `stainless_steel`. It is that of the printer's profile; what the print needs is in `filament_abrasive`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nozzle_type: Option<String>,
+    /// Whether a used filament wears out a nozzle that is not hardened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filament_abrasive: Option<bool>,
     /// The slicer's estimate of the printing time.

@@ -10,6 +10,7 @@ mod bgcode;
 mod content;
 mod error;
 mod facts;
+mod heatshrink;
 mod metadata;
 pub mod models;
 mod quantity;

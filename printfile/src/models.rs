@@ -20,12 +20,18 @@ const fn model(code: &'static str, name: &'static str, aliases: &'static [&'stat
 const PREFIXES: [&str; 4] = ["originalprusa", "bambulab", "prusa", "bambu"];
 
 const MODELS: &[Model] = &[
-    model("COREONE", "Prusa CORE One", &["CORE One+", "CORE One && CORE One+", "CORE One & CORE One+"]),
-    model("COREONEMMU3", "Prusa CORE One MMU3", &["CORE One+ MMU3"]),
-    model("COREONEL", "Prusa CORE One L", &[]),
+    model(
+        "COREONE",
+        "Prusa CORE One",
+        &["CORE One+", "CORE One && CORE One+", "CORE One & CORE One+", "CORE One HF", "CORE One+ HF"],
+    ),
+    model("COREONEMMU3", "Prusa CORE One MMU3", &["CORE One+ MMU3", "CORE One && CORE One+ MMU3"]),
+    model("COREONEL", "Prusa CORE One L", &["CORE One L HF"]),
+    model("COREONELMMU3", "Prusa CORE One L MMU3", &[]),
+    model("COREONEOAK", "Prusa Signature Oak", &["CORE One Signature Oak"]),
     model("COREONE_INDX4T", "Prusa CORE One INDX 4T", &[]),
     model("COREONE_INDX8T", "Prusa CORE One INDX 8T", &[]),
-    model("MK4S", "Original Prusa MK4S", &[]),
+    model("MK4S", "Original Prusa MK4S", &["MK4S HF"]),
     model("MK4SMMU3", "Original Prusa MK4S MMU3", &[]),
     model("MK4", "Original Prusa MK4", &["MK4IS", "MK4 Input Shaper"]),
     model("MK4MMU3", "Original Prusa MK4 MMU3", &["MK4ISMMU3"]),
@@ -43,8 +49,13 @@ const MODELS: &[Model] = &[
     model("MK3SMMU3", "Original Prusa i3 MK3S MMU3", &["i3 MK3S+ MMU3", "i3 MK3S && MK3S+ MMU3"]),
     model("MK3SMMU2S", "Original Prusa i3 MK3S MMU2S", &["i3 MK3S+ MMU2S", "i3 MK3S && MK3S+ MMU2S"]),
     model("MK3", "Original Prusa i3 MK3", &[]),
+    model("MK3MMU2", "Original Prusa i3 MK3 MMU2", &[]),
     model("MK2.5S", "Original Prusa i3 MK2.5S", &[]),
+    model("MK2.5SMMU2S", "Original Prusa i3 MK2.5S MMU2S", &[]),
     model("MK2.5", "Original Prusa i3 MK2.5", &[]),
+    model("MK2.5MMU2", "Original Prusa i3 MK2.5 MMU2", &[]),
+    model("MK2S", "Original Prusa i3 MK2S", &[]),
+    model("MK2SMM", "Original Prusa i3 MK2S MMU1", &[]),
     model("N1", "Bambu Lab A1 mini", &[]),
     model("N2S", "Bambu Lab A1", &[]),
     model("C11", "Bambu Lab P1P", &[]),
@@ -55,6 +66,7 @@ const MODELS: &[Model] = &[
     model("C13", "Bambu Lab X1E", &[]),
     model("N6", "Bambu Lab X2D", &[]),
     model("O1D", "Bambu Lab H2D", &[]),
+    model("O1E", "Bambu Lab H2D Pro", &[]),
     model("O1S", "Bambu Lab H2S", &[]),
     model("O1C", "Bambu Lab H2C", &["O1C2"]),
     model("N9", "Bambu Lab A2L", &[]),
@@ -69,6 +81,17 @@ pub fn canonical(name: &str) -> Cow<'static, str> {
 /// Whether two names mean the same model.
 pub fn same(one: &str, other: &str) -> bool {
     canonical(one) == canonical(other)
+}
+
+/// Whether the name of a known model says that its nozzle is a high-flow one: OrcaSlicer has profiles of the same machines
+/// for these nozzles, `Prusa CORE One HF`.
+pub(crate) fn says_high_flow(name: &str) -> bool {
+    find(name).is_some() && folded(name).ends_with("hf")
+}
+
+/// The names of all known models, for people who have to choose one.
+pub fn display_names() -> impl Iterator<Item = &'static str> {
+    MODELS.iter().map(|model| model.name)
 }
 
 /// The maker's name of a known model, for people.
@@ -103,7 +126,10 @@ mod tests {
     fn the_names_of_one_machine_are_the_same() {
         for names in [
             &["COREONE", "Prusa CORE One", "Original Prusa CORE One", "core one", "Prusa CORE One && CORE One+"][..],
-            &["COREONEL", "Prusa CORE One L", "CORE One L"],
+            &["COREONEL", "Prusa CORE One L", "CORE One L", "Prusa CORE One L HF"],
+            &["COREONE", "Prusa COREONE HF", "Prusa CORE One HF"],
+            &["COREONE_INDX8T", "Prusa CORE One INDX - 8T"],
+            &["O1E", "Bambu Lab H2D Pro"],
             &["MK4", "MK4IS", "Original Prusa MK4", "Original Prusa MK4 Input Shaper"],
             &["MK3S", "Original Prusa i3 MK3S && MK3S+", "MK3S+"],
             &["N2S", "Bambu Lab A1", "BambuLab A1", "A1"],
@@ -118,8 +144,22 @@ mod tests {
 
     #[test]
     fn different_machines_are_never_the_same() {
-        let names =
-            ["COREONE", "COREONEL", "CORE One MMU3", "MK4", "MK4S", "A1", "A1 mini", "X1", "X1C", "XL", "XL5", ""];
+        let names = [
+            "COREONE",
+            "COREONEL",
+            "CORE One MMU3",
+            "MK4",
+            "MK4S",
+            "A1",
+            "A1 mini",
+            "X1",
+            "X1C",
+            "XL",
+            "XL5",
+            "H2D",
+            "H2D Pro",
+            "",
+        ];
         for (at, one) in names.iter().enumerate() {
             for other in &names[at + 1..] {
                 assert!(!same(one, other), "{one} and {other}");
@@ -139,7 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_for_high_flow_nozzles_says_so_and_is_the_same_machine() {
+        for name in ["Prusa CORE One HF", "Prusa COREONE HF", "Prusa MK4S HF", "Prusa CORE One L HF"] {
+            assert!(says_high_flow(name), "{name}");
+        }
+        for name in ["Prusa CORE One", "MK4S", "Frobnicator HF", "", "HF"] {
+            assert!(!says_high_flow(name), "{name}");
+        }
+    }
+
+    #[test]
     fn people_see_the_makers_name() {
+        assert!(display_names().any(|name| name == "Bambu Lab A1"));
         assert_eq!(display_name("COREONE"), Some("Prusa CORE One"));
         assert_eq!(display_name("Voron"), None);
     }

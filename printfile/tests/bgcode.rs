@@ -6,7 +6,8 @@ mod common;
 
 use std::io::Cursor;
 
-use common::{Block, Counted, PRINTER, bgcode, gcode_block, header, metadata, read};
+use common::heatshrink::heatshrink;
+use common::{Block, Counted, PRINTER, bgcode, gcode_block, header, metadata, packed_block, read};
 use printernizer_printfile::{Error, Format, Limits, ThumbnailFormat, inspect};
 
 fn refused(bytes: &[u8]) -> Error {
@@ -140,10 +141,49 @@ fn blocks_are_counted_and_ordered() {
 }
 
 #[test]
-fn the_gcode_of_a_large_file_is_not_read() {
+fn the_gcode_of_a_large_file_is_read_once_and_not_kept() {
     let block = gcode_block(&vec![b'x'; 65_536]);
     let file = [header(), metadata(3, PRINTER, true), block.repeat(300)].concat();
+    let size = file.len() as u64;
     let mut reader = Counted { inner: Cursor::new(file), bytes_read: 0 };
     inspect(&mut reader, &Limits::default()).unwrap();
-    assert!(reader.bytes_read < 10_000, "{}", reader.bytes_read);
+    // Headers and encodings are read once more than the data.
+    assert!((size..size + 20_000).contains(&reader.bytes_read), "{} of {size}", reader.bytes_read);
+}
+
+#[test]
+fn no_changed_bit_of_the_gcode_goes_unnoticed() {
+    let bytes = bgcode();
+    let gcode_at = bytes.len() - gcode_block(b"G28\nG1 X1\n").len() - gcode_block(b"M84\n").len();
+    for at in gcode_at..bytes.len() {
+        for bit in 0..8 {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << bit;
+            assert!(read(&changed).is_err(), "byte {at} bit {bit}");
+        }
+    }
+    let encoding = Block { kind: 1, parameters: &[3, 0], data: b"G1 X1\n", ..Block::default() };
+    assert!(matches!(refused(&[header(), encoding.bytes()].concat()), Error::Corrupt { .. }));
+}
+
+#[test]
+fn metadata_packed_with_heatshrink_is_read() {
+    let plain = read(&[header(), metadata(3, PRINTER, false), gcode_block(b"G1 X1\n")].concat()).unwrap();
+    for (compression, window_bits) in [(2, 11), (3, 12)] {
+        // Long enough that copies reach as far as the window does.
+        let text = format!("{PRINTER}notes={}\n{PRINTER}", "abcdefghij0123456789".repeat(150));
+        let data = heatshrink(text.as_bytes(), window_bits);
+        assert!(data.len() < text.len() / 4, "{} of {}", data.len(), text.len());
+        let block = packed_block(3, compression, text.len(), &data);
+        let file = read(&[header(), block.clone(), gcode_block(b"G1 X1\n")].concat()).unwrap();
+        assert_eq!(file, plain);
+        for (promised, kept) in
+            [(text.len() + 1, data.len()), (text.len() - 9, data.len()), (text.len(), data.len() - 2)]
+        {
+            let liar = packed_block(3, compression, promised, &data[..kept]);
+            assert!(matches!(refused(&[header(), liar, gcode_block(b"G1 X1\n")].concat()), Error::Corrupt { .. }));
+        }
+        let bomb = packed_block(3, compression, 3 << 20, &data);
+        assert!(matches!(refused(&[header(), bomb, gcode_block(b"G1 X1\n")].concat()), Error::TooLarge { .. }));
+    }
 }

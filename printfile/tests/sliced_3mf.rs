@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io::Cursor;
 
 use common::archive::{
-    MD5, PLATE_1, PNG, Part, end, part, parts, plate_gcode, slice_info, with, without, zip, zip_with_large_records,
+    MD5, Own, PLATE_1, PNG, Part, end, part, parts, plate_gcode, slice_info, with, without, zip, zip_with_large_records,
 };
 use common::{Counted, gcode, read};
 use printernizer_printfile::{Error, Format, Limits, PrintFile, ThumbnailFormat, inspect, inspect_plate};
@@ -257,12 +257,62 @@ fn what_readers_of_archives_are_attacked_with_is_refused() {
     assert_eq!(damaged(&other_case), "two entries of the archive have the same name");
     for unsupported in [
         Part { flags: 1, ..part("Auxiliaries/x", "x") },
+        Part { flags: 1 << 6, ..part("Auxiliaries/x", "x") },
+        Part { flags: 1 << 13, ..part("Auxiliaries/x", "x") },
         Part { claimed_method: Some(12), ..part("Auxiliaries/x", "x") },
         part("Auxiliaries/more.zip", "x"),
         part("Auxiliaries/More.3MF", "x"),
     ] {
         let refused = read(&with(unsupported));
         assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn sizes_in_an_entrys_own_header_are_those_of_the_directory() {
+    let gcode = || part("Metadata/plate_1.gcode", plate_gcode());
+    let own = |own: Own| with(Part { own: Some(own), ..gcode() });
+    let truth = Own::of(&gcode());
+    assert!(read(&own(truth.clone())).is_ok());
+    for lie in [
+        Own { checksum: 7, ..truth.clone() },
+        Own { packed_bytes: truth.packed_bytes + 1, ..truth.clone() },
+        Own { unpacked_bytes: 1, ..truth.clone() },
+        Own { checksum: 0, packed_bytes: 0, unpacked_bytes: 0, ..truth.clone() },
+        Own { packed_bytes: u32::MAX, unpacked_bytes: u32::MAX, ..truth.clone() },
+        Own { flags: 1, ..truth.clone() },
+        Own { flags: 8, ..truth.clone() },
+    ] {
+        assert_eq!(damaged(&own(lie.clone())), CONTRADICTION, "{lie:?}");
+    }
+}
+
+#[test]
+fn sizes_that_follow_the_data_or_stand_in_the_field_for_large_files_are_accepted_when_true() {
+    let gcode = || part("Metadata/plate_1.gcode", plate_gcode());
+    let truth = Own::of(&gcode());
+    let own = |flags, own: Own| with(Part { flags, own: Some(Own { flags, ..own }), ..gcode() });
+    let none = Own { checksum: 0, packed_bytes: 0, unpacked_bytes: 0, ..truth.clone() };
+    assert!(read(&own(8, none.clone())).is_ok(), "as Bambu Studio writes them");
+    assert_eq!(damaged(&own(8, Own { unpacked_bytes: 1, ..none })), CONTRADICTION);
+
+    let field = |unpacked: u32, packed: u32| {
+        let mut extra = [1_u16.to_le_bytes(), 16_u16.to_le_bytes()].concat();
+        extra.extend([u64::from(unpacked), u64::from(packed)].iter().flat_map(|size| size.to_le_bytes()));
+        Own { packed_bytes: u32::MAX, unpacked_bytes: u32::MAX, extra, ..truth.clone() }
+    };
+    let large = |unpacked, packed| own(0, field(unpacked, packed));
+    assert!(read(&large(truth.unpacked_bytes, truth.packed_bytes)).is_ok());
+    for (unpacked, packed) in [(1, truth.packed_bytes), (truth.unpacked_bytes, 1), (u32::MAX, u32::MAX)] {
+        assert_eq!(damaged(&large(unpacked, packed)), CONTRADICTION);
+    }
+    let cut = |length: usize| {
+        let mut own = field(truth.unpacked_bytes, truth.packed_bytes);
+        own.extra.truncate(length);
+        damaged(&with(Part { own: Some(own), ..gcode() }))
+    };
+    for length in [0, 1, 3, 4, 12, 19] {
+        assert_eq!(cut(length), CONTRADICTION, "{length}");
     }
 }
 

@@ -14,7 +14,13 @@ const LARGE_END_BYTES: usize = 56;
 const LARGE_LOCATOR_BYTES: usize = 20;
 const ENTRY_BYTES: usize = 46;
 const HEADER_BYTES: usize = 30;
-const ENCRYPTED: u16 = 1;
+/// Encrypted, strongly encrypted, or with an encrypted directory.
+const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
+/// Checksum and sizes follow the data; the own header may leave them out.
+const SIZES_FOLLOW: u16 = 1 << 3;
+/// Stands for a size that is in the extra field for large files.
+const LARGE: u32 = u32::MAX;
+const LARGE_FIELD: u16 = 1;
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 const NO_END: Error = Error::Truncated { what: "the archive does not end with its directory" };
@@ -26,6 +32,9 @@ pub(super) struct Entry {
     pub(super) name: Vec<u8>,
     flags: u16,
     method: u16,
+    checksum: u32,
+    packed_bytes: u32,
+    unpacked_bytes: u32,
     header_at: u64,
 }
 
@@ -92,6 +101,9 @@ fn entries(directory: &[u8], count: u16) -> Result<Vec<Entry>, Error> {
             name: variable.get(..name_bytes).ok_or(CONTRADICTION)?.to_vec(),
             flags: number16(fixed, 8)?,
             method: number16(fixed, 10)?,
+            checksum: number32(fixed, 16)?,
+            packed_bytes: number32(fixed, 20)?,
+            unpacked_bytes: number32(fixed, 24)?,
             header_at: u64::from(number32(fixed, 42)?),
         });
         rest = variable.get(name_bytes + more_bytes..).ok_or(CONTRADICTION)?;
@@ -134,17 +146,55 @@ pub(super) fn check<R: Read + Seek>(reader: &mut R, entries: &[Entry]) -> Result
 /// A reader that goes by the entry's own header must find the same entry.
 fn own_header<R: Read + Seek>(reader: &mut R, entry: &Entry) -> Result<(), Error> {
     let length = (HEADER_BYTES + entry.name.len()) as u64;
-    let bytes = window(reader, entry.header_at, length).map_err(|error| match error {
-        Error::Truncated { .. } => CONTRADICTION,
-        other => other,
-    })?;
+    let bytes = window(reader, entry.header_at, length).map_err(within)?;
     let (fixed, name) = bytes.split_at_checked(HEADER_BYTES).ok_or(CONTRADICTION)?;
+    let flags = number16(fixed, 6)?;
     let agrees = fixed.starts_with(b"PK\x03\x04")
-        && number16(fixed, 6)? & ENCRYPTED == 0
+        && flags & ENCRYPTED == 0
+        && flags & SIZES_FOLLOW == entry.flags & SIZES_FOLLOW
         && number16(fixed, 8)? == entry.method
         && usize::from(number16(fixed, 26)?) == entry.name.len()
         && name == entry.name;
-    if agrees { Ok(()) } else { Err(CONTRADICTION) }
+    if !agrees {
+        return Err(CONTRADICTION);
+    }
+    let own = (number32(fixed, 14)?, number32(fixed, 18)?, number32(fixed, 22)?);
+    let listed = (entry.checksum, entry.packed_bytes, entry.unpacked_bytes);
+    if own == listed {
+        return Ok(());
+    }
+    let left_out = [(0, 0, 0), (0, LARGE, LARGE)].contains(&own);
+    if flags & SIZES_FOLLOW != 0 && left_out {
+        return Ok(());
+    }
+    if own != (entry.checksum, LARGE, LARGE) {
+        return Err(CONTRADICTION);
+    }
+    let extra = window(reader, entry.header_at + length, u64::from(number16(fixed, 28)?)).map_err(within)?;
+    let sizes = (u64::from(entry.unpacked_bytes), u64::from(entry.packed_bytes));
+    if large_sizes(&extra)? == Some(sizes) { Ok(()) } else { Err(CONTRADICTION) }
+}
+
+/// An own header that reaches past the end of the file.
+fn within(error: Error) -> Error {
+    match error {
+        Error::Truncated { .. } => CONTRADICTION,
+        other => other,
+    }
+}
+
+/// The sizes, unpacked and packed, in the extra field for large files, which some writers add to small ones too.
+fn large_sizes(extra: &[u8]) -> Result<Option<(u64, u64)>, Error> {
+    let mut rest = extra;
+    while !rest.is_empty() {
+        let (id, length) = (number16(rest, 0)?, usize::from(number16(rest, 2)?));
+        let field = rest.get(4..4 + length).ok_or(CONTRADICTION)?;
+        if id == LARGE_FIELD {
+            return Ok(Some((number64(field, 0)?, number64(field, 8)?)));
+        }
+        rest = rest.get(4 + length..).unwrap_or_default();
+    }
+    Ok(None)
 }
 
 /// Whether a name means one place below the archive's root on every system.

@@ -20,6 +20,31 @@ pub struct Part {
     /// Where the directory says the entry's header is.
     pub claimed_offset: Option<u32>,
     pub extra: Vec<u8>,
+    /// What the entry's own header says, where it is not what the directory says.
+    pub own: Option<Own>,
+}
+
+/// Fields of an entry's own header.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    pub flags: u16,
+    pub checksum: u32,
+    pub packed_bytes: u32,
+    pub unpacked_bytes: u32,
+    pub extra: Vec<u8>,
+}
+
+impl Own {
+    /// The truth about a part.
+    pub fn of(part: &Part) -> Self {
+        Self {
+            flags: part.flags,
+            checksum: crc32fast::hash(&part.data),
+            packed_bytes: u32::try_from(part.packed().len()).unwrap(),
+            unpacked_bytes: u32::try_from(part.data.len()).unwrap(),
+            extra: Vec::new(),
+        }
+    }
 }
 
 pub fn part(name: &str, data: impl AsRef<[u8]>) -> Part {
@@ -34,6 +59,15 @@ impl Part {
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&self.data).unwrap();
         encoder.finish().unwrap()
+    }
+
+    fn own_fields(&self, packed: &[u8], name: &str) -> Vec<u8> {
+        let Some(own) = &self.own else { return self.fields(packed, name, &[]) };
+        let mut fields = self.fields(packed, name, &own.extra);
+        fields[2..4].copy_from_slice(&own.flags.to_le_bytes());
+        let sizes = [own.checksum, own.packed_bytes, own.unpacked_bytes];
+        fields[10..22].copy_from_slice(&sizes.map(u32::to_le_bytes).concat());
+        fields
     }
 
     /// What own header and directory have in common: flags to lengths.
@@ -85,8 +119,9 @@ fn body(parts: &[Part]) -> (Vec<u8>, Vec<u8>) {
         let packed = part.packed();
         let own_name = part.own_name.as_ref().unwrap_or(&part.name);
         bytes.extend(b"PK\x03\x04");
-        bytes.extend(part.fields(&packed, own_name, &[]));
+        bytes.extend(part.own_fields(&packed, own_name));
         bytes.extend(own_name.as_bytes());
+        bytes.extend(part.own.iter().flat_map(|own| &own.extra));
         bytes.extend(&packed);
         directory.extend(b"PK\x01\x02\x14\0");
         directory.extend(part.fields(&packed, &part.name, &part.extra));

@@ -4,6 +4,7 @@
 #![allow(dead_code, clippy::unwrap_used)] // each test file uses a part; helpers of tests are tests
 
 pub mod archive;
+pub mod heatshrink;
 
 use std::fmt::Write as _;
 use std::io::{Cursor, Read, Seek, SeekFrom, Write as _};
@@ -65,6 +66,16 @@ pub fn packed(data: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(data).unwrap();
     encoder.finish().unwrap()
+}
+
+/// A metadata block whose data is packed already, by whatever `compression` says.
+pub fn packed_block(kind: u16, compression: u16, claimed_unpacked_bytes: usize, data: &[u8]) -> Vec<u8> {
+    let length = |bytes: usize| u32::try_from(bytes).unwrap().to_le_bytes();
+    let mut bytes = [&kind.to_le_bytes()[..], &compression.to_le_bytes(), &length(claimed_unpacked_bytes)].concat();
+    bytes.extend([&length(data.len())[..], &[0, 0], data].concat());
+    let checksum = crc32fast::hash(&bytes);
+    bytes.extend(checksum.to_le_bytes());
+    bytes
 }
 
 pub fn header() -> Vec<u8> {
