@@ -33,6 +33,8 @@ enum Event {
     SeenPreview(u64),
     /// After its question the device has been idle for so long.
     StaysIdle(u64),
+    /// The error it shows has stood for so long.
+    ErrorStands(u64),
     Sent(SendAnswer, bool, u64),
     TryAlive(bool),
     NewProcess,
@@ -133,6 +135,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(SeenActive),
         1 => select(vec![0u64, 44, 45]).prop_map(SeenPreview),
         1 => select(vec![0u64, 3, 4]).prop_map(StaysIdle),
+        1 => select(vec![0u64, 29, 30]).prop_map(ErrorStands),
         2 => (sent, any::<bool>(), select(vec![0u64, 29, 30])).prop_map(|(a, u, q)| Sent(a, u, q)),
         1 => any::<bool>().prop_map(TryAlive),
         1 => Just(NewProcess),
@@ -214,6 +217,7 @@ fn happen(s: &mut Scene, event: &Event) {
         Event::SeenActive => s.watch.seen_active = true,
         Event::SeenPreview(n) => (s.watch.seen_preview, s.watch.preview_for) = (true, seconds(n)),
         Event::StaysIdle(n) => s.watch.idle_for = Some(seconds(n)),
+        Event::ErrorStands(n) => s.watch.standing_error = Some(("0500_4004".into(), seconds(n))),
         Event::Sent(answer, unbroken, quiet) => {
             (s.watch.answer, s.watch.unbroken, s.watch.quiet) = (Some(answer), unbroken, seconds(quiet));
         }

@@ -19,7 +19,8 @@ pub struct Timing {
     pub send_timeout: Duration,
     /// How long a question before the print may stay before a person is called; firmware notes vanish after 30 s.
     pub preview_patience: Duration,
-    /// How long a refusal must stand without an active state before it proves that nothing runs.
+    /// How long a refusal, or an error in place of the print, must stand without an active state before it proves that
+    /// nothing runs.
     pub refusal_quiet: Duration,
     /// How long a printer that holds a job may be unreachable, or not ready before the intent.
     pub unready_limit: Duration,

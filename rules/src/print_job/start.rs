@@ -121,6 +121,16 @@ pub enum Relation {
     Third,
 }
 
+/// Whether a name on the device is one of this attempt.
+fn carries(token: &Token, name: Option<&str>) -> bool {
+    name.and_then(Token::find).is_some_and(|t| t == *token)
+}
+
+/// Whether a device shows no print; a file it may name all the same.
+fn names_no_print(shown: &DeviceIdentity) -> bool {
+    shown.id.is_none() && shown.name.is_none()
+}
+
 /// Relates what the device shows to the attempt.
 ///
 /// `device_job_id` is the device's own number of the print, once stored.
@@ -130,14 +140,14 @@ pub fn relation(
     device_job_id: Option<&str>,
     shown: &DeviceIdentity,
 ) -> Relation {
-    let carries = |text: &Option<String>| text.as_deref().and_then(Token::find).is_some_and(|t| t == *token);
+    let carries = |text: &Option<String>| carries(token, text.as_deref());
     let our_task = intent.and_then(|i| i.ids.task_id).map(|id| id.to_string());
     let our_id = shown.id.is_some() && (shown.id.as_deref() == device_job_id || shown.id == our_task);
     if carries(&shown.name) || our_id {
         return Relation::Ours;
     }
     let our_file = carries(&shown.file);
-    let nothing_else = shown.id.is_none() && shown.name.is_none();
+    let nothing_else = names_no_print(shown);
     let before = intent.map(|i| &i.before.identity);
     match before {
         Some(b) if nothing_else && !b.is_erased() => Relation::Erased { our_file },
@@ -196,15 +206,25 @@ pub fn judge(view: &StartView<'_>) -> Verdict {
         Link::Live { age, .. } => return silent(view, *age),
         Link::Connecting => return silent(view, Duration::ZERO),
     };
-    let relation = relation(view.token, view.intent, view.device_job_id, &report.identity);
     let active = report.is_active();
     let seen_active = view.started || view.watch.seen_active;
+    let relation = match relation(view.token, view.intent, view.device_job_id, &report.identity) {
+        // Ours was shown since: whatever was shown before it, a device that shows none now has forgotten ours.
+        other if other != Relation::Ours && seen_active && names_no_print(&report.identity) => {
+            Relation::Erased { our_file: carries(view.token, report.identity.file.as_deref()) }
+        }
+        other => other,
+    };
     let asks_first = asks_first(report) && !seen_active;
     let as_before = view.intent.is_some_and(|i| i.before == report.shown());
     let state_as_before = view.intent.is_some_and(|i| i.before.state == report.printer_state());
     let refused = matches!(view.watch.answer, Some(SendAnswer::Refused(_)));
+    // Neither an error nor a refusal is the last word before it has stood for a while: docs/adr/0010.
+    let stands = |lasting: Duration| lasting >= view.timing.refusal_quiet;
     // An error that stood there before the start says nothing about the start.
-    let new_error = report.error.is_some() && view.intent.is_none_or(|i| i.before.error != report.error);
+    let standing = view.watch.standing_error.as_ref().filter(|(error, _)| report.error.as_ref() == Some(error));
+    let standing = standing.filter(|_| view.intent.is_none_or(|i| i.before.error != report.error));
+    let failed_on_its_own = standing.is_some_and(|(_, lasting)| stands(*lasting));
 
     match relation {
         // our identity, ATTENTION before any progress (Prusa preview)
@@ -246,8 +266,10 @@ pub fn judge(view: &StartView<'_>) -> Verdict {
             Some(end) if window_over(view) => Verdict::Ended { end, live: false },
             _ => Verdict::Wait,
         },
-        // our identity, idle, error or refusal
-        Relation::Ours if report.state == DeviceState::Idle && (new_error || refused) => {
+        // our identity, idle, error or refusal, for a while
+        Relation::Ours
+            if report.state == DeviceState::Idle && (failed_on_its_own || refused && stands(view.watch.quiet)) =>
+        {
             failed_or_window(view, Reason::NoSignOfStart)
         }
         // our identity, idle or lingering end state as in `before`
@@ -259,9 +281,7 @@ pub fn judge(view: &StartView<'_>) -> Verdict {
         // a third identity, active (also one of an older attempt or of an ended job: never adopted)
         Relation::Third if active => to_window(view, Reason::ForeignPrint),
         // refusal of our very request, no active state for a while
-        _ if refused && !active && view.watch.quiet >= view.timing.refusal_quiet && may_say_failed(view) => {
-            Verdict::FailedToStart
-        }
+        _ if refused && !active && stands(view.watch.quiet) && may_say_failed(view) => Verdict::FailedToStart,
         // everything as before
         Relation::AsBefore if as_before => to_window(view, Reason::NoSignOfStart),
         // identities erased, then active with our file: resumed after power loss

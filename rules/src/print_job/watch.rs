@@ -33,6 +33,9 @@ pub struct Watch {
     pub idle_for: Option<Duration>,
     /// Live reports without an active state since the refusal.
     pub quiet: Duration,
+    /// The error the device shows with our identity while it is idle, and how long it has shown nothing else, without a
+    /// gap. One such report says nothing: errors of a moment are shown before a print, too.
+    pub standing_error: Option<(String, Duration)>,
 }
 
 impl Watch {
@@ -70,6 +73,11 @@ impl Watch {
         let idle = self.seen_preview && !self.seen_active && !active && report.state == DeviceState::Idle;
         let before = self.idle_for.filter(|_| !gap);
         self.idle_for = idle.then(|| before.map_or(Duration::ZERO, |idle| idle + step));
+        let stands = self.standing_error.take().filter(|_| !gap);
+        self.standing_error = report.error.clone().filter(|_| ours && report.state == DeviceState::Idle).map(|error| {
+            let before = stands.filter(|(shown, _)| *shown == error);
+            (error, before.map_or(Duration::ZERO, |(_, lasting)| lasting + step))
+        });
         // The window is about a print that is not to be seen; while it is, there is nothing to wait for.
         if ours && active {
             self.live = Duration::ZERO;
@@ -151,6 +159,27 @@ mod tests {
         assert!(w.watch.seen_preview && !w.watch.seen_active);
         assert_eq!(w.watch.preview_for, seconds(10));
         assert!(w.ours(DeviceState::Printing, 2).seen_active);
+    }
+
+    #[test]
+    fn an_error_stands_from_its_first_report_until_any_other_is_shown_or_nobody_looks() {
+        let mut w = Watching::new();
+        let mut shows = |error: Option<&str>, state, ours: bool, after| {
+            w.scene.shows_ours(state);
+            w.scene.report.error = error.map(str::to_owned);
+            w.watch.report(&w.scene.report, ours, Some(seconds(after)), seconds(30));
+            w.watch.standing_error.clone().map(|(error, lasting)| (error, lasting.as_secs()))
+        };
+        let of = |error: &str, seconds| Some((error.to_owned(), seconds));
+        let (busy, unread) = (Some("0500_4004"), Some("0500_4003"));
+        assert_eq!(shows(None, DeviceState::Idle, true, 2), None);
+        assert_eq!(shows(busy, DeviceState::Idle, false, 2), None, "it is shown with another print");
+        assert_eq!(shows(busy, DeviceState::Idle, true, 2), of("0500_4004", 0));
+        assert_eq!(shows(busy, DeviceState::Idle, true, 20), of("0500_4004", 20));
+        assert_eq!(shows(unread, DeviceState::Idle, true, 2), of("0500_4003", 0), "another one");
+        assert_eq!(shows(unread, DeviceState::Idle, true, 31), of("0500_4003", 0), "nobody saw what was in between");
+        assert_eq!(shows(unread, DeviceState::Idle, true, 5), of("0500_4003", 5));
+        assert_eq!(shows(unread, DeviceState::Preparing, true, 2), None);
     }
 
     #[test]

@@ -186,7 +186,7 @@ fn what_earlier_jobs_left_on_the_device_goes_before_the_start() {
 
 #[test]
 fn nothing_is_decided_while_a_try_to_start_is_alive() {
-    for mut s in [Scene::uploaded(), Scene::intended().watched_in_vain()] {
+    for mut s in [Box::new(Scene::uploaded()), Box::new(Scene::intended().watched_in_vain())] {
         s.watch.try_alive = true;
         s.job.spec.desired_state = DesiredState::Cancel;
         s.closed = Some(Closed::GiveBack("the bed is not clear".into()));

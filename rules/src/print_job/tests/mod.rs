@@ -7,6 +7,7 @@ mod gate;
 mod pause_and_stop;
 mod questions;
 mod table;
+mod traces;
 mod words;
 
 use crate::plan::DeviceCommand;

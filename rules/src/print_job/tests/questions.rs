@@ -53,7 +53,7 @@ fn an_answer_waits_for_a_fresh_report_and_not_for_long() {
     forgotten.answer(Answer::Succeeded);
     let mut asked = Scene::asked();
     asked.answer(Answer::Succeeded);
-    for mut s in [asked, forgotten] {
+    for mut s in [Box::new(asked), Box::new(forgotten)] {
         let question = s.job_status().question;
         for too_old in [6, 10, 11] {
             s.age = seconds(too_old);

@@ -13,7 +13,7 @@ fn end(end: End, live: bool) -> Verdict {
 }
 
 /// The process that sent, and has seen nothing but what the scene says since.
-fn sender() -> Scene {
+pub(super) fn sender() -> Scene {
     let mut s = Scene::intended();
     s.watch.answer = Some(SendAnswer::Accepted);
     s.watch.unbroken = true;
@@ -27,7 +27,7 @@ fn refused() -> Scene {
 }
 
 /// In every scene without a verdict of its own, a full window must pass, and then a person is asked.
-fn waits_then_asks(s: &Scene, reason: Reason) {
+pub(super) fn waits_then_asks(s: &Scene, reason: Reason) {
     assert_eq!(s.verdict(), Verdict::Wait);
     let mut almost = s.clone().watched_in_vain();
     almost.watch.live = seconds(299);
@@ -146,17 +146,28 @@ fn our_identity_ended_without_being_seen_active_has_ended_after_the_window() {
 }
 
 #[test]
-fn our_identity_idle_with_an_error_or_a_refusal_failed_to_start() {
+fn our_identity_idle_with_an_error_or_a_refusal_for_30_seconds_failed_to_start() {
     let mut s = sender();
     s.shows_ours(DeviceState::Idle);
     s.report.error = Some("0500_C010".into());
+    for lasting in [0, 29] {
+        s.watch.standing_error = Some(("0500_C010".into(), seconds(lasting)));
+        waits_then_asks(&s, Reason::NoSignOfStart);
+    }
+    s.watch.standing_error = Some(("0500_C010".into(), seconds(30)));
     assert_eq!(s.verdict(), Verdict::FailedToStart);
     let mut other_process = s.clone();
     other_process.watch.answer = None;
     waits_then_asks(&other_process, Reason::NoSignOfStart);
+    let mut another_error = s.clone();
+    another_error.report.error = Some("0500_4003".into());
+    waits_then_asks(&another_error, Reason::NoSignOfStart);
 
     let mut s = refused();
     s.shows_ours(DeviceState::Idle);
+    s.watch.quiet = seconds(29);
+    waits_then_asks(&s, Reason::NoSignOfStart);
+    s.watch.quiet = seconds(30);
     assert_eq!(s.verdict(), Verdict::FailedToStart);
 }
 
@@ -165,6 +176,8 @@ fn an_error_that_stood_there_before_the_start_is_no_error_of_the_start() {
     let mut s = sender();
     s.shows_ours(DeviceState::Idle);
     s.report.error = Some("0300_400C".into());
+    s.watch.standing_error = Some(("0300_400C".into(), seconds(30)));
+    assert_eq!(s.verdict(), Verdict::FailedToStart, "were it new");
     s.job.status.as_mut().unwrap().start.as_mut().unwrap().before.error = Some("0300_400C".into());
     waits_then_asks(&s, Reason::NoSignOfStart);
 }

@@ -1,0 +1,63 @@
+//! Traces of devices in which an earlier reading of the table printed twice or told a person something wrong. Each is
+//! told report by report.
+
+use printernizer_crds::Reason;
+use printernizer_crds::common::DeviceIdentity;
+
+use super::table::{sender, waits_then_asks};
+use crate::device::DeviceState;
+use crate::print_job::start::Verdict;
+use crate::testing::{Scene, seconds};
+
+/// Our start is taken, and its ids are shown while the state is still the old one, as was seen for 48 to 55 s on H2D and
+/// for 135 s on P1P. In this time another program sends a start of its own. The printer is busy with ours and refuses
+/// theirs: 0500_4004 stands beside our ids for a moment, in IDLE. Judged by that report, our job had failed to start and
+/// was printed a second time by the next printer.
+#[test]
+fn an_error_of_a_moment_before_the_print_is_no_failure_of_it() {
+    let mut s = sender();
+    let mut shows = |state, error: Option<&str>, after: u64| {
+        s.shows_ours(state);
+        s.report.error = error.map(str::to_owned);
+        s.watch.report(&s.report, true, Some(seconds(after)), s.timing.report_gap);
+        s.verdict()
+    };
+    assert_eq!(shows(DeviceState::Idle, None, 2), Verdict::Wait);
+    assert_eq!(shows(DeviceState::Idle, Some("0500_4004"), 20), Verdict::Wait);
+    assert_eq!(shows(DeviceState::Idle, Some("0500_4004"), 2), Verdict::Wait);
+    assert_eq!(shows(DeviceState::Idle, None, 2), Verdict::Wait);
+    assert_eq!(shows(DeviceState::Idle, None, 25), Verdict::Wait);
+    assert_eq!(shows(DeviceState::Preparing, None, 2), Verdict::Started);
+}
+
+/// A printer that has never shown a print shows the first one, which is seen running, and is switched off and on: it shows
+/// nothing again, as before the start. Judged by that alone, "everything as before", a person was told that there was no
+/// sign of a start, in front of half a part.
+#[test]
+fn a_first_print_that_was_seen_and_is_forgotten_is_not_one_that_never_came() {
+    let mut s = sender();
+    s.job.status.as_mut().unwrap().start.as_mut().unwrap().before.identity = DeviceIdentity::default();
+    s.shows_nothing();
+    waits_then_asks(&s, Reason::NoSignOfStart);
+    s.watch.seen_active = true;
+    waits_then_asks(&s, Reason::IdentityErased);
+}
+
+/// The same printer goes on with its print when the power comes back. It was taken for a print that has only landed, and
+/// after the window a person was asked what had become of it while it was still being printed.
+#[test]
+fn a_first_print_that_goes_on_after_a_power_cut_is_ours_and_runs() {
+    let mut s = sender();
+    s.job.status.as_mut().unwrap().start.as_mut().unwrap().before.identity = DeviceIdentity::default();
+    s.shows_nothing();
+    s.report.identity.file = Some(s.remote_name());
+    s.shows(DeviceState::Printing);
+    waits_then_asks(&s, Reason::EndNotSeen);
+    s.watch.seen_active = true;
+    assert_eq!(s.verdict(), Verdict::StartedAnonymously);
+    let mut foreign: Scene = s.clone();
+    foreign.report.identity.file = Some("vase.gcode".into());
+    waits_then_asks(&foreign, Reason::IdentityErased);
+    s.shows(DeviceState::Finished);
+    waits_then_asks(&s, Reason::IdentityErased);
+}
