@@ -81,6 +81,8 @@ api_enum! {
         Unreachable,
         /// The printer was reached at an address that is not allowed.
         AddressForbidden,
+        /// The spec names something that cannot be, for example a port that is none.
+        InvalidSpec,
         /// What answers at the address is not the kind of printer the spec names.
         WrongProtocol,
         /// The code or password is accepted.

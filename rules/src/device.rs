@@ -217,6 +217,8 @@ pub enum LinkFault {
     Unreachable,
     /// Its address is not on the list of allowed ones.
     AddressForbidden,
+    /// The spec names something that cannot be; nothing was tried.
+    InvalidSpec,
     /// What answers is not the kind of device the spec names.
     WrongProtocol,
     /// The code or password is refused.

@@ -151,6 +151,11 @@ fn forbidden(message: String) -> DeviceFault {
     DeviceFault { cause: LinkFault::AddressForbidden, message }
 }
 
+/// Of what stands in the field of this name nothing can be made.
+fn invalid(field: &str, why: &dyn std::fmt::Display) -> DeviceFault {
+    DeviceFault { cause: LinkFault::InvalidSpec, message: format!("correct spec.connection.{field}: {why}") }
+}
+
 /// The address a name stands for, if printers may be there.
 async fn resolve(host: &str, port: u16, networks: &Networks) -> Result<IpAddr, DeviceFault> {
     let unresolved = |why: String| DeviceFault {
@@ -175,7 +180,7 @@ pub async fn prusalink(
     networks: &Networks,
     timing: &Timing,
 ) -> Result<(Client, SocketAddr), DeviceFault> {
-    let base_url = BaseUrl::parse(url).map_err(|e| forbidden(e.to_string()))?;
+    let base_url = BaseUrl::parse(url).map_err(|e| invalid("prusaLink.url", &e))?;
     let host = base_url.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let address = SocketAddr::new(resolve(&host, base_url.port(), networks).await?, base_url.port());
     let timeouts = Timeouts { send: timing.send_timeout, ..Timeouts::default() };
@@ -190,9 +195,12 @@ pub async fn bambu(
     networks: &Networks,
     timing: &Timing,
 ) -> Result<printernizer_bambu::Config, DeviceFault> {
-    let port = |port: i32| u16::try_from(port).map_err(|_| forbidden(format!("{port} is no port")));
-    let (mqtt, ftps) = (port(connection.mqtt_port)?, port(connection.ftps_port)?);
-    let serial_number = SerialNumber::new(&connection.serial_number).map_err(|e| forbidden(e.to_string()))?;
+    let port = |field: &str, port: i32| {
+        let number = u16::try_from(port).ok().filter(|port| *port > 0);
+        number.ok_or_else(|| invalid(field, &format_args!("{port} is no port, which is a number from 1 to 65535")))
+    };
+    let (mqtt, ftps) = (port("bambu.mqttPort", connection.mqtt_port)?, port("bambu.ftpsPort", connection.ftps_port)?);
+    let serial_number = SerialNumber::new(&connection.serial_number).map_err(|e| invalid("bambu.serialNumber", &e))?;
     let trust = trust(&connection.tls)?;
     let address = resolve(&connection.host, mqtt, networks).await?;
     Ok(printernizer_bambu::Config {
@@ -213,7 +221,7 @@ fn trust(tls: &BambuTls) -> Result<Trust, DeviceFault> {
             .as_deref()
             .and_then(sha256_from_hex)
             .map(Trust::PinnedKey)
-            .ok_or_else(|| forbidden("tls.publicKeySHA256 must be 64 lower-case hex digits".into())),
+            .ok_or_else(|| invalid("bambu.tls.publicKeySHA256", &"a pinned key is 64 lower-case hex digits")),
     }
 }
 
@@ -227,4 +235,58 @@ fn sha256_from_hex(text: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_is_told_with_its_field_and_is_no_forbidden_address() {
+        let correct = json!({
+            "host": "127.0.0.1", "serialNumber": "03919A123456789",
+            "accessCodeSecretRef": { "name": "a1", "key": "accessCode" },
+            "tls": { "verification": "PinnedKey", "publicKeySHA256": "0".repeat(64) },
+        });
+        let pin = |sha256: &str| json!({ "tls": { "verification": "PinnedKey", "publicKeySHA256": sha256 } });
+        let cases = [
+            (json!({}), None),
+            (json!({ "host": "192.0.2.10" }), Some((LinkFault::AddressForbidden, "192.0.2.10"))),
+            (json!({ "mqttPort": 70_000 }), Some((LinkFault::InvalidSpec, "bambu.mqttPort: 70000 is no port"))),
+            (json!({ "mqttPort": 0 }), Some((LinkFault::InvalidSpec, "bambu.mqttPort: 0 is no port"))),
+            (json!({ "ftpsPort": -1 }), Some((LinkFault::InvalidSpec, "bambu.ftpsPort: -1 is no port"))),
+            (
+                json!({ "serialNumber": "0391" }),
+                Some((LinkFault::InvalidSpec, "bambu.serialNumber: not a serial number")),
+            ),
+            (json!({ "serialNumber": "03919a123456789" }), Some((LinkFault::InvalidSpec, "capital letters"))),
+            (pin("abc"), Some((LinkFault::InvalidSpec, "bambu.tls.publicKeySHA256"))),
+            (pin(&"é".repeat(32)), Some((LinkFault::InvalidSpec, "bambu.tls.publicKeySHA256"))),
+            (
+                json!({ "tls": { "verification": "PinnedKey" } }),
+                Some((LinkFault::InvalidSpec, "64 lower-case hex digits")),
+            ),
+        ];
+        for (change, expected) in cases {
+            let mut connection = correct.clone();
+            connection.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            let connection: BambuConnection = serde_json::from_value(connection).unwrap();
+            let code = SecretString::from("12345678");
+            let made = bambu(&connection, code, &Networks::for_printers(true), &Timing::default()).await;
+            match (made, expected) {
+                (Ok(_), None) => {}
+                (Err(fault), Some((cause, words))) => {
+                    assert_eq!(fault.cause, cause, "{change}: {fault}");
+                    assert!(fault.message.contains(words), "{change}: {fault}");
+                }
+                (made, _) => panic!("{change}: {:?}", made.err()),
+            }
+        }
+        let login = Credentials { username: DEFAULT_USER.into(), password: SecretString::from("x") };
+        let made = prusalink("ftp://127.0.0.1", login, &Networks::for_printers(true), &Timing::default()).await;
+        let fault = made.map(|(_, address)| address).unwrap_err();
+        assert_eq!(fault.cause, LinkFault::InvalidSpec, "{fault}");
+    }
 }

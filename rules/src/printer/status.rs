@@ -17,6 +17,7 @@ pub fn fault_of(cause: LinkFault) -> Reason {
     match cause {
         LinkFault::Unreachable => Reason::Unreachable,
         LinkFault::AddressForbidden => Reason::AddressForbidden,
+        LinkFault::InvalidSpec => Reason::InvalidSpec,
         LinkFault::WrongProtocol => Reason::WrongProtocol,
         LinkFault::CredentialsRefused => Reason::CredentialsRefused,
         LinkFault::SecretNotFound => Reason::SecretNotFound,
@@ -107,10 +108,11 @@ pub(super) fn device(seen: &Observed<'_>, new: &mut PrinterStatus, report: &Devi
             let text = "the printer has taken a start";
             new.conditions.set(ConditionType::ControlAllowed, True, Reason::ControlProven, text, &at);
         }
-        // Allowed again, or with another firmware: nothing is proven until the next start.
+        // Allowed again, or with another firmware, or away for a while: A1 and P1 restart when Developer Mode is switched,
+        // and say neither before nor after that how it stands. Nothing is proven until the next start.
         told if firmware_changed
             || new.conditions.condition(ConditionType::ControlAllowed).is_none()
-            || (told == Some(true) && new.conditions.is_false(ConditionType::ControlAllowed)) =>
+            || ((told == Some(true) || !seen.watched) && new.conditions.is_false(ConditionType::ControlAllowed)) =>
         {
             let text = "no start has been seen to work yet with this firmware";
             new.conditions.set(ConditionType::ControlAllowed, Unknown, Reason::NotProvenYet, text, &at);

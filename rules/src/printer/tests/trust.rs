@@ -78,6 +78,23 @@ fn a_device_that_allows_control_again_is_usable_again() {
 }
 
 #[test]
+fn a_device_that_refused_control_and_says_nothing_of_it_may_be_tried_again_only_after_it_was_away() {
+    let mut s = Scene::waiting();
+    s.report.control_allowed = Some(false);
+    s.run_printer();
+    s.report.control_allowed = None;
+    s.run_printer();
+    assert_eq!(s.reason(ConditionType::ControlAllowed), "ControlRefused", "it was watched, and has not restarted");
+    s.watched = false;
+    s.run_printer();
+    assert_eq!(s.reason(ConditionType::ControlAllowed), "NotProvenYet");
+    assert!(s.printer_is(ConditionType::Ready));
+    s.report.control_allowed = Some(false);
+    s.run_printer();
+    assert_eq!(s.reason(ConditionType::ControlAllowed), "ControlRefused", "whatever it did meanwhile");
+}
+
+#[test]
 fn a_duplicate_of_another_printer_is_not_ready() {
     let mut s = Scene::waiting();
     s.duplicate_of = Some("farm/bert");
