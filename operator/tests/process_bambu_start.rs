@@ -26,6 +26,57 @@ async fn an_echo_that_comes_after_135_seconds_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_printer_switched_off_and_on_before_it_shows_its_new_print_is_asked_about_and_the_part_printed_once() {
+    let late = BambuFault::SlowStart { ids_after_seconds: 135, state_after_seconds: 137 };
+    let shop = with_start("latelost", late).await;
+    let is_start = |e: &printernizer_simulator::Entry| matches!(e.event, Event::StartCommand { .. });
+    shop.ledger_shows("the start", |entries| entries.iter().any(is_start)).await;
+    let machine = shop.machine(A1);
+    machine.person(&Action::Reboot { job: printernizer_simulator::AfterPowerCut::Lose }).unwrap();
+    assert_eq!(machine.state().bambu.unwrap().gcode_file, "", "nothing of the print is shown any more");
+    shop.question(CLIP).await;
+    assert_eq!((commands(&shop), shop.starts("pz-")), (1, 0));
+    bambu::not_printed(&shop, CLIP).await;
+    shop.clear(A1).await;
+    prints_to_its_end(shop, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_stands_in_place_of_the_print_is_a_failed_start_and_the_part_is_printed_once() {
+    let code = "0500_4003".to_owned().try_into().unwrap();
+    let shop = with_start("error", BambuFault::StartError { code }).await;
+    shop.printer_says(A1, ConditionType::Trusted, Reason::StartRefused).await;
+    let status = shop.job(CLIP, "waits again", |s| s.attempt == 2 && s.printer.is_none()).await;
+    assert_eq!((status.failed_prints, commands(&shop), shop.starts("pz-")), (0, 1, 0));
+    shop.machine(A1).person(&Action::LeaveEndScreen).unwrap();
+    bambu::acknowledge(&shop).await;
+    prints_to_its_end(shop, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_is_closed_at_the_printer_costs_it_no_connections_and_its_opening_starts_the_job() {
+    let upload = FaultKind::StallUpload { after_bytes: 16, milliseconds: 1_500 };
+    let shop = with("closed", vec![Fault::once(upload)]).await;
+    let machine = shop.machine(A1);
+    shop.phase(CLIP, Phase::Uploading).await;
+    machine.person(&Action::ChangeFilament { seconds: 1_000_000 }).unwrap();
+    let logins = || machine.state().bambu.unwrap().logins;
+    let before = logins();
+    let waits = |s: &printernizer_crds::PrintJobStatus| {
+        let started = s.conditions.condition(ConditionType::Started);
+        started.is_some_and(|c| c.message.contains("filament is being changed"))
+    };
+    shop.job(CLIP, "waits for the filament", waits).await;
+    // Long enough for several tries, were each to connect anew.
+    let more = |m: &printernizer_simulator::PrinterState| m.bambu.as_ref().is_some_and(|b| b.logins > before);
+    assert!(!machine.wait_for(std::time::Duration::from_secs(6), more).await, "{} logins", logins() - before);
+    machine.person(&Action::ChangeFilament { seconds: 0 }).unwrap();
+    shop.phase(CLIP, Phase::Printing).await;
+    assert_eq!(logins(), before + 1, "the connection of the start");
+    prints_to_its_end(shop, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_without_acknowledgement_is_adopted() {
     let shop = with_start("noack", BambuFault::NoAcknowledgement).await;
     prints_to_its_end(shop, 1).await;

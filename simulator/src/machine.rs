@@ -68,6 +68,8 @@ pub struct BambuState {
     pub external: Tray,
     /// MQTT clients that are logged in.
     pub clients: usize,
+    /// MQTT clients that have logged in since the simulator began.
+    pub logins: u64,
 }
 
 /// What a machine is really doing, beyond what the network shows.

@@ -124,6 +124,10 @@ impl State {
         }
         self.connected = true;
         self.fault = None;
+        if report.is_free() && self.report.as_ref().is_some_and(|(old, _)| !old.is_free()) {
+            // What closed the gate may be over.
+            self.no_try_before = None;
+        }
         self.report = Some((report, at));
     }
 

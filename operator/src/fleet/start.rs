@@ -1,4 +1,5 @@
-//! The one try to start a print: permit, new connection, gate, intent (a) and (b), second look, send.
+//! The one try to start a print: permit, gate on what is known, new connection, gate, intent (a) and (b), second look,
+//! send.
 //!
 //! Nothing stands between the last look at the device, the intent and the send: this session does all of it, and while
 //! it does, no reconcile judges the attempt. Every step asks what may have changed; any doubt ends the try unsent. It
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 
 use super::device::{Device, Reported};
 use super::serve::{COMMAND_LEASE, POLL_LIMIT, too_slow, took, within_lease};
-use super::session::{Command, Session};
+use super::session::{Attempt, Command, Session};
 use super::{FleetContext, fresh_id};
 use crate::api::{ApiError, CALL_TIMEOUT, Key};
 use crate::leadership::Permit;
@@ -58,7 +59,8 @@ pub(super) async fn run<D: Device>(context: &FleetContext, session: &Session, de
             s.start_sent = Some(Instant::now());
         }
         s.try_ended(ended.as_ref().err().cloned());
-        // Each try costs the device a connection and the API server a list: not at once again, and ever more rarely.
+        // Each try costs reads, and may cost the device a connection: not at once again, and ever more rarely. A device
+        // that turns free is tried at once.
         let pause = context.timing.poll_period * (1 << s.tries_in_vain.min(LONGEST_PAUSE_DOUBLINGS));
         s.tries_in_vain = s.tries_in_vain.saturating_add(1);
         s.no_try_before = s.closed.is_some().then(|| Instant::now() + pause);
@@ -93,12 +95,17 @@ fn api_server(error: &ApiError) -> Closed {
     Closed::NotNow(format!("the API server: {error}"))
 }
 
-/// Quorum reads of both sides of the claim.
-async fn read(context: &FleetContext, session: &Session, job_key: &Key) -> Result<Objects, Closed> {
+/// Quorum reads of both sides of the claim, which must still be about this attempt.
+async fn read(context: &FleetContext, session: &Session, attempt: &Attempt) -> Result<Objects, Closed> {
     let (job, printer) =
-        tokio::join!(context.api.get::<PrintJob>(job_key), context.api.get::<Printer>(&session.printer));
+        tokio::join!(context.api.get::<PrintJob>(&attempt.job), context.api.get::<Printer>(&session.printer));
     let job = job.map_err(|e| api_server(&e))?.ok_or(Closed::Changed("the job is gone"))?;
     let printer = printer.map_err(|e| api_server(&e))?.ok_or(Closed::Changed("the printer is gone"))?;
+    let still_ours =
+        gate::token_of(&job) == attempt.token && job.metadata.uid.as_deref() == Some(attempt.job_uid.as_str());
+    if !still_ours {
+        return Err(Closed::Changed("the job has moved on"));
+    }
     Ok(Objects { job, printer, unresolved_elsewhere: None })
 }
 
@@ -191,16 +198,17 @@ async fn attempt<D: Device>(
     // 3. Gate: leadership, a new connection, a full report over it.
     let needed = CALL_TIMEOUT + context.timing.send_timeout;
     let permit = context.api.leadership().permit(needed).map_err(|e| Closed::NotNow(e.to_string()))?;
+    // No device is connected to anew for a gate that what it said last keeps closed. Only the report of the new
+    // connection opens it, and only that one has to be young.
+    if let Some(known) = session.with(|s| s.report.as_ref().map(|(report, _)| report.clone())) {
+        let objects = read(context, session, &command.attempt).await?;
+        ask::<D>(context, &objects, &known, Duration::ZERO, None)?;
+    }
     let begun = tokio::time::timeout(POLL_LIMIT, device.begin_start()).await;
     let (mut starting, reported) = begun.unwrap_or_else(|_| Err(too_slow())).map_err(unreachable)?;
     took(context, session, reported.clone());
     let Reported { report, at, .. } = reported;
-    let mut objects = read(context, session, &command.attempt.job).await?;
-    let still_ours = gate::token_of(&objects.job) == command.attempt.token
-        && objects.job.metadata.uid.as_deref() == Some(command.attempt.job_uid.as_str());
-    if !still_ours {
-        return Err(Closed::Changed("the job has moved on"));
-    }
+    let mut objects = read(context, session, &command.attempt).await?;
     ask::<D>(context, &objects, &report, at.elapsed(), None)?;
     if let Some(why) = device.unfit(&objects.job) {
         return Err(Closed::GiveBack(why));

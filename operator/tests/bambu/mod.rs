@@ -96,6 +96,12 @@ pub async fn not_printed(shop: &Shop, job: &str) -> PrintJobStatus {
     }
 }
 
+/// A person has looked at the printer, and says so.
+pub async fn acknowledge(shop: &Shop) {
+    let status = shop.printer(A1, "is not trusted", |s| s.distrust.is_some()).await;
+    shop.farm.change_printer(A1, json!({ "acknowledged": status.distrust.unwrap().id })).await.unwrap();
+}
+
 /// Start commands for files of ours that reached the printer.
 pub fn commands(shop: &Shop) -> usize {
     shop.farm.simulator().ledger().start_commands("pz-").len()

@@ -49,6 +49,11 @@ impl Clients {
     pub(crate) fn count(&self) -> usize {
         self.connected.len()
     }
+
+    /// How many have come since the simulator began, those that are gone included.
+    pub(crate) fn came(&self) -> u64 {
+        self.last
+    }
 }
 
 #[cfg(test)]
@@ -65,6 +70,6 @@ mod tests {
         clients.leave(second.number);
         let third = clients.enter(2, true).unwrap();
         assert!(*first.kicked.borrow() && !*third.kicked.borrow());
-        assert_eq!(clients.count(), 1);
+        assert_eq!((clients.count(), clients.came()), (1, 3));
     }
 }

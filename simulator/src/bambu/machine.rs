@@ -68,6 +68,7 @@ impl Machine for Printer {
                     trays: firmware.trays().to_vec(),
                     external: firmware.external().clone(),
                     clients: inner.clients.count(),
+                    logins: inner.clients.came(),
                 }),
             }
         })

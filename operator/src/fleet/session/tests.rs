@@ -1,7 +1,7 @@
 //! Tests of what a session remembers: of the gate, of deletions, and of what it has shown to the rules.
 
 use super::*;
-use printernizer_rules::device::LinkFault;
+use printernizer_rules::device::{Blocker, DeviceState, LinkFault};
 
 #[test]
 fn only_a_report_that_was_looked_at_counts_as_watched() {
@@ -82,6 +82,35 @@ async fn the_gate_is_closed_since_the_first_try_in_vain_of_an_attempt_and_never_
     wait().await;
     session.attach(&attempt(2), false, None);
     assert_eq!(session.seen().closed_for, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_turns_free_is_tried_at_once_and_one_that_stays_as_it_is_after_the_pause() {
+    let (session, mut commands) = new(Key::new("farm", "bambu-1"), Timing::default(), CancellationToken::new());
+    let attempt = Attempt { job: Key::new("farm", "clip"), job_uid: "1".into(), token: Token::new("1", 1) };
+    session.attach(&attempt, false, None);
+    let report = |blockers: &[Blocker]| {
+        let report = DeviceReport { state: DeviceState::Idle, blockers: blockers.to_vec(), ..DeviceReport::default() };
+        session.with(|s| s.reported(report, Instant::now(), Duration::from_secs(30)));
+    };
+    let mut tried = || {
+        let (what, attempt) = (DeviceCommand::Start, attempt.clone());
+        session.command(Command { what, attempt, device_job_id: None, file: None });
+        session.with(|s| s.pending.clear());
+        commands.try_recv().is_ok()
+    };
+    let in_vain = || session.with(|s| s.no_try_before = Some(Instant::now() + Duration::from_secs(16)));
+    report(&[Blocker::FilamentChange]);
+    in_vain();
+    report(&[Blocker::Dialog]);
+    assert!(!tried(), "something else is in the way");
+    report(&[]);
+    assert!(tried());
+    in_vain();
+    report(&[]);
+    assert!(!tried(), "what closes the gate is not to be seen at the device");
+    tokio::time::advance(Duration::from_secs(16)).await;
+    assert!(tried());
 }
 
 #[tokio::test(start_paused = true)]
