@@ -10,8 +10,9 @@ use bambu::{A1, CLIP, a1, commands, lasting, opened, printer_advice, printing, p
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use printernizer_crds::print_job::Phase;
 use printernizer_crds::{ConditionType, Conditions, Reason};
-use printernizer_simulator::{Action, AfterPowerCut, BambuFault, Fault, FaultKind, Password};
+use printernizer_simulator::{Action, AfterPowerCut, BambuFault, Event, Fault, FaultKind, Password};
 use serde_json::json;
 use support::Shop;
 
@@ -24,6 +25,26 @@ async fn change_secret(shop: &Shop, data: serde_json::Value) {
 
 /// `12345678` as it stands in a Secret.
 const NEW_CODE: &str = "MTIzNDU2Nzg=";
+
+/// Another program that is connected to the printer.
+async fn other_client(shop: &Shop) -> printernizer_bambu::Connection {
+    let info = shop.machine(A1).info();
+    let reached = info.bambu.clone().unwrap();
+    let mut pin = [0_u8; 32];
+    for (byte, at) in pin.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&reached.public_key_sha256[at..at + 2], 16).unwrap();
+    }
+    let address = |port| std::net::SocketAddr::new(reached.host.parse().unwrap(), port);
+    let config = printernizer_bambu::Config {
+        mqtt: address(reached.mqtt_port),
+        ftps: address(reached.ftps_port),
+        serial_number: printernizer_bambu::SerialNumber::new(&info.serial_number).unwrap(),
+        access_code: secrecy::SecretString::from(reached.access_code.as_str().to_owned()),
+        trust: printernizer_bambu::Trust::PinnedKey(pin),
+        timeouts: printernizer_bambu::Timeouts::default(),
+    };
+    printernizer_bambu::Connection::open(&config).await.unwrap()
+}
 
 async fn connects(shop: &Shop) {
     shop.printer(A1, "is reachable", |s| s.conditions.is_true(ConditionType::Reachable)).await;
@@ -49,26 +70,29 @@ async fn a_client_that_pushes_ours_out_ends_no_print() {
     let shop = printing("kicked").await;
     let machine = shop.machine(A1);
     machine.fault(lasting(BambuFault::SecondClientKicksFirst));
-    let info = machine.info();
-    let reached = info.bambu.clone().unwrap();
-    let mut pin = [0_u8; 32];
-    for (byte, at) in pin.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(&reached.public_key_sha256[at..at + 2], 16).unwrap();
-    }
-    let address = |port| std::net::SocketAddr::new(reached.host.parse().unwrap(), port);
-    let theirs = printernizer_bambu::Config {
-        mqtt: address(reached.mqtt_port),
-        ftps: address(reached.ftps_port),
-        serial_number: printernizer_bambu::SerialNumber::new(&info.serial_number).unwrap(),
-        access_code: secrecy::SecretString::from(reached.access_code.as_str().to_owned()),
-        trust: printernizer_bambu::Trust::PinnedKey(pin),
-        timeouts: printernizer_bambu::Timeouts::default(),
-    };
-    let mut theirs = printernizer_bambu::Connection::open(&theirs).await.unwrap();
+    let mut theirs = other_client(&shop).await;
     // Ours comes back, and pushes theirs out.
     let pushed_out = async { while theirs.changed().await.is_ok() {} };
     tokio::time::timeout(support::SOON, pushed_out).await.expect("ours comes back");
     assert_eq!(commands(&shop), 1);
+    prints_to_its_end(shop, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_on_while_a_report_connection_that_broke_is_made_anew() {
+    let stall = Fault::once(FaultKind::StallUpload { after_bytes: 16, milliseconds: 3_000 });
+    let shop = with("outlives", vec![stall, lasting(BambuFault::SecondClientKicksFirst)]).await;
+    shop.phase(CLIP, Phase::Uploading).await;
+    let machine = shop.machine(A1);
+    let has_begun = |m: &printernizer_simulator::PrinterState| m.files.iter().any(|f| f.starts_with("up-"));
+    shop.machine_shows(A1, "a file that has begun to arrive", has_begun).await;
+    let mut theirs = other_client(&shop).await;
+    let pushed_out = async { while theirs.changed().await.is_ok() {} };
+    tokio::time::timeout(support::SOON, pushed_out).await.expect("ours comes back");
+    assert!(has_begun(&machine.state()), "the file is still arriving");
+    shop.phase(CLIP, Phase::Printing).await;
+    let uploads = shop.ledger().into_iter().filter(|e| matches!(e.event, Event::Upload { .. })).count();
+    assert_eq!(uploads, 1, "{:?}", shop.ledger());
     prints_to_its_end(shop, 1).await;
 }
 
@@ -87,6 +111,31 @@ async fn a_wrong_code_says_where_the_right_one_is_and_is_not_tried_again_and_aga
     change_secret(&shop, json!({ "accessCode": NEW_CODE })).await;
     connects(&shop).await;
     prints_to_its_end(shop, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_printer_whose_developer_mode_is_switched_on_later_prints_with_its_new_code() {
+    let mut config = a1();
+    config.printers[0].bambu.developer_mode = false;
+    let shop = opened("developer", config, Vec::new()).await;
+    shop.clear(A1).await;
+    shop.print(CLIP, json!({})).await;
+    let advice = printer_advice(&shop, ConditionType::ControlAllowed, Reason::ControlRefused).await;
+    assert!(advice.contains("Developer Mode"), "{advice}");
+    shop.job(CLIP, "waits again", |s| s.attempt == 2 && s.printer.is_none()).await;
+    // Switching it on restarts the printer and changes the code.
+    let machine = shop.machine(A1);
+    machine.person(&Action::SetDeveloperMode { enabled: true }).unwrap();
+    machine.person(&Action::ChangePassword { password: Password::new("12345678") }).unwrap();
+    machine.person(&Action::Reboot { job: AfterPowerCut::Lose }).unwrap();
+    printer_advice(&shop, ConditionType::Authorized, Reason::CredentialsRefused).await;
+    change_secret(&shop, json!({ "accessCode": NEW_CODE })).await;
+    shop.printer_says(A1, ConditionType::ControlAllowed, Reason::NotProvenYet).await;
+    bambu::acknowledge(&shop).await;
+    shop.clear(A1).await;
+    shop.printer_says(A1, ConditionType::ControlAllowed, Reason::ControlProven).await;
+    assert_eq!(commands(&shop), 2);
+    prints_to_its_end(shop, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,7 +67,8 @@ pub struct UploadJob {
     pub size_bytes: u64,
     /// Told about bytes sent.
     pub progress: Arc<dyn Fn(u64) + Send + Sync>,
-    /// Cuts the connection.
+    /// Ends the upload: the transfer is cut, what has arrived is removed as far as possible, and the uploader returns.
+    /// One that is dropped instead cuts its connections and removes nothing.
     pub cancel: CancellationToken,
 }
 

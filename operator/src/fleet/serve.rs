@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use printernizer_rules::device::{DeviceReport, DeviceState, LinkFault};
 use printernizer_rules::plan::DeviceCommand;
-use printernizer_rules::print_job::UploadView;
 use rand::Rng as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::device::{Device, DeviceFault, Reported, local};
 use super::session::{Command, Session};
-use super::{FleetContext, start, upload};
+use super::upload::{self, Uploads};
+use super::{FleetContext, start};
 
 /// Lease that must be left when a command to a device begins: it may take a request's whole time.
 pub(super) const COMMAND_LEASE: Duration = Duration::from_secs(5);
@@ -28,39 +27,32 @@ pub(super) async fn serve<D: Device>(
     session: &Session,
     device: &mut D,
     commands: &mut mpsc::Receiver<Command>,
+    uploads: &mut Uploads,
     until: Instant,
 ) -> Result<(), DeviceFault> {
-    let (uploads, mut uploaded) = mpsc::channel::<upload::Ended>(1);
-    // The upload under way: whose it is, and what cuts it off.
-    let mut upload: Option<(Command, CancellationToken)> = None;
     // All sessions begin together when the operator does: a new connection is asked at once, one that is served on
     // at some moment of the period, so that polls spread out.
     let live = session.with(|s| s.connected);
     let phase = if live { rand::rng().random_range(0.0..1.0) } else { 0.0 };
     let mut next_poll = Instant::now() + session.timing.poll_period.mul_f64(phase);
-    let result = loop {
+    loop {
         tokio::select! {
             biased;
-            () = session.cancel.cancelled() => break Ok(()),
-            Some(ended) = uploaded.recv() => {
-                upload.take_if(|(command, _)| command.attempt == ended.0);
-                upload::ended(session, ended);
-                context.tell(session);
-            }
+            () = session.cancel.cancelled() => return Ok(()),
+            () = uploads.ended(session) => context.tell(session),
             Some(command) = commands.recv() => {
                 // Every effect asks leadership first; what is not carried out now will be asked for again.
                 let serves = session.with(|s| s.serves(&command));
                 // A printer's storage serves one at a time: what another upload left behind is deleted after this one.
-                let in_the_way = upload.as_ref().is_some_and(|(under_way, _)| waits_for(&command.what, &under_way.what));
+                let (in_the_way, unwanted) = uploads.under_way().map_or((false, false), |under_way| {
+                    (waits_for(&command.what, &under_way.what), ends_upload(&command.what, &under_way.what))
+                });
                 if serves && !in_the_way && context.api.leadership().permit(COMMAND_LEASE).is_ok() {
-                    if let Some((_, cancel)) = upload.take_if(|(under_way, _)| ends_upload(&command.what, &under_way.what)) {
-                        cancel.cancel();
+                    if unwanted {
+                        uploads.give_up(session).await;
                     }
                     // On the heap: a session rests nearly always, and would keep the room for its largest command.
-                    let carried_out = Box::pin(carry_out(context, session, device, &command, &uploads)).await;
-                    if let Some(begun) = carried_out {
-                        upload = Some((command.clone(), begun));
-                    }
+                    Box::pin(carry_out(context, session, device, &command, uploads)).await;
                     next_poll = Instant::now();
                 }
                 session.with(|s| {
@@ -79,28 +71,23 @@ pub(super) async fn serve<D: Device>(
             () = device.changed() => next_poll = Instant::now(),
             () = tokio::time::sleep_until(next_poll) => {
                 next_poll = Instant::now() + session.timing.poll_period;
-                match report_of(device, upload.is_some()).await {
+                match report_of(device, uploads.under_way().is_some()).await {
                     Ok(report) => took(context, session, report),
                     Err(fault) => {
                         // One missed poll says nothing; being refused or finding another device does.
                         let silent = session.with(|s| s.report.as_ref().map_or(Duration::MAX, |(_, at)| at.elapsed()));
                         let lasting = fault.cause != LinkFault::Unreachable || silent >= session.timing.stale_after;
                         if lasting || device.is_over() {
-                            break Err(fault);
+                            return Err(fault);
                         }
                     }
                 }
-                if Instant::now() >= until && upload.is_none() {
-                    break Ok(());
+                if Instant::now() >= until && uploads.under_way().is_none() {
+                    return Ok(());
                 }
             }
         }
-    };
-    if let Some((_, cancel)) = upload {
-        cancel.cancel();
-        session.with(|s| s.upload = UploadView::Failed { message: "the connection to the printer ended".into() });
     }
-    result
 }
 
 /// Whether a command has to wait until the upload under way has ended.
@@ -161,22 +148,21 @@ fn differs(old: &DeviceReport, new: &DeviceReport) -> bool {
     essence(old) != essence(new)
 }
 
-/// Carries out one command; gives the token of an upload that was begun.
+/// Carries out one command.
 async fn carry_out<D: Device>(
     context: &FleetContext,
     session: &Session,
     device: &mut D,
     command: &Command,
-    uploads: &mpsc::Sender<upload::Ended>,
-) -> Option<CancellationToken> {
+    uploads: &mut Uploads,
+) {
     match &command.what {
         DeviceCommand::Upload { remote_name } => {
             // What an interrupted try has left behind goes first; a name holds one whole file or none.
-            if let Err(fault) = delete(context, device, remote_name).await {
-                upload::ended(session, (command.attempt.clone(), Err(fault)));
-                return None;
+            match delete(context, device, remote_name).await {
+                Ok(()) => uploads.begin(context, session, device.uploader(), command, remote_name),
+                Err(fault) => upload::ended(session, (command.attempt.clone(), Err(fault))),
             }
-            upload::begin(context, session, device.uploader(), command, remote_name, uploads.clone())
         }
         DeviceCommand::DeleteFile { remote_name } => {
             let result = delete(context, device, remote_name).await;
@@ -185,15 +171,10 @@ async fn carry_out<D: Device>(
                 told(session, command, &result);
             }
             session.with(|s| s.deletion_ended(remote_name, &result));
-            None
         }
-        DeviceCommand::Start => {
-            Box::pin(start::run(context, session, device, command)).await;
-            None
-        }
+        DeviceCommand::Start => Box::pin(start::run(context, session, device, command)).await,
         DeviceCommand::Pause | DeviceCommand::Resume | DeviceCommand::Stop => {
             control(context, session, device, command).await;
-            None
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::connect::{Reach, read_login};
 use super::device::DeviceFault;
 use super::session::{Command, Session};
+use super::upload::Uploads;
 use super::{FleetContext, serve};
 
 /// Secrets are read again this often.
@@ -35,6 +36,7 @@ pub(super) async fn run<C: Reach>(
     connection: C,
 ) {
     let mut failures: u32 = 0;
+    let mut uploads = Uploads::new();
     while !session.cancel.is_cancelled() {
         // Version of the Secret that is tried.
         let mut version = String::new();
@@ -55,8 +57,8 @@ pub(super) async fn run<C: Reach>(
             Ok((mut device, address)) => {
                 session.with(|s| s.host = Some(address));
                 let connected = Instant::now();
-                match serve_with(&context, &session, &mut device, &mut commands, &printer, &connection, &version).await
-                {
+                let login = (&printer, &connection, version.as_str());
+                match serve_with(&context, &session, &mut device, &mut commands, &mut uploads, login).await {
                     Served::Anew => {
                         failures = 0;
                         session.connection_broken();
@@ -87,9 +89,11 @@ pub(super) async fn run<C: Reach>(
         let hiccup = failures == 1 && fault.cause == LinkFault::Unreachable && talked;
         let mut new = false;
         if hiccup {
+            // An upload has a connection of its own, and goes on.
             tracing::info!(printer = %session.printer, %fault, "the connection ended and is made anew");
             session.connection_broken();
         } else {
+            uploads.give_up(&session).await;
             new = session.connection_lost(&fault);
         }
         // From here on no command is taken; what was taken before belongs to the lost connection.
@@ -102,6 +106,7 @@ pub(super) async fn run<C: Reach>(
         let refused = (fault.cause == LinkFault::CredentialsRefused).then_some(version.as_str());
         wait(&context, &session, &printer, &connection, pause, refused).await;
     }
+    uploads.give_up(&session).await;
 }
 
 /// How serving a device ended.
@@ -118,14 +123,13 @@ async fn serve_with<C: Reach>(
     session: &Session,
     device: &mut C::Device,
     commands: &mut mpsc::Receiver<Command>,
-    printer: &Printer,
-    connection: &C,
-    version: &str,
+    uploads: &mut Uploads,
+    (printer, connection, version): (&Printer, &C, &str),
 ) -> Served {
     // All sessions begin together when the operator does; they do not all ask for their Secrets together.
     let mut until = Instant::now() + SECRET_PERIOD.mul_f64(rand::rng().random_range(0.0..1.0));
     loop {
-        if let Err(fault) = serve::serve(context, session, device, commands, until).await {
+        if let Err(fault) = serve::serve(context, session, device, commands, uploads, until).await {
             return Served::Fault(fault);
         }
         until = Instant::now() + SECRET_PERIOD;

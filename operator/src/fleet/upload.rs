@@ -1,4 +1,6 @@
-//! An upload: the verified file from the cache to the device, in a task of its own while the session goes on polling.
+//! The upload of a session: the verified file from the cache to the device, in a task of its own. The session goes on
+//! polling meanwhile, and may lose its connection and make it anew. An upload that is given up is not dropped: the driver
+//! is told, cuts the transfer and removes what has arrived; only then does anything else touch the device's storage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,71 +18,123 @@ use crate::tasks::caught;
 
 /// First pause before an upload is tried again; doubles.
 const BACKOFF: Duration = Duration::from_secs(2);
+/// How long a driver may take to let go of an upload that was given up. Afterwards it is dropped.
+const LETTING_GO: Duration = Duration::from_secs(15);
+/// What is said of an upload that nobody wants any more.
+const GIVEN_UP: &str = "the upload was given up";
 
 /// What came of the upload of an attempt.
-pub(super) type Ended = (Attempt, Result<(), DeviceFault>);
+type Ended = (Attempt, Result<(), DeviceFault>);
 
-/// Begins an upload; what comes of it is sent to `done`. Gives the token that cuts it off.
-pub(super) fn begin(
-    context: &FleetContext,
-    session: &Session,
-    uploader: Uploader,
-    command: &Command,
-    remote_name: &str,
-    done: mpsc::Sender<Ended>,
-) -> Option<CancellationToken> {
-    let Some(file) = command.file.clone() else {
-        let fault = local(&"the job does not say any more where its file is: correct spec.source");
-        ended(session, (command.attempt.clone(), Err(fault)));
-        return None;
-    };
-    let cancel = session.cancel.child_token();
-    session.with(|s| s.upload = UploadView::Running { percent: 0 });
-    let size_bytes = u64::try_from(file.facts.size_bytes).unwrap_or(0);
-    let for_progress = session.clone();
-    let progress = move |sent: u64| {
-        let percent = i32::try_from(sent.min(size_bytes) * 100 / size_bytes.max(1)).unwrap_or(100);
-        for_progress.with(|s| {
-            if matches!(s.upload, UploadView::Running { .. }) {
-                s.upload = UploadView::Running { percent };
+/// The uploads of a session, of which one at most is under way.
+pub(super) struct Uploads {
+    /// What is uploaded, and what cuts it off.
+    under_way: Option<(Command, CancellationToken)>,
+    tell: mpsc::Sender<Ended>,
+    told: mpsc::Receiver<Ended>,
+}
+
+impl Uploads {
+    /// None is under way.
+    pub(super) fn new() -> Self {
+        let (tell, told) = mpsc::channel(1);
+        Self { under_way: None, tell, told }
+    }
+
+    /// The command whose upload is under way.
+    pub(super) fn under_way(&self) -> Option<&Command> {
+        self.under_way.as_ref().map(|(command, _)| command)
+    }
+
+    /// Waits until the upload under way has ended, and notes what came of it. Without one it waits for ever.
+    pub(super) async fn ended(&mut self, session: &Session) {
+        match self.told.recv().await {
+            Some(result) => {
+                self.under_way = None;
+                ended(session, result);
             }
-        });
-    };
-    let (files, slots) = (context.files.clone(), Arc::clone(&context.upload_slots));
-    let leadership = context.api.leadership().clone();
-    let (printer, remote_name, cut) = (session.printer.clone(), remote_name.to_owned(), cancel.clone());
-    let task = async move {
-        // Uploads share the network: only some at a time.
-        let _slot = slots.acquire_owned().await.map_err(|e| local(&e))?;
-        let cached = files.fetch(&file.request, Some(&file.facts.sha256)).await;
-        let cached = cached.map_err(|e| local(&crate::error::chain(&e)))?;
-        // It may have waited long; and no upload outlives the lease, however long it takes.
-        leadership.permit(COMMAND_LEASE).map_err(|e| local(&e))?;
-        tracing::info!(%printer, file = %remote_name, bytes = cached.size_bytes, "uploading");
-        let job = UploadJob {
-            remote_name,
-            path: cached.path.clone(),
-            size_bytes: cached.size_bytes,
-            progress: Arc::new(progress),
-            cancel: cut.clone(),
-        };
-        tokio::select! {
-            biased;
-            loss = leadership.lost() => Err(local(&loss)),
-            result = uploader(job) => result,
+            // The sender lives in `self`.
+            None => std::future::pending().await,
         }
-    };
-    let (cut, attempt) = (cancel.clone(), command.attempt.clone());
-    tokio::spawn(async move {
-        let result = tokio::select! {
-            biased;
-            () = cut.cancelled() => Err(local(&"the upload was given up")),
-            result = caught("the upload", task) => result.unwrap_or_else(|panicked| Err(local(&panicked))),
+    }
+
+    /// Ends the upload under way, if there is one, and waits until the device's storage is free of it.
+    pub(super) async fn give_up(&mut self, session: &Session) {
+        if let Some((_, cancel)) = &self.under_way {
+            cancel.cancel();
+            self.ended(session).await;
+        }
+    }
+
+    /// Begins an upload; none may be under way.
+    pub(super) fn begin(
+        &mut self,
+        context: &FleetContext,
+        session: &Session,
+        uploader: Uploader,
+        command: &Command,
+        remote_name: &str,
+    ) {
+        let Some(file) = command.file.clone() else {
+            let fault = local(&"the job does not say any more where its file is: correct spec.source");
+            return ended(session, (command.attempt.clone(), Err(fault)));
         };
-        // The session may have ended; then nobody waits for this.
-        let _ = done.send((attempt, result)).await;
-    });
-    Some(cancel)
+        let cancel = session.cancel.child_token();
+        session.with(|s| s.upload = UploadView::Running { percent: 0 });
+        let size_bytes = u64::try_from(file.facts.size_bytes).unwrap_or(0);
+        let for_progress = session.clone();
+        let progress = move |sent: u64| {
+            let percent = i32::try_from(sent.min(size_bytes) * 100 / size_bytes.max(1)).unwrap_or(100);
+            for_progress.with(|s| {
+                if matches!(s.upload, UploadView::Running { .. }) {
+                    s.upload = UploadView::Running { percent };
+                }
+            });
+        };
+        let (files, slots) = (context.files.clone(), Arc::clone(&context.upload_slots));
+        let leadership = context.api.leadership().clone();
+        let (printer, remote_name, cut) = (session.printer.clone(), remote_name.to_owned(), cancel.clone());
+        let task = async move {
+            let prepared = async {
+                // Uploads share the network: only some at a time.
+                let slot = slots.acquire_owned().await.map_err(|e| local(&e))?;
+                let cached = files.fetch(&file.request, Some(&file.facts.sha256)).await;
+                Ok::<_, DeviceFault>((slot, cached.map_err(|e| local(&crate::error::chain(&e)))?))
+            };
+            let (_slot, cached) = tokio::select! {
+                biased;
+                () = cut.cancelled() => return Err(local(&GIVEN_UP)),
+                prepared = prepared => prepared?,
+            };
+            // It may have waited long; and no upload outlives the lease, however long it takes.
+            leadership.permit(COMMAND_LEASE).map_err(|e| local(&e))?;
+            tracing::info!(%printer, file = %remote_name, bytes = cached.size_bytes, "uploading");
+            let job = UploadJob {
+                remote_name,
+                path: cached.path.clone(),
+                size_bytes: cached.size_bytes,
+                progress: Arc::new(progress),
+                cancel: cut.clone(),
+            };
+            let given_up = async {
+                cut.cancelled().await;
+                tokio::time::sleep(LETTING_GO).await;
+            };
+            tokio::select! {
+                biased;
+                loss = leadership.lost() => Err(local(&loss)),
+                result = uploader(job) => result,
+                () = given_up => Err(local(&GIVEN_UP)),
+            }
+        };
+        let (attempt, tell) = (command.attempt.clone(), self.tell.clone());
+        tokio::spawn(async move {
+            let result = caught("the upload", task).await.unwrap_or_else(|panicked| Err(local(&panicked)));
+            // The session may have ended; then nobody waits for this.
+            let _ = tell.send((attempt, result)).await;
+        });
+        self.under_way = Some((command.clone(), cancel));
+    }
 }
 
 /// Notes what came of an upload, unless the session serves another attempt by now.
@@ -103,7 +157,7 @@ pub(super) fn ended(session: &Session, (attempt, result): Ended) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use futures::FutureExt as _;
 
@@ -116,11 +170,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let context = testing::context(leadership, directory.path());
         let (session, commands, command) = testing::serving();
-        let (done, mut results) = mpsc::channel(1);
-        begin(&context, &session, uploader, &command, "part.gcode", done).unwrap();
+        let mut uploads = Uploads::new();
+        uploads.begin(&context, &session, uploader, &command, "part.gcode");
         assert_eq!(session.seen().upload, UploadView::Running { percent: 0 });
-        let result = tokio::time::timeout(Duration::from_secs(20), results.recv()).await.expect("it ends");
-        ended(&session, result.expect("it says how"));
+        tokio::time::timeout(Duration::from_secs(20), uploads.ended(&session)).await.expect("it ends");
+        assert!(uploads.under_way().is_none());
         (session, commands, command)
     }
 
@@ -166,6 +220,53 @@ mod tests {
         assert!(failure(&session).contains("Lease"), "{}", failure(&session));
     }
 
+    /// An upload that is under way when this returns; its driver, told to stop, does `then`.
+    async fn begun(then: impl Future<Output = ()> + Send + 'static) -> (Uploads, Session, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let context = testing::context(&Leadership::fixed(true), directory.path());
+        let (session, _commands, command) = testing::serving();
+        let (begins, begun) = tokio::sync::oneshot::channel();
+        let uploader: Uploader = Box::new(move |job| {
+            async move {
+                let _ = begins.send(());
+                job.cancel.cancelled().await;
+                then.await;
+                Err(local(&"cut off"))
+            }
+            .boxed()
+        });
+        let mut uploads = Uploads::new();
+        uploads.begin(&context, &session, uploader, &command, "part.gcode");
+        begun.await.unwrap();
+        (uploads, session, directory)
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_is_given_up_is_over_when_its_driver_has_tidied_up() {
+        let tidied = Arc::new(AtomicBool::new(false));
+        let for_driver = Arc::clone(&tidied);
+        let tidy_up = async move {
+            tokio::task::yield_now().await;
+            for_driver.store(true, Ordering::SeqCst);
+        };
+        let (mut uploads, session, _directory) = begun(tidy_up).await;
+        uploads.give_up(&session).await;
+        assert!(tidied.load(Ordering::SeqCst));
+        assert_eq!(failure(&session), "cut off");
+        // There is nothing to give up any more, and nothing to wait for.
+        uploads.give_up(&session).await;
+    }
+
+    #[tokio::test]
+    async fn a_driver_that_does_not_let_go_is_not_waited_for_for_ever() {
+        let (mut uploads, session, _directory) = begun(std::future::pending()).await;
+        tokio::time::pause();
+        let began = Instant::now();
+        uploads.give_up(&session).await;
+        assert!(began.elapsed() <= LETTING_GO + Duration::from_secs(1), "{:?}", began.elapsed());
+        assert_eq!(failure(&session), GIVEN_UP);
+    }
+
     #[tokio::test]
     async fn a_job_that_names_no_file_any_more_is_told_and_not_asked_for_without_pause() {
         let directory = tempfile::tempdir().unwrap();
@@ -173,7 +274,9 @@ mod tests {
         let (session, mut commands, command) = testing::serving();
         let command = Command { file: None, ..command };
         let never: Uploader = Box::new(|_| panic!("nothing to upload"));
-        assert!(begin(&context, &session, never, &command, "part.gcode", mpsc::channel(1).0).is_none());
+        let mut uploads = Uploads::new();
+        uploads.begin(&context, &session, never, &command, "part.gcode");
+        assert!(uploads.under_way().is_none());
         assert!(failure(&session).contains("spec.source"), "{}", failure(&session));
         session.command(command);
         assert!(commands.try_recv().is_err());

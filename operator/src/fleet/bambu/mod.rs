@@ -320,7 +320,11 @@ fn unproven(name: &RemoteName) -> Result<RemoteName, DeviceFault> {
 async fn upload(config: &Config, job: UploadJob) -> Result<(), DeviceFault> {
     let name = RemoteName::new(job.remote_name.as_str()).map_err(|e| local(&e))?;
     let first = unproven(&name)?;
-    let mut ftps = Ftps::connect(config).await.map_err(|e| file_fault(&e))?;
+    let mut ftps = tokio::select! {
+        biased;
+        () = job.cancel.cancelled() => return Err(file_fault(&FtpsError::Cancelled)),
+        connected = Ftps::connect(config) => connected.map_err(|e| file_fault(&e))?,
+    };
     send_file(&mut ftps, &first, &job).await?;
     let mut renamed = ftps.rename(&first, &name.part()).await.map_err(|e| file_fault(&e))?;
     if matches!(renamed, Renamed::NotSupported { code, .. } if code != NOT_IMPLEMENTED) {
