@@ -194,17 +194,20 @@ async fn a_start_that_an_end_screen_swallows_is_asked_about() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reboot_in_the_middle_of_a_print_is_put_before_a_person() {
     let shop = printing("reboot").await;
-    succeeds(&shop).await;
-    // Not the first print: until then a printer shows no print, as after a reboot.
-    shop.print("next", json!({})).await;
-    shop.clear(A1).await;
-    shop.phase("next", Phase::Printing).await;
-    shop.machine(A1).person(&Action::Reboot { job: AfterPowerCut::Lose }).unwrap();
-    shop.job_says("next", ConditionType::OutcomeUnknown, Reason::IdentityErased).await;
-    shop.answer("next", "Failed").await;
-    shop.phase("next", Phase::Failed).await;
-    shop.printer(A1, "has an occupied bed", |s| s.conditions.is_false(ConditionType::BedCleared)).await;
-    assert_eq!((commands(&shop), shop.starts("pz-")), (2, 2));
+    // Before its first print a printer shows none, as after a reboot: what was seen meanwhile tells the two apart.
+    for (count, job) in [(1, CLIP), (2, "next")] {
+        shop.machine(A1).person(&Action::Reboot { job: AfterPowerCut::Lose }).unwrap();
+        shop.job_says(job, ConditionType::OutcomeUnknown, Reason::IdentityErased).await;
+        shop.answer(job, "Failed").await;
+        shop.phase(job, Phase::Failed).await;
+        shop.printer(A1, "has an occupied bed", |s| s.conditions.is_false(ConditionType::BedCleared)).await;
+        assert_eq!((commands(&shop), shop.starts("pz-")), (count, count));
+        if count == 1 {
+            shop.print("next", json!({})).await;
+            shop.clear(A1).await;
+            shop.phase("next", Phase::Printing).await;
+        }
+    }
     shop.close().await;
 }
 

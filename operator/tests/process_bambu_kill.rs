@@ -70,6 +70,15 @@ async fn a_printer_that_has_lost_its_memory_meanwhile_is_not_told_to_print_again
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_printer_that_loses_its_memory_before_it_shows_its_new_print_is_not_told_to_print_again() {
+    let cluster = cluster().await;
+    let test = test("a_printer_that_loses_its_memory_before_it_shows_its_new_print_is_not_told_to_print_again");
+    let Some(trace) = recorded(cluster, life(Course::EchoLateRebooted), test).await else { return };
+    let points = decisive(&trace, "intent");
+    live_all(cluster, life(Course::EchoLateRebooted), test, &points).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_operator_cancels_what_it_was_asked_to_cancel_on_a_bambu_printer() {
     let cluster = cluster().await;
     let test = test("a_killed_operator_cancels_what_it_was_asked_to_cancel_on_a_bambu_printer");

@@ -72,6 +72,7 @@ pub struct Life {
 
 /// What is to become of the print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(dead_code, reason = "each test binary has courses of its own")]
 pub enum Course {
     /// It is printed.
     Printed,
@@ -83,13 +84,15 @@ pub enum Course {
     EchoLate,
     /// Before a killed operator comes back the printer is switched off and on, and has forgotten everything.
     Rebooted,
+    /// Both of these.
+    EchoLateRebooted,
 }
 
 impl Course {
     /// How long the print takes on a machine whose time is not shortened.
     fn print_minutes(self) -> u32 {
         match self {
-            Self::Printed | Self::PrintedMeanwhile | Self::EchoLate | Self::Rebooted => 1,
+            Self::Printed | Self::PrintedMeanwhile | Self::EchoLate | Self::Rebooted | Self::EchoLateRebooted => 1,
             Self::Canceled => 60,
         }
     }
@@ -158,7 +161,7 @@ async fn run(
             None
         }
     };
-    if course == Course::EchoLate {
+    if matches!(course, Course::EchoLate | Course::EchoLateRebooted) {
         let late = BambuFault::SlowStart { ids_after_seconds: 135, state_after_seconds: 140 };
         machine.fault(Fault::lasting(FaultKind::Bambu(late)));
     }
@@ -197,7 +200,7 @@ async fn run(
                         machine.person(&Action::LeaveEndScreen).map_err(text)?;
                     }
                 }
-                if course == Course::Rebooted {
+                if matches!(course, Course::Rebooted | Course::EchoLateRebooted) {
                     machine.person(&Action::Reboot { job: AfterPowerCut::Lose }).map_err(text)?;
                 }
                 // The lease of a process that is dead beyond doubt need not run out: nobody waits 15 s for each point.
@@ -285,7 +288,9 @@ async fn what_is_left(
         let ends: &[(Phase, Outcome)] = match course {
             Course::Printed | Course::PrintedMeanwhile | Course::EchoLate => &[(Phase::Succeeded, Outcome::Succeeded)],
             Course::Canceled => &[(Phase::Cancelled, Outcome::Cancelled), (Phase::Failed, Outcome::Failed)],
-            Course::Rebooted => &[(Phase::Succeeded, Outcome::Succeeded), (Phase::Failed, Outcome::Failed)],
+            Course::Rebooted | Course::EchoLateRebooted => {
+                &[(Phase::Succeeded, Outcome::Succeeded), (Phase::Failed, Outcome::Failed)]
+            }
         };
         let Some((_, outcome)) = ends.iter().find(|(phase, _)| Some(*phase) == status.phase) else {
             return Err(format!("the job ended otherwise than the print: {}", in_short(job)));
