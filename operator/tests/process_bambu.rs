@@ -79,7 +79,7 @@ async fn a_job_whose_filament_is_taken_out_before_the_start_is_given_back_unstar
     config.printers[0].bambu.trays = vec![Tray::loaded("PLA", "FFFFFFFF"), Tray::default()];
     config.printers[0].bambu.external = Tray::default();
     let upload = FaultKind::StallUpload { after_bytes: 16, milliseconds: 1_500 };
-    let mut shop = opened("tray", config, vec![Fault::once(upload)]).await;
+    let shop = opened("tray", config, vec![Fault::once(upload)]).await;
     shop.clear(A1).await;
     shop.print(CLIP, json!({})).await;
     shop.phase(CLIP, Phase::Uploading).await;
@@ -89,16 +89,32 @@ async fn a_job_whose_filament_is_taken_out_before_the_start_is_given_back_unstar
     shop.machine_shows(A1, "no file", |m| m.files.is_empty()).await;
     assert_eq!((commands(&shop), shop.starts("")), (0, 0));
     machine.person(&Action::ChangeTray { tray: 0, material: "PLA".into(), color: "FFFFFFFF".into() }).unwrap();
-    // This machine tells what is in its slots in full reports only: at each connection, and every few minutes.
-    shop.close_operator().await;
-    shop.operate(&[]).await;
-    // It shows no print, so that what happened on its bed meanwhile is not known.
-    shop.clear(A1).await;
+    // Full reports are asked for once in a minute at most, and only they tell what is in a slot. A new connection has one.
+    machine.person(&Action::Reboot { job: AfterPowerCut::Lose }).unwrap();
     shop.phase(CLIP, Phase::Printing).await;
     let (_, filaments) = the_start(&shop);
     assert_eq!(filaments[0].material, "PLA");
     succeeds(&shop).await;
     shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_that_is_put_in_is_known_at_once_and_the_job_that_waits_for_it_is_printed() {
+    let mut config = a1();
+    config.printers[0].bambu.trays = vec![Tray::default(), Tray::default()];
+    config.printers[0].bambu.external = Tray::default();
+    let shop = opened("spool", config, Vec::new()).await;
+    shop.clear(A1).await;
+    shop.print(CLIP, json!({})).await;
+    shop.job_says(CLIP, ConditionType::Scheduled, Reason::NoMatchingPrinter).await;
+    let logins = || shop.machine(A1).state().bambu.unwrap().logins;
+    let before = logins();
+    let spool = Action::ChangeTray { tray: 1, material: "PLA".into(), color: "FFFFFFFF".into() };
+    shop.machine(A1).person(&spool).unwrap();
+    let status = shop.phase(CLIP, Phase::Printing).await;
+    assert_eq!(status.slot_mapping[0].slot, "AMS1-2");
+    assert_eq!(logins(), before + 1, "only the start connects anew");
+    prints_to_its_end(shop, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

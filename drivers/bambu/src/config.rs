@@ -137,6 +137,9 @@ pub struct Timeouts {
     pub keep_alive: Duration,
     /// Between full reports that nobody asked for. Not less than 5 minutes on a device: each is a load on P1 printers.
     pub refresh: Duration,
+    /// Between full reports that are asked for because a partial one says that something has changed of which it tells
+    /// only a part.
+    pub doubt: Duration,
     /// After a start was sent silence does not end the connection for this long: a reconnect while a P1P reads a new
     /// job made it fail.
     pub hold_after_start: Duration,
@@ -162,6 +165,7 @@ impl Default for Timeouts {
             silence: seconds(60),
             keep_alive: seconds(25),
             refresh: seconds(300),
+            doubt: seconds(60),
             hold_after_start: seconds(300),
             transfer_reply: seconds(20),
             transfer_stall: seconds(30),

@@ -132,6 +132,27 @@ async fn a_print_is_started_once_paused_resumed_and_stopped_and_its_cancellation
 }
 
 #[tokio::test]
+async fn spools_that_are_changed_at_rest_are_known_at_once_also_where_partial_reports_do_not_name_them() {
+    for in_partial_reports in [false, true] {
+        let bench = Bench::with(|bambu| bambu.trays_in_partial_reports = in_partial_reports).await;
+        let mut connection = bench.connect().await;
+        let first = connection.report().full_arrived;
+        let tray = |s: &Snapshot| s.report.ams.tray(0, 0).map(|t| (t.loaded, t.material.clone())).unwrap();
+        for (material, loaded) in [("PETG", true), ("", false)] {
+            let act = Action::ChangeTray { tray: 0, material: material.into(), color: "FF0000FF".into() };
+            bench.printer.person(&act).unwrap();
+            let expected = (Some(loaded), Some(material.to_owned()).filter(|m| !m.is_empty()));
+            // The second change comes within the minute in which no full report is asked for again.
+            let wanted =
+                |s: &Snapshot| if loaded || in_partial_reports { tray(s) == expected } else { !tray(s).0.unwrap() };
+            reaches(&mut connection, wanted).await;
+        }
+        let asked = reaches(&mut connection, |s| s.full_arrived > first).await;
+        assert_eq!(asked.report.ams.units[0].trays.len(), 4, "the others are there as before");
+    }
+}
+
+#[tokio::test]
 async fn a_finished_print_still_shows_our_ids() {
     let bench = Bench::new().await;
     let start = bench.uploaded(4712, 60).await;

@@ -219,8 +219,12 @@ impl Knowledge {
         self.damaged_messages += u64::from(damaged || unreadable);
         match incoming {
             Incoming::Report { full, print } => {
-                shared.book().vigil.report_came(full, now);
-                self.merged.merge(&print, full);
+                let doubtful = self.merged.merge(&print, full);
+                let vigil = &mut shared.book().vigil;
+                vigil.report_came(full, now);
+                if doubtful {
+                    vigil.doubted(now);
+                }
                 self.report = Arc::new(self.merged.report());
                 self.arrived = now;
                 if full {

@@ -35,8 +35,10 @@ pub(super) struct Vigil {
     last_report: Option<Instant>,
     /// Whether a full report has come.
     has_full: bool,
-    /// When the next full report is asked for without a reason.
+    /// When the next full report is asked for, be it without a reason.
     refresh_at: Instant,
+    /// For when a full report was asked for last because of a doubt.
+    doubt_at: Option<Instant>,
     pinged: Instant,
     /// Whether nothing at all came since the ping.
     ping_open: bool,
@@ -61,6 +63,7 @@ impl Vigil {
             last_report: None,
             has_full: false,
             refresh_at: now + timeouts.refresh,
+            doubt_at: None,
             pinged: now,
             ping_open: false,
             full_asked: Some(now),
@@ -98,6 +101,16 @@ impl Vigil {
             self.has_full = true;
             self.refresh_at = now + self.timeouts.refresh;
             self.full_asked = None;
+        }
+    }
+
+    /// A partial report says that something has changed of which only a full one tells the whole. That one is asked for,
+    /// at once where that has not been done lately.
+    pub(super) fn doubted(&mut self, now: Instant) {
+        let at = self.doubt_at.map_or(now, |last| now.max(last + self.timeouts.doubt));
+        if at < self.refresh_at {
+            self.refresh_at = at;
+            self.doubt_at = Some(at);
         }
     }
 
@@ -269,6 +282,29 @@ mod tests {
     fn a_printer_that_reports_is_asked_for_everything_once_in_five_minutes() {
         let mut story = Story::begin().answered(1);
         assert_eq!(story.until(1, 310, Some(2)), [(301, "ask")]);
+    }
+
+    #[test]
+    fn on_a_doubt_the_printer_is_asked_at_once_and_on_further_ones_not_before_a_minute_has_passed() {
+        let mut story = Story::begin().answered(1);
+        let full = |story: &mut Story, second| {
+            let now = story.at(second);
+            story.vigil.report_came(true, now);
+            story.vigil.echo_came();
+        };
+        let doubted = |story: &mut Story, second| {
+            let now = story.at(second);
+            story.vigil.doubted(now);
+        };
+        doubted(&mut story, 10);
+        assert_eq!(story.until(10, 12, Some(2)), [(10, "ask")]);
+        full(&mut story, 12);
+        doubted(&mut story, 15);
+        doubted(&mut story, 40);
+        assert_eq!(story.until(15, 80, Some(2)), [(70, "ask")]);
+        full(&mut story, 81);
+        assert_eq!(story.until(81, 380, Some(2)), [], "the doubt is settled");
+        assert_eq!(story.until(380, 390, Some(2)), [(381, "ask")]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Filament as a printer reports it: AMS units with their trays, and external spools. The list of units comes in full
-//! reports only on some models, so a partial report without it leaves it as it was; the bits that say which trays hold
-//! something come more often and count for more. It guesses no material. Facts: OpenBambuAPI mqtt.md; ha-bambulab
-//! pybambu/models.py (tray_exist_bits, a tray with only an id is empty).
+//! Filament as a printer reports it: AMS units with their trays, and external spools. On A1 the list of units comes in
+//! full reports only. Other models also send parts of it in partial ones: units without trays, single trays, single
+//! fields of a tray. So a partial report changes what it names, down to the field; a full one replaces everything. The
+//! bits that say which trays hold something come more often and count for more. It guesses no material. Facts:
+//! OpenBambuAPI mqtt.md; ha-bambulab pybambu/models.py and pull request 1857; BambuStudio StatusPanel.cpp (update_ams).
 
 use serde_json::{Map, Value};
 
@@ -20,8 +21,23 @@ pub struct Ams {
     pub units: Vec<AmsUnit>,
     /// The tray in use: unit * 4 + tray, the id of an AMS HT (128 and up), 254 the external spool, 255 none.
     pub active_tray: Option<u16>,
+    /// What changes with the trays.
+    marks: Marks,
+}
+
+/// The numbers from which slicers conclude that something has changed in the trays.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Marks {
     /// Which trays hold something: bit unit * 4 + tray.
     tray_exists: Option<u64>,
+    /// Which units there are.
+    unit_exists: Option<u64>,
+    /// Which spools have a tag of the maker.
+    is_bambu: Option<u64>,
+    /// Which spools' tags were read.
+    read: Option<u64>,
+    /// A counter.
+    version: Option<i64>,
 }
 
 /// One AMS unit.
@@ -51,28 +67,65 @@ pub struct Tray {
 impl Ams {
     /// Takes over what an `ams` object says.
     pub(super) fn merge(&mut self, ams: &Map<String, Value>) {
+        // The bits of the same report count for more than its list, those of an earlier one for less.
+        if let Some(list) = ams.get("ams") {
+            self.take_units(list);
+        }
         for (key, value) in ams {
             match key.as_str() {
-                "ams" => self.units = units(value),
                 "tray_now" => self.active_tray = small(value),
-                "tray_exist_bits" => self.tray_exists = hexadecimal(value),
+                "tray_exist_bits" => {
+                    self.marks.tray_exists = hexadecimal(value);
+                    self.settle();
+                }
+                "ams_exist_bits" => self.marks.unit_exists = hexadecimal(value),
+                "tray_is_bbl_bits" => self.marks.is_bambu = hexadecimal(value),
+                "tray_read_done_bits" => self.marks.read = hexadecimal(value),
+                "version" => self.marks.version = integer(value),
                 _ => {}
             }
         }
     }
 
-    /// With what is known about each tray by now.
-    pub(super) fn settled(&self) -> Self {
-        let mut ams = self.clone();
-        for unit in &mut ams.units {
+    fn take_units(&mut self, list: &Value) {
+        for unit in objects(list, UNITS_MAX) {
+            let Some(id) = unit.get("id").and_then(small) else { continue };
+            let Some(known) =
+                entry(&mut self.units, UNITS_MAX, |u| u.id == id, || AmsUnit { id, ..AmsUnit::default() })
+            else {
+                continue;
+            };
+            for tray in unit.get("tray").into_iter().flat_map(|list| objects(list, TRAYS_MAX)) {
+                let Some(id) = tray.get("id").and_then(small) else { continue };
+                if let Some(known) =
+                    entry(&mut known.trays, TRAYS_MAX, |t| t.id == id, || Tray { id, ..Tray::default() })
+                {
+                    known.merge(tray);
+                }
+            }
+        }
+    }
+
+    /// The bits say of each tray whether it holds something.
+    fn settle(&mut self) {
+        let Some(bits) = self.marks.tray_exists else { return };
+        for unit in self.units.iter_mut().filter(|unit| unit.id < FIRST_HT_ID) {
             for tray in &mut unit.trays {
-                let bit = (unit.id < FIRST_HT_ID).then(|| u32::from(unit.id) * 4 + u32::from(tray.id));
-                if let (Some(bits), Some(bit)) = (self.tray_exists, bit.filter(|bit| *bit < u64::BITS)) {
+                let bit = u32::from(unit.id) * 4 + u32::from(tray.id);
+                if bit < u64::BITS {
                     tray.loaded = Some(bits >> bit & 1 == 1);
                 }
             }
         }
-        ams
+    }
+
+    /// Whether this is so different from what was known before that only a full report tells the whole of it.
+    pub(super) fn has_changed_since(&self, before: &Self) -> bool {
+        let filament = |ams: &Self| -> Vec<_> {
+            let trays = ams.units.iter().flat_map(|unit| unit.trays.iter().map(move |tray| (unit.id, tray)));
+            trays.map(|(unit, t)| (unit, t.id, t.loaded, t.material.clone(), t.color_rgba.clone())).collect()
+        };
+        self.marks != before.marks || filament(self) != filament(before)
     }
 
     /// The tray with this unit and number.
@@ -81,48 +134,61 @@ impl Ams {
     }
 }
 
-fn units(value: &Value) -> Vec<AmsUnit> {
-    let read = |unit: &Value| {
-        let unit = unit.as_object()?;
-        let trays = unit.get("tray").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        Some(AmsUnit {
-            id: unit.get("id").and_then(small)?,
-            trays: trays.iter().take(TRAYS_MAX).filter_map(|tray| read_tray(tray, true)).collect(),
-        })
-    };
-    value.as_array().map_or(&[][..], Vec::as_slice).iter().take(UNITS_MAX).filter_map(read).collect()
+/// The objects of a list.
+fn objects(list: &Value, most: usize) -> impl Iterator<Item = &Map<String, Value>> {
+    list.as_array().map_or(&[][..], Vec::as_slice).iter().take(most).filter_map(Value::as_object)
+}
+
+/// The one of a list that fits, or a new one at its end; none if the list is full.
+fn entry<T>(list: &mut Vec<T>, most: usize, fits: impl Fn(&T) -> bool, new: impl FnOnce() -> T) -> Option<&mut T> {
+    let at = list.iter().position(fits).unwrap_or(list.len());
+    if at == list.len() && at < most {
+        list.push(new());
+    }
+    list.get_mut(at)
 }
 
 /// External spools: `vt_tray` is one, `vir_slot` a list.
 pub(super) fn external(value: &Value) -> Vec<Tray> {
     match value {
-        Value::Array(list) => list.iter().take(TRAYS_MAX).filter_map(|tray| read_tray(tray, false)).collect(),
-        tray => read_tray(tray, false).into_iter().collect(),
+        Value::Array(list) => list.iter().take(TRAYS_MAX).filter_map(external_spool).collect(),
+        tray => external_spool(tray).into_iter().collect(),
     }
 }
 
-fn read_tray(tray: &Value, can_tell: bool) -> Option<Tray> {
+/// A spool of which the printer cannot tell whether it is there.
+fn external_spool(tray: &Value) -> Option<Tray> {
     let tray = tray.as_object()?;
-    let get = |key: &str| tray.get(key);
-    let state = get("state").and_then(integer);
-    let material = get("tray_type").and_then(word);
-    let loaded = if !can_tell {
-        None
-    } else if tray.len() == 1 || state == Some(9) {
-        Some(false)
-    } else if material.is_some() || matches!(state, Some(10 | 11)) {
-        Some(true)
-    } else {
-        None
-    };
-    let is_color = |color: &String| color.len() == 8 && color.bytes().all(|b| b.is_ascii_hexdigit());
-    Some(Tray {
-        id: get("id").and_then(small)?,
-        loaded,
-        material,
-        color_rgba: get("tray_color").and_then(text).filter(is_color),
-        remaining_percent: get("remain").and_then(percent),
-    })
+    let mut spool = Tray { id: tray.get("id").and_then(small)?, ..Tray::default() };
+    spool.merge(tray);
+    Some(Tray { loaded: None, ..spool })
+}
+
+impl Tray {
+    /// Takes over what is said of this tray.
+    fn merge(&mut self, tray: &Map<String, Value>) {
+        let state = tray.get("state").and_then(integer);
+        // Nothing but number and state is how an empty tray is told, unless the state says otherwise.
+        let holds = matches!(state, Some(10 | 11));
+        if state == Some(9) || (!holds && tray.keys().all(|key| key == "id" || key == "state")) {
+            *self = Self { id: self.id, loaded: Some(false), ..Self::default() };
+            return;
+        }
+        if holds {
+            self.loaded = Some(true);
+        }
+        if let Some(material) = tray.get("tray_type") {
+            self.material = word(material);
+            self.loaded = if self.material.is_some() { Some(true) } else { self.loaded };
+        }
+        if let Some(color) = tray.get("tray_color") {
+            let is_color = |color: &String| color.len() == 8 && color.bytes().all(|b| b.is_ascii_hexdigit());
+            self.color_rgba = text(color).filter(is_color);
+        }
+        if let Some(remain) = tray.get("remain") {
+            self.remaining_percent = percent(remain);
+        }
+    }
 }
 
 fn percent(value: &Value) -> Option<u8> {

@@ -1,5 +1,5 @@
 //! The state of a printer, put together from full and partial reports. A full report replaces everything; a partial
-//! one changes what it names. Objects merge by key, arrays are replaced whole, the list of AMS units only if present.
+//! one changes what it names. Objects merge by key, arrays are replaced whole, AMS units and trays merge by number.
 //! Answers to commands never come here: they may repeat every parameter of the command. Facts: OpenBambuAPI mqtt.md.
 
 use serde_json::{Map, Value};
@@ -50,9 +50,11 @@ struct Fields {
 }
 
 impl State {
-    /// Takes over one report: the members of its `print` object.
-    pub(crate) fn merge(&mut self, print: &Map<String, Value>, full: bool) {
+    /// Takes over one report: the members of its `print` object. Gives whether something has changed, on a printer that
+    /// does not print, of which a partial report tells only a part: what is in a tray, or whether there is a card.
+    pub(crate) fn merge(&mut self, print: &Map<String, Value>, full: bool) -> bool {
         let before = (self.fields.ids.clone(), self.fields.subtask_name.clone());
+        let (ams, sdcard) = (self.fields.ams.clone(), self.fields.sdcard);
         if full {
             self.fields = Fields::default();
         }
@@ -63,6 +65,8 @@ impl State {
             self.storage = self.fields.storage();
         }
         self.latch(before != (self.fields.ids.clone(), self.fields.subtask_name.clone()));
+        let changed = self.fields.ams.has_changed_since(&ams) || self.fields.sdcard != sdcard;
+        !full && changed && !self.fields.state.is_active()
     }
 
     /// Keeps the error of a print that the printer withdraws. Cancelling shows its code for about two seconds, then
@@ -110,7 +114,7 @@ impl State {
             total_layers: fields.total_layers.filter(|layers| *layers > 0),
             stage: fields.stage.filter(|_| active),
             nozzle_diameter_millimeters: fields.nozzle_diameter_millimeters.filter(|d| *d > 0.0),
-            ams: fields.ams.settled(),
+            ams: fields.ams.clone(),
             external: external.clone(),
             filament_change: fields.filament_change,
             storage: self.storage,

@@ -106,6 +106,69 @@ fn trays_stay_while_partial_reports_say_only_which_hold_something() {
 }
 
 #[test]
+fn a_partial_report_that_names_a_tray_changes_that_tray_and_no_other() {
+    let spool =
+        |id: &str, material: &str| json!({"id": id, "tray_type": material, "tray_color": "FF0000FF", "remain": 80});
+    let full =
+        json!({"ams": {"ams": [{"id": "0", "tray": [spool("0", "PLA"), spool("1", "PETG")]}], "tray_exist_bits": "3"}});
+    let trays = |delta: Value| {
+        let report = after(full.clone(), &[json!({"ams": {"ams": delta}})]);
+        let told = report.ams.units[0].trays.iter().map(|t| (t.loaded, t.material.clone().unwrap_or_default()));
+        (told.collect::<Vec<_>>(), report.ams.tray(0, 0).unwrap().remaining_percent)
+    };
+    let told = |first: (bool, &str)| vec![(Some(first.0), first.1.to_owned()), (Some(true), "PETG".to_owned())];
+    // A unit without trays, as H2D sends them; a list without units, as P1S.
+    assert_eq!(trays(json!([{"id": "0", "temp": "26.0", "tray": []}])), (told((true, "PLA")), Some(80)));
+    assert_eq!(trays(json!([])), (told((true, "PLA")), Some(80)));
+    // One tray, whole and in part.
+    assert_eq!(trays(json!([{"id": "0", "tray": [spool("0", "ABS")]}])), (told((true, "ABS")), Some(80)));
+    assert_eq!(trays(json!([{"id": "0", "tray": [{"id": "0", "remain": 79}]}])), (told((true, "PLA")), Some(79)));
+    // An empty one, as P1 and X1 tell it, before the bits say so.
+    for empty in [json!({"id": "0"}), json!({"id": "0", "state": 9}), json!({"id": "0", "state": 0})] {
+        assert_eq!(trays(json!([{"id": "0", "tray": [empty]}])), (told((false, "")), None));
+    }
+    let back = [
+        json!({"ams": {"ams": [{"id": "0", "tray": [{"id": "0"}]}]}}),
+        json!({"ams": {"ams": [{"id": "0", "tray": [spool("0", "PLA")]}]}}),
+    ];
+    assert_eq!(after(full, &back).ams.tray(0, 0).unwrap().loaded, Some(true), "the bits of the full report are older");
+}
+
+#[test]
+fn a_partial_report_that_tells_of_a_change_in_part_asks_for_the_whole_unless_the_printer_prints() {
+    let spool = |id: &str, material: &str| json!({"id": id, "tray_type": material, "remain": 80});
+    let asks = |state: &str, delta: Value| {
+        let mut merged = Merged::default();
+        let full = json!({"gcode_state": state, "sdcard": true, "ams": {"ams": [{"id": "0", "tray": [spool("0", "PLA")]}],
+                          "ams_exist_bits": "1", "tray_exist_bits": "1", "tray_read_done_bits": "1",
+                          "tray_is_bbl_bits": "0", "version": 4, "tray_now": "0"}});
+        assert!(!merged.merge(&object(full), true), "a full report leaves nothing open");
+        merged.merge(&object(delta), false)
+    };
+    let ams = |ams: Value| json!({ "ams": ams });
+    for delta in [
+        ams(json!({"tray_exist_bits": "0"})),
+        ams(json!({"ams_exist_bits": "3"})),
+        ams(json!({"tray_read_done_bits": "3"})),
+        ams(json!({"tray_is_bbl_bits": "1"})),
+        ams(json!({"version": 5})),
+        ams(json!({"ams": [{"id": "0", "tray": [{"id": "0"}]}]})),
+        ams(json!({"ams": [{"id": "0", "tray": [spool("0", "PETG")]}]})),
+        json!({"sdcard": false}),
+    ] {
+        assert!(asks("IDLE", delta.clone()), "{delta}");
+        assert!(!asks("RUNNING", delta.clone()), "{delta}");
+    }
+    for delta in [
+        ams(json!({"tray_now": "255", "tray_exist_bits": "1", "version": 4})),
+        ams(json!({"ams": [{"id": "0", "tray": [{"id": "0", "remain": 79}]}]})),
+        json!({"wifi_signal": "-40dBm", "sdcard": true}),
+    ] {
+        assert!(!asks("IDLE", delta.clone()), "{delta}");
+    }
+}
+
+#[test]
 fn an_external_spool_has_a_material_but_nobody_knows_whether_it_is_there() {
     let report = after(json!({"vt_tray": {"id": "254", "tray_type": "PETG", "tray_color": "zz"}}), &[]);
     let [spool] = &report.external[..] else { panic!("{:?}", report.external) };
