@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use printernizer::error::chain;
+use printernizer::fleet::bambu_ca;
 use printernizer::run::{Settings, run};
 use printernizer::telemetry::{LogFormat, LogOptions};
 
@@ -67,6 +68,9 @@ struct RunArguments {
     /// Networks printers may be in, comma-separated. Default: the private ranges.
     #[arg(long, value_delimiter = ',')]
     printer_networks: Vec<IpNet>,
+    /// PEM file with certificate authorities that may vouch for Bambu Lab printers, beside those that are known.
+    #[arg(long)]
+    bambu_authorities: Option<PathBuf>,
     /// Private networks print files may come from, comma-separated. Public ones are allowed.
     #[arg(long, value_delimiter = ',')]
     source_networks: Vec<IpNet>,
@@ -110,6 +114,10 @@ async fn operate(arguments: RunArguments) -> ExitCode {
     }
     // The whole process uses one provider of TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let bambu_ca = match bambu_ca(arguments.bambu_authorities.as_deref()) {
+        Ok(bambu_ca) => bambu_ca,
+        Err(error) => return complain(&error),
+    };
     let settings = Settings {
         namespace: arguments.namespace,
         lease_namespace: arguments.lease_namespace,
@@ -121,6 +129,7 @@ async fn operate(arguments: RunArguments) -> ExitCode {
         cache_bytes: arguments.cache_mebibytes.saturating_mul(1024 * 1024),
         uploads: arguments.uploads,
         printer_networks: arguments.printer_networks,
+        bambu_ca,
         source_networks: arguments.source_networks,
         allow_loopback: arguments.allow_loopback,
         hold_starts: arguments.hold_starts,

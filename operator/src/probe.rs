@@ -12,6 +12,7 @@ use printernizer::files::allow::Networks;
 use printernizer::fleet::device::Device as _;
 use printernizer::fleet::prusalink::PrusaLink;
 use printernizer::fleet::{Bambu, DeviceFault, bambu_config, connect_prusalink};
+use printernizer_bambu::Trust;
 use printernizer_crds::common::SecretKeyReference;
 use printernizer_crds::printer::{BambuConnection, BambuTls, BambuVerification};
 use printernizer_prusalink::Credentials;
@@ -150,7 +151,7 @@ async fn ask_bambu(arguments: &BambuArguments, access_code: String) -> Result<De
         ..BambuConnection::default()
     };
     let networks = arguments.networks.allowed();
-    let config = bambu_config(&connection, access_code.into(), &networks, &Timing::default()).await?;
+    let config = bambu_config(&connection, access_code.into(), &Trust::BambuCa, &networks, &Timing::default()).await?;
     let mut device = Bambu::connect(config, None, None).await?;
     // Model and firmware come a moment after the first report, or, of old firmware, never.
     let whole = async {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use kube::{Client, Config};
+use printernizer_bambu::Trust;
 use printernizer_crds::{PrintJob, Printer};
 use printernizer_rules::printer::serial_claimed;
 use printernizer_rules::timing::Timing;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub uploads: usize,
     /// Networks printers may be in, beside the private ranges.
     pub printer_networks: Vec<IpNet>,
+    /// Who may vouch for a Bambu Lab printer.
+    pub bambu_ca: Trust,
     /// Private networks print files may come from.
     pub source_networks: Vec<IpNet>,
     /// Whether printers and sources on this machine are allowed.
@@ -249,6 +252,7 @@ impl Running {
             files: files.clone(),
             timing,
             networks,
+            bambu_ca: settings.bambu_ca.clone(),
             hold_starts: settings.hold_starts,
             metrics: metrics.clone(),
             upload_slots: Arc::new(Semaphore::new(settings.uploads.max(1))),

@@ -12,7 +12,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use printernizer_crds::print_job::Phase;
 use printernizer_crds::{ConditionType, Conditions, Reason};
-use printernizer_simulator::{Action, AfterPowerCut, BambuFault, Event, Fault, FaultKind, Password};
+use printernizer_simulator::{Action, AfterPowerCut, BambuFault, Event, Fault, FaultKind, Password, SlicedFile};
 use serde_json::json;
 use support::Shop;
 
@@ -56,6 +56,43 @@ async fn connects(shop: &Shop) {
 async fn a_file_server_that_wants_its_session_resumed_and_says_an_address_of_zeros_gets_the_file() {
     let faults = vec![lasting(BambuFault::PassiveAddressZero), lasting(BambuFault::SessionReuseRequired)];
     prints_to_its_end(with("ftps", faults).await, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_end_is_never_confirmed_is_known_by_its_size_and_the_part_printed_once() {
+    let shop = with("lost226", vec![lasting(BambuFault::LostTransferEnd)]).await;
+    shop.phase(CLIP, Phase::Printing).await;
+    let answers: Vec<_> = shop
+        .ledger()
+        .into_iter()
+        .filter_map(|e| if let Event::Upload { answer, .. } = e.event { Some(answer) } else { None })
+        .collect();
+    assert_eq!(answers, [None], "one upload without a last word");
+    assert_eq!(commands(&shop), 1);
+    prints_to_its_end(shop, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_printer_without_a_pinned_key_is_known_by_its_authority_or_not_at_all() {
+    let mut shop = Shop::empty("authority", a1()).await;
+    shop.farm.add_printers().await.unwrap();
+    shop.farm.add_file("part", SlicedFile::lasting(bambu::PRINT).plate(&[(1, "PLA")]).build()).await.unwrap();
+    let tls = json!({ "verification": "BambuCA", "publicKeySHA256": null });
+    shop.farm.change_printer(A1, json!({ "connection": { "bambu": { "tls": tls } } })).await.unwrap();
+    let machine = shop.machine(A1);
+    let reached = machine.info().bambu.unwrap();
+    shop.operate(&[]).await;
+    let advice = printer_advice(&shop, ConditionType::Reachable, Reason::WrongProtocol).await;
+    assert!(advice.contains(&reached.public_key_sha256), "the key that could be pinned: {advice}");
+    assert_eq!(machine.requests(), 0, "nobody logs in at a printer that is not proven");
+    shop.close_operator().await;
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("authority.pem");
+    std::fs::write(&file, &reached.certificate_authority_pem).unwrap();
+    shop.operate(&["--bambu-authorities", file.to_str().unwrap()]).await;
+    connects(&shop).await;
+    prints_to_its_end(shop, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

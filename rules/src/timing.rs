@@ -17,6 +17,8 @@ pub struct Timing {
     pub start_deadline: Duration,
     /// How long a send may take.
     pub send_timeout: Duration,
+    /// How long a printer's last word on an upload is waited for; then the size of the file is asked for, which decides.
+    pub upload_end: Duration,
     /// How long a question before the print may stay before a person is called; firmware notes vanish after 30 s.
     pub preview_patience: Duration,
     /// How long a refusal, or an error in place of the print, must stand without an active state before it proves that
@@ -55,6 +57,7 @@ impl Default for Timing {
             fresh_report: Duration::from_secs(5),
             start_deadline: Duration::from_secs(10),
             send_timeout: Duration::from_secs(3),
+            upload_end: Duration::from_secs(90),
             preview_patience: Duration::from_secs(45),
             refusal_quiet: Duration::from_secs(30),
             unready_limit: Duration::from_mins(15),
@@ -79,6 +82,8 @@ impl Timing {
         Self {
             observation_window: self.observation_window / f,
             report_gap: self.report_gap,
+            // What has been handed to the network still has to arrive, and that takes real time.
+            upload_end: (self.upload_end / f).max(Duration::from_secs(5)),
             preview_patience: self.preview_patience / f,
             refusal_quiet: self.refusal_quiet / f,
             unready_limit: self.unready_limit / f,
@@ -117,6 +122,7 @@ mod tests {
         let bounds = |t: &Timing| [t.send_timeout, t.start_deadline, t.fresh_report, t.stale_after];
         assert_eq!(bounds(&fast), bounds(&real));
         assert!(fast.poll_period >= Duration::from_millis(100));
+        assert_eq!(fast.upload_end, Duration::from_secs(5));
         assert_eq!(real.simulated(0), real);
     }
 }

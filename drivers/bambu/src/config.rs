@@ -35,7 +35,7 @@ pub struct Config {
 pub enum Trust {
     /// Bambu Lab's certificate authorities, whose public keys are part of this crate.
     BambuCa,
-    /// Authorities that the caller names.
+    /// Bambu Lab's certificate authorities, and these.
     Authorities(Vec<CertificateDer<'static>>),
     /// One public key: the SHA-256 of its DER SubjectPublicKeyInfo. Issuer and validity are not looked at.
     PinnedKey([u8; 32]),

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use printernizer_bambu::project_file::FileUrl;
@@ -18,6 +19,7 @@ use printernizer_rules::printer::serial_claimed;
 use printernizer_rules::timing::Timing;
 use secrecy::SecretString;
 
+use super::FleetContext;
 use super::bambu::Bambu;
 use super::device::{Device, DeviceFault};
 use super::prusalink::{PrusaLink, fault};
@@ -54,8 +56,7 @@ pub(super) trait Reach: Clone + Send + Sync + 'static {
         &self,
         printer: &Printer,
         login: Login,
-        networks: &Networks,
-        timing: &Timing,
+        context: &FleetContext,
     ) -> impl Future<Output = Result<(Self::Device, String), DeviceFault>> + Send;
 }
 
@@ -70,12 +71,11 @@ impl Reach for PrusaLinkConnection {
         &self,
         printer: &Printer,
         login: Login,
-        networks: &Networks,
-        timing: &Timing,
+        context: &FleetContext,
     ) -> Result<(PrusaLink, String), DeviceFault> {
         let username = login.username.unwrap_or_else(|| DEFAULT_USER.to_owned());
         let credentials = Credentials { username, password: login.password };
-        let (client, address) = prusalink(&self.url, credentials, networks, timing).await?;
+        let (client, address) = prusalink(&self.url, credentials, &context.networks, &context.timing).await?;
         let serial = serial_claimed(printer).map(str::to_owned);
         Ok((PrusaLink::new(client, serial, remembered(printer).cloned()), address.to_string()))
     }
@@ -92,10 +92,10 @@ impl Reach for BambuConnection {
         &self,
         printer: &Printer,
         login: Login,
-        networks: &Networks,
-        timing: &Timing,
+        context: &FleetContext,
     ) -> Result<(Bambu, String), DeviceFault> {
-        let config = bambu(self, login.password, networks, timing).await?;
+        let FleetContext { networks, bambu_ca, timing, .. } = context;
+        let config = bambu(self, login.password, bambu_ca, networks, timing).await?;
         let url = self.file_url_scheme.map(|scheme| match scheme {
             FileUrlScheme::Ftp => FileUrl::Ftp,
             FileUrlScheme::File => FileUrl::SdCard,
@@ -188,10 +188,12 @@ pub async fn prusalink(
     Ok((client, address))
 }
 
-/// Everything needed to connect to a Bambu Lab printer, its name resolved and its address allowed.
+/// Everything needed to connect to a Bambu Lab printer, its name resolved and its address allowed. `ca` is what its
+/// verification by authorities means.
 pub async fn bambu(
     connection: &BambuConnection,
     access_code: SecretString,
+    ca: &Trust,
     networks: &Networks,
     timing: &Timing,
 ) -> Result<printernizer_bambu::Config, DeviceFault> {
@@ -201,7 +203,7 @@ pub async fn bambu(
     };
     let (mqtt, ftps) = (port("bambu.mqttPort", connection.mqtt_port)?, port("bambu.ftpsPort", connection.ftps_port)?);
     let serial_number = SerialNumber::new(&connection.serial_number).map_err(|e| invalid("bambu.serialNumber", &e))?;
-    let trust = trust(&connection.tls)?;
+    let trust = trust(&connection.tls, ca)?;
     let address = resolve(&connection.host, mqtt, networks).await?;
     Ok(printernizer_bambu::Config {
         mqtt: SocketAddr::new(address, mqtt),
@@ -209,13 +211,33 @@ pub async fn bambu(
         serial_number,
         access_code,
         trust,
-        timeouts: printernizer_bambu::Timeouts { send: timing.send_timeout, ..printernizer_bambu::Timeouts::default() },
+        timeouts: printernizer_bambu::Timeouts {
+            send: timing.send_timeout,
+            transfer_end: timing.upload_end,
+            ..printernizer_bambu::Timeouts::default()
+        },
     })
 }
 
-fn trust(tls: &BambuTls) -> Result<Trust, DeviceFault> {
+/// Why a file of certificate authorities cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate authorities in {file} cannot be used; correct the file or --bambu-authorities")]
+pub struct AuthoritiesError {
+    file: PathBuf,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Who may vouch for Bambu Lab printers: the maker's authorities, and those in the file.
+pub fn bambu_ca(file: Option<&Path>) -> Result<Trust, AuthoritiesError> {
+    let Some(file) = file else { return Ok(Trust::BambuCa) };
+    let cannot = |source| AuthoritiesError { file: file.to_owned(), source };
+    let pem = std::fs::read(file).map_err(|e| cannot(e.into()))?;
+    Trust::authorities_from_pem(&pem).map_err(|e| cannot(e.into()))
+}
+
+fn trust(tls: &BambuTls, ca: &Trust) -> Result<Trust, DeviceFault> {
     match tls.verification {
-        BambuVerification::BambuCA => Ok(Trust::BambuCa),
+        BambuVerification::BambuCA => Ok(ca.clone()),
         BambuVerification::PinnedKey => tls
             .public_key_sha256
             .as_deref()
@@ -242,6 +264,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_file_without_a_certificate_is_named_with_what_is_wrong_and_no_file_is_the_makers_authorities() {
+        assert!(matches!(bambu_ca(None), Ok(Trust::BambuCa)));
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ca.pem");
+        let said = || crate::error::chain(&bambu_ca(Some(&file)).unwrap_err());
+        assert!(said().contains("ca.pem") && said().contains("No such file"), "{}", said());
+        std::fs::write(&file, "").unwrap();
+        assert!(said().contains("no certificate"), "{}", said());
+    }
 
     #[tokio::test]
     async fn what_cannot_be_is_told_with_its_field_and_is_no_forbidden_address() {
@@ -274,7 +307,8 @@ mod tests {
             connection.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
             let connection: BambuConnection = serde_json::from_value(connection).unwrap();
             let code = SecretString::from("12345678");
-            let made = bambu(&connection, code, &Networks::for_printers(true), &Timing::default()).await;
+            let made =
+                bambu(&connection, code, &Trust::BambuCa, &Networks::for_printers(true), &Timing::default()).await;
             match (made, expected) {
                 (Ok(_), None) => {}
                 (Err(fault), Some((cause, words))) => {

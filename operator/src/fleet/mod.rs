@@ -16,6 +16,7 @@ mod watching;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use printernizer_bambu::Trust;
 use printernizer_crds::Printer;
 use printernizer_crds::printer::Connection;
 use printernizer_rules::device::{Link, LinkFault};
@@ -34,7 +35,7 @@ use crate::tasks::caught;
 use crate::telemetry::Metrics;
 
 pub use bambu::Bambu;
-pub use connect::{bambu as bambu_config, prusalink as connect_prusalink};
+pub use connect::{bambu as bambu_config, bambu_ca, prusalink as connect_prusalink};
 
 use task::RECONNECT_CAP;
 
@@ -58,6 +59,8 @@ pub struct FleetContext {
     pub timing: Timing,
     /// Networks printers may be in.
     pub networks: Networks,
+    /// Who may vouch for a Bambu Lab printer.
+    pub bambu_ca: Trust,
     /// Whether all starts are held.
     pub hold_starts: bool,
     /// Metrics.
@@ -135,7 +138,7 @@ impl Fleet {
             if self.cancel.is_cancelled() {
                 return None;
             }
-            let (session, commands) = session::new(key.clone(), self.context.timing, self.cancel.child_token());
+            let (session, commands) = session::new(key.clone(), &self.context.timing, self.cancel.child_token());
             let (context, mut printer) = (Arc::clone(&self.context), printer.clone());
             // Who wrote which field is of no use to a session, and takes many times the room of the fields.
             printer.metadata.managed_fields = None;

@@ -345,10 +345,10 @@ impl Session {
 }
 
 /// A session's two ends: what the rest sees, and what its task works on.
-pub(super) fn new(printer: Key, timing: Timing, cancel: CancellationToken) -> (Session, mpsc::Receiver<Command>) {
+pub(super) fn new(printer: Key, timing: &Timing, cancel: CancellationToken) -> (Session, mpsc::Receiver<Command>) {
     let (commands, waiting) = mpsc::channel(WAITING_COMMANDS);
     let state = State { since: Some(Instant::now()), ..State::default() };
-    (Session { printer, state: Arc::new(Mutex::new(state)), commands, cancel, timing }, waiting)
+    (Session { printer, state: Arc::new(Mutex::new(state)), commands, cancel, timing: *timing }, waiting)
 }
 
 #[cfg(test)]

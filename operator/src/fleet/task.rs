@@ -47,7 +47,7 @@ pub(super) async fn run<C: Reach>(
             let printer = newest.as_ref().unwrap_or(&printer);
             let login = read_login(&context.api, printer, &connection).await?;
             version.clone_from(&login.version);
-            connection.connect(printer, login, &context.networks, &context.timing).await
+            connection.connect(printer, login, &context).await
         });
         let ended = tokio::select! {
             () = session.cancel.cancelled() => break,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kube::{Client, Config};
+use printernizer_bambu::Trust;
 use printernizer_crds::print_job::FileStatus;
 use printernizer_rules::device::DeviceReport;
 use printernizer_rules::identity::Token;
@@ -54,6 +55,7 @@ pub(super) fn context(leadership: &Leadership, directory: &Path) -> FleetContext
         files: files.unwrap(),
         timing: Timing::default(),
         networks: Networks::for_printers(true),
+        bambu_ca: Trust::BambuCa,
         hold_starts: false,
         metrics,
         upload_slots: Arc::new(Semaphore::new(1)),
@@ -64,7 +66,7 @@ pub(super) fn context(leadership: &Leadership, directory: &Path) -> FleetContext
 
 /// A connected session that serves an attempt, and the command to upload its file.
 pub(super) fn serving() -> (Session, mpsc::Receiver<Command>, Command) {
-    let (session, commands) = session::new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+    let (session, commands) = session::new(Key::new("farm", "prusa-1"), &Timing::default(), CancellationToken::new());
     let job_uid = "3f2504e0-4f89-41d3-9a0c-0305e82c3301".to_owned();
     let token = Token::new(&job_uid, 1);
     let remote_name = token.remote_name("part", "gcode");

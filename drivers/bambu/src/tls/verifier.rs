@@ -41,8 +41,9 @@ impl PrinterVerifier {
             Trust::BambuCa => Proof::IssuedBy(Cow::Borrowed(bambu_authorities::all())),
             Trust::Authorities(list) => {
                 let authorities: Option<Vec<Authority>> = list.iter().map(Authority::from_certificate).collect();
-                let authorities = authorities
+                let mut authorities = authorities
                     .ok_or_else(|| Error::protocol("preparing TLS", "a given authority is not a certificate"))?;
+                authorities.extend_from_slice(bambu_authorities::all());
                 Proof::IssuedBy(authorities.into())
             }
             Trust::PinnedKey(hash) => Proof::Key(*hash),

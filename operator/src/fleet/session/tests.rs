@@ -5,7 +5,7 @@ use printernizer_rules::device::{Blocker, DeviceState, LinkFault};
 
 #[test]
 fn only_a_report_that_was_looked_at_counts_as_watched() {
-    let (session, _commands) = new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+    let (session, _commands) = new(Key::new("farm", "prusa-1"), &Timing::default(), CancellationToken::new());
     let report = || session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30)));
     // A pass that saw no report yet ends after the first one has come.
     let seen = session.seen();
@@ -25,7 +25,7 @@ fn only_a_report_that_was_looked_at_counts_as_watched() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_made_anew_at_once_was_watched_and_one_after_a_gap_was_not() {
-    let (session, _commands) = new(Key::new("farm", "bambu-1"), Timing::default(), CancellationToken::new());
+    let (session, _commands) = new(Key::new("farm", "bambu-1"), &Timing::default(), CancellationToken::new());
     let report = || session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30)));
     report();
     session.was_judged(&session.seen());
@@ -45,7 +45,7 @@ async fn a_connection_made_anew_at_once_was_watched_and_one_after_a_gap_was_not(
 
 #[test]
 fn without_a_connection_no_command_is_taken_although_the_last_report_is_young() {
-    let (session, mut commands) = new(Key::new("farm", "bambu-1"), Timing::default(), CancellationToken::new());
+    let (session, mut commands) = new(Key::new("farm", "bambu-1"), &Timing::default(), CancellationToken::new());
     let attempt = Attempt { job: Key::new("farm", "clip"), job_uid: "1".into(), token: Token::new("1", 1) };
     session.attach(&attempt, true, None);
     let mut pause = || {
@@ -62,7 +62,7 @@ fn without_a_connection_no_command_is_taken_although_the_last_report_is_young() 
 
 #[tokio::test(start_paused = true)]
 async fn the_gate_is_closed_since_the_first_try_in_vain_of_an_attempt_and_never_by_held_starts() {
-    let (session, _commands) = new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+    let (session, _commands) = new(Key::new("farm", "prusa-1"), &Timing::default(), CancellationToken::new());
     let attempt = |n| Attempt { job: Key::new("farm", "clip"), job_uid: "1".into(), token: Token::new("1", n) };
     let closed_for = |closed| {
         session.with(|s| s.try_ended(closed));
@@ -86,7 +86,7 @@ async fn the_gate_is_closed_since_the_first_try_in_vain_of_an_attempt_and_never_
 
 #[tokio::test(start_paused = true)]
 async fn a_device_that_turns_free_is_tried_at_once_and_one_that_stays_as_it_is_after_the_pause() {
-    let (session, mut commands) = new(Key::new("farm", "bambu-1"), Timing::default(), CancellationToken::new());
+    let (session, mut commands) = new(Key::new("farm", "bambu-1"), &Timing::default(), CancellationToken::new());
     let attempt = Attempt { job: Key::new("farm", "clip"), job_uid: "1".into(), token: Token::new("1", 1) };
     session.attach(&attempt, false, None);
     let report = |blockers: &[Blocker]| {
@@ -116,7 +116,7 @@ async fn a_device_that_turns_free_is_tried_at_once_and_one_that_stays_as_it_is_a
 #[tokio::test(start_paused = true)]
 async fn what_a_device_does_not_delete_is_known_since_its_first_refusal_and_deletions_are_made_anew_when_it_comes_back()
 {
-    let (session, mut commands) = new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+    let (session, mut commands) = new(Key::new("farm", "prusa-1"), &Timing::default(), CancellationToken::new());
     let fault = |text: &str| DeviceFault { cause: LinkFault::Unreachable, message: text.into() };
     let ended = |result| session.with(|s| s.deletion_ended("part.gcode", &result));
     ended(Err(fault("busy")));
@@ -145,7 +145,7 @@ async fn what_a_device_does_not_delete_is_known_since_its_first_refusal_and_dele
 
 #[test]
 fn what_was_deleted_is_neither_uploaded_again_nor_started_by_a_command_that_had_to_wait() {
-    let (session, _commands) = new(Key::new("farm", "prusa-1"), Timing::default(), CancellationToken::new());
+    let (session, _commands) = new(Key::new("farm", "prusa-1"), &Timing::default(), CancellationToken::new());
     let token = Token::new("3f2504e0-4f89-41d3-9a0c-0305e82c3301", 1);
     let remote_name = token.remote_name("part", "gcode");
     let attempt = Attempt { job: Key::new("farm", "clip"), job_uid: "3f2504e0".into(), token };
