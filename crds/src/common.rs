@@ -45,10 +45,11 @@ pub struct Nozzle {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 100, max = 2000))]
     pub diameter_micrometers: Option<i32>,
-    /// Whether the nozzle is hardened (abrasive filaments wear a brass one down).
+    /// Whether the nozzle is hardened (abrasive filaments wear a brass one down). A job with such a filament is kept from a
+    /// printer that says false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hardened: Option<bool>,
-    /// Whether the nozzle is a high-flow one.
+    /// Whether the nozzle is a high-flow one. A job sliced for one is kept from a printer that says false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high_flow: Option<bool>,
 }

@@ -124,7 +124,7 @@ fn names_and_columns_are_those_people_type_and_read() {
         seen,
         [
             "printers prn: State, Ready, Reason, Job, Bed, Model, Age; wide: Location, Firmware, Host",
-            "printjobs pj: Phase, Printer, Progress, Remaining, Priority, Age; wide: Attempt, Waiting For",
+            "printjobs pj: Phase, Printer, Progress, Remaining, Priority, Age; wide: Attempt, Waiting For, Message",
             "printrecords prec: Job, Run, Printer, Outcome, Age; wide: ",
         ]
     );

@@ -93,6 +93,8 @@ pub struct DeviceSlot {
     pub color: Option<String>,
     /// Filament left, in percent of a full spool.
     pub remaining_percent: Option<i32>,
+    /// Filament on a full spool of this kind, in grams.
+    pub spool_grams: Option<i32>,
 }
 
 /// How far a print is, as the device reports it.
@@ -135,6 +137,8 @@ pub struct DeviceReport {
     pub model: Option<String>,
     /// Nozzle diameter in micrometers.
     pub nozzle_diameter_micrometers: Option<i32>,
+    /// Whether the nozzle is hardened, where the device tells of what it is made.
+    pub nozzle_hardened: Option<bool>,
     /// Whether it lets itself be controlled, where it tells.
     pub control_allowed: Option<bool>,
 }

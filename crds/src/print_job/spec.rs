@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PrintJobStatus, Source};
 use crate::common::{Nozzle, SLOT_MESSAGE, SLOT_RULE, label_selector_schema};
+use crate::printer::BuildVolume;
 
 /// Once a job holds a printer, what is to be printed must not change under it.
 const CLAIMED: &str = "has(oldSelf.status) && has(oldSelf.status.printer)";
@@ -63,6 +64,7 @@ fn immutable_once_claimed() -> String {
     printcolumn(name = "Attempt", type_ = "integer", json_path = ".status.attempt", priority = 1, description = "Attempt of the job."),
     printcolumn(name = "Waiting For", type_ = "string", json_path = ".status.waitingFor", priority = 1, description = "Why it is not printing."),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1, description = "The same in words, or why it ended without a part."),
     selectable = ".status.phase",
     selectable = ".status.printer.name"
 )]
@@ -186,13 +188,18 @@ pub struct Requirements {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 32)))]
     pub materials: Vec<String>,
-    /// Nozzle the printer must have.
+    /// Nozzle the printer must have. hardened: false takes any nozzle, also when the file says that its filament is
+    /// abrasive; highFlow, true or false, stands instead of what the file says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nozzle: Option<Nozzle>,
     /// Build plate that must lie on the bed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub plate: Option<String>,
+    /// Build volume the printer must have at least, in millimeters. The height of the part need not be written where the
+    /// file states it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_build_volume_millimeters: Option<BuildVolume>,
 }
 
 /// How closely colors must match.

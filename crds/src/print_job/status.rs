@@ -28,6 +28,9 @@ pub struct PrintJobStatus {
     /// Reason why the job is not printing, or is not seen printing, from its conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// The same in words, with what a person can do about it; after an end without a part, why. From the conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// The printer that was claimed for the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub printer: Option<ClaimedPrinter>,
@@ -239,6 +242,15 @@ pub struct FileStatus {
     /// Nozzle diameter it was sliced for, in micrometers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nozzle_diameter_micrometers: Option<i32>,
+    /// Whether it was sliced for a high-flow nozzle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nozzle_high_flow: Option<bool>,
+    /// Whether a filament it uses wears a brass nozzle down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filament_abrasive: Option<bool>,
+    /// Height of its highest layer in micrometers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height_micrometers: Option<i64>,
     /// Build plate it was sliced for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plate: Option<String>,

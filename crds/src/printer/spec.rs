@@ -146,7 +146,7 @@ pub struct Capabilities {
     /// Build volume in millimeters; the default follows from the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_volume_millimeters: Option<BuildVolume>,
-    /// Nozzle that is mounted; the device's own report of the diameter wins.
+    /// Nozzle that is mounted; the device's own report wins where it says something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nozzle: Option<Nozzle>,
     /// Build plate that lies on the bed, for example "Textured PEI".
@@ -156,7 +156,7 @@ pub struct Capabilities {
 }
 
 /// Build volume, in millimeters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildVolume {
     /// Width in millimeters.
@@ -195,7 +195,8 @@ pub struct SlotSpec {
     #[x_kube(validation = Rule::new("self.matches('^#[0-9A-Fa-f]{6}$')")
         .message("color must be a quoted #RRGGBB, for example \"#F5A623\""))]
     pub color: Option<String>,
-    /// Filament left on the spool, in grams.
+    /// Filament left on the spool, in grams. Jobs that need more are not given to the printer. Nothing counts it down: write
+    /// it anew when it has changed. Where the device tells what is left, that counts instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub remaining_grams: Option<i32>,

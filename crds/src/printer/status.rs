@@ -221,6 +221,9 @@ pub struct DeviceStatus {
     /// Nozzle diameter in micrometers, as the device reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nozzle_diameter_micrometers: Option<i32>,
+    /// Whether the nozzle is hardened, where the device tells of what it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nozzle_hardened: Option<bool>,
     /// Address the printer is reached at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -244,6 +247,9 @@ pub struct SlotStatus {
     /// Filament left, in percent of a full spool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_percent: Option<i32>,
+    /// Filament on a full spool of this kind, in grams, as the device reads it from the spool's tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool_grams: Option<i32>,
     /// Who says so.
     pub source: SlotSource,
     /// What the device says and the spec contradicts; absent when they agree.

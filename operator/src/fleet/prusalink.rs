@@ -196,6 +196,8 @@ impl PrusaLink {
             firmware_version: self.facts.firmware.clone(),
             model: self.facts.model.clone(),
             nozzle_diameter_micrometers: self.facts.nozzle_diameter_micrometers,
+            // PrusaLink tells the diameter and nothing else of the nozzle.
+            nozzle_hardened: None,
             control_allowed: None,
         }
     }

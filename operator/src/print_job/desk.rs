@@ -24,6 +24,7 @@ const RETRY: Duration = Duration::from_secs(5);
 const RETRY_CAP: Duration = Duration::from_secs(300);
 
 /// How far a job's file is.
+#[allow(clippy::large_enum_variant, reason = "there is one per job, and nearly always it is the large one")]
 #[derive(Clone, Debug, Default)]
 pub enum FileState {
     /// Nothing is known.
@@ -233,6 +234,9 @@ pub fn status_of(file: &PrintFile, sha256: &str, size_bytes: u64) -> FileStatus 
         slicer: file.slicer.clone(),
         printer_model: file.printer_model.clone(),
         nozzle_diameter_micrometers: small(file.nozzle_diameter_micrometers),
+        nozzle_high_flow: file.nozzle_high_flow,
+        filament_abrasive: file.filament_abrasive,
+        height_micrometers: large(file.max_z_micrometers),
         plate: file.plate.as_ref().and_then(|plate| plate.build_plate()).map(str::to_owned),
         bed_type: file.plate.as_ref().and_then(|plate| plate.bed_type.clone()),
         estimated_seconds: large(file.estimated_seconds),

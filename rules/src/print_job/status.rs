@@ -35,12 +35,16 @@ pub fn set(
     refresh(status, job, now);
 }
 
-/// Brings phase, waitingFor, observedGeneration and the kstatus conditions up to date with the rest.
+/// Brings phase, waitingFor, message, observedGeneration and the kstatus conditions up to date with the rest.
 pub fn refresh(status: &mut PrintJobStatus, job: &PrintJob, now: Timestamp) {
     status.observed_generation = job.metadata.generation;
     let phase = phase(status, job.spec.desired_state);
     status.phase = Some(phase);
     status.waiting_for = waiting_for(status, phase);
+    status.message = told_by(status, phase)
+        .and_then(|type_| status.conditions.condition(type_))
+        .map(|c| c.message.clone())
+        .filter(|message| !message.is_empty());
     if is_terminal(status)
         && let Some(progress) = &mut status.progress
     {
@@ -121,22 +125,32 @@ pub fn phase(status: &PrintJobStatus, desired: DesiredState) -> Phase {
 
 /// The reason why the job is not printing, or not seen printing; absent while it prints and after its end.
 fn waiting_for(status: &PrintJobStatus, phase: Phase) -> Option<String> {
-    let type_ = match phase {
+    match phase {
+        Phase::Failed | Phase::Cancelled => None,
+        Phase::Held => Some(Reason::Held.as_str().to_owned()),
+        _ => status.conditions.condition(told_by(status, phase)?).map(|c| c.reason.clone()),
+    }
+}
+
+/// The condition that says why the job is not printing, is not seen printing, or ended without a part.
+fn told_by(status: &PrintJobStatus, phase: Phase) -> Option<ConditionType> {
+    match phase {
         Phase::Printing => {
             let started = status.conditions.condition(ConditionType::Started)?;
             let unseen = [Reason::PrinterSilent, Reason::NotShown].iter().any(|r| r.as_str() == started.reason);
-            return unseen.then(|| started.reason.clone());
+            unseen.then_some(ConditionType::Started)
         }
-        Phase::Succeeded | Phase::Failed | Phase::Cancelled => return None,
+        Phase::Succeeded => None,
+        Phase::Failed | Phase::Cancelled => Some(ConditionType::Failed),
         Phase::AttentionNeeded if status.conditions.is_true(ConditionType::OutcomeUnknown) => {
-            ConditionType::OutcomeUnknown
+            Some(ConditionType::OutcomeUnknown)
         }
-        Phase::Held => return Some(Reason::Held.as_str().to_owned()),
-        Phase::Pending if !status.conditions.is_true(ConditionType::Accepted) => ConditionType::Accepted,
-        Phase::Pending => ConditionType::Scheduled,
-        _ => ConditionType::Started,
-    };
-    status.conditions.condition(type_).map(|c| c.reason.clone())
+        Phase::Held | Phase::Pending if !status.conditions.is_true(ConditionType::Accepted) => {
+            Some(ConditionType::Accepted)
+        }
+        Phase::Held | Phase::Pending => Some(ConditionType::Scheduled),
+        _ => Some(ConditionType::Started),
+    }
 }
 
 /// Progress as it is written: the device's, with the words for the table.

@@ -33,13 +33,21 @@ fn contradictions(printer: &Printer, status: &PrinterStatus) -> Vec<String> {
     if let Some(detected) = detected.and_then(models::display_name).filter(|d| !models::same(d, &spec.model)) {
         found.push(format!("model: the spec says {}, the printer is a {detected}, which counts", spec.model));
     }
-    let declared = spec.capabilities.as_ref().and_then(|c| c.nozzle.as_ref()).and_then(|n| n.diameter_micrometers);
+    let nozzle = spec.capabilities.as_ref().and_then(|c| c.nozzle.as_ref());
+    let declared = nozzle.and_then(|n| n.diameter_micrometers);
     let reported = device.and_then(|d| d.nozzle_diameter_micrometers);
     if let (Some(declared), Some(reported)) = (declared, reported)
         && declared != reported
     {
         let (declared, reported) = (Millimeters(declared), Millimeters(reported));
         found.push(format!("nozzle: the spec says {declared} mm, the printer {reported} mm, which counts"));
+    }
+    let word = |hardened| if hardened { "hardened" } else { "not hardened" };
+    if let (Some(declared), Some(reported)) = (nozzle.and_then(|n| n.hardened), device.and_then(|d| d.nozzle_hardened))
+        && declared != reported
+    {
+        let (declared, reported) = (word(declared), word(reported));
+        found.push(format!("nozzle: the spec says {declared}, the printer {reported}, which counts"));
     }
     for slot in &status.slots {
         if let Some(contradiction) = &slot.contradiction {

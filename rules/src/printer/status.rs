@@ -90,6 +90,7 @@ pub(super) fn device(seen: &Observed<'_>, new: &mut PrinterStatus, report: &Devi
         firmware_version: report.firmware_version.clone().or(known.firmware_version),
         detected_model: report.model.clone().or(known.detected_model),
         nozzle_diameter_micrometers: report.nozzle_diameter_micrometers.or(known.nozzle_diameter_micrometers),
+        nozzle_hardened: report.nozzle_hardened.or(known.nozzle_hardened),
         host: seen.host.map(str::to_owned).or(known.host),
     });
     new.slots = scheduling::slots(&seen.printer.spec, &report.slots);

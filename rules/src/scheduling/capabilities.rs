@@ -44,7 +44,7 @@ pub struct Slot {
     pub material: Option<String>,
     /// Color, where it is known.
     pub color: Option<Color>,
-    /// What is left, where a person declared it.
+    /// What is left: the device's word where it gives both share and weight, else what a person declared of this spool.
     pub remaining_milligrams: Option<i64>,
     /// What the spec declares while the device reports another material or none, in upper case. Such a slot is used for
     /// nothing.
@@ -64,6 +64,7 @@ pub fn capabilities_reported(printer: &Printer, report: &DeviceReport) -> Capabi
     let said = Said {
         model: report.model.as_deref().or(before.model),
         nozzle_diameter_micrometers: report.nozzle_diameter_micrometers.or(before.nozzle_diameter_micrometers),
+        nozzle_hardened: report.nozzle_hardened.or(before.nozzle_hardened),
     };
     build(printer, &said, &slots, &mut ModelNames::default())
 }
@@ -72,6 +73,7 @@ pub fn capabilities_reported(printer: &Printer, report: &DeviceReport) -> Capabi
 struct Said<'a> {
     model: Option<&'a str>,
     nozzle_diameter_micrometers: Option<i32>,
+    nozzle_hardened: Option<bool>,
 }
 
 impl<'a> Said<'a> {
@@ -80,6 +82,7 @@ impl<'a> Said<'a> {
         Self {
             model: device.and_then(|d| d.detected_model.as_deref()),
             nozzle_diameter_micrometers: device.and_then(|d| d.nozzle_diameter_micrometers),
+            nozzle_hardened: device.and_then(|d| d.nozzle_hardened),
         }
     }
 }
@@ -118,6 +121,7 @@ fn as_reported(slot: &SlotStatus) -> DeviceSlot {
         subtype: slot.subtype.clone(),
         color: slot.color.clone(),
         remaining_percent: slot.remaining_percent,
+        spool_grams: slot.spool_grams,
     }
 }
 
@@ -132,7 +136,7 @@ fn build(printer: &Printer, said: &Said<'_>, slots: &[SlotStatus], names: &mut M
         nozzle_diameter_micrometers: said
             .nozzle_diameter_micrometers
             .or_else(|| nozzle.and_then(|n| n.diameter_micrometers)),
-        nozzle_hardened: nozzle.and_then(|n| n.hardened),
+        nozzle_hardened: said.nozzle_hardened.or_else(|| nozzle.and_then(|n| n.hardened)),
         nozzle_high_flow: nozzle.and_then(|n| n.high_flow),
         build_volume: declared.and_then(|c| c.build_volume_millimeters).or_else(|| build_volume(&model)),
         plate: declared.and_then(|c| c.plate.clone()),
@@ -153,10 +157,20 @@ fn as_slot(printer: &Printer, slot: &SlotStatus) -> Slot {
     Slot {
         slot: slot.slot.clone(),
         color: slot.color.as_deref().and_then(Color::parse),
-        remaining_milligrams: declared.and_then(|d| d.remaining_grams).map(|grams| i64::from(grams) * 1000),
+        // A declaration the device contradicts, if only in color, is of another spool.
+        remaining_milligrams: reported_milligrams(slot).or_else(|| {
+            let declared = declared.filter(|_| slot.contradiction.is_none())?;
+            declared.remaining_grams.map(|grams| i64::from(grams) * 1000)
+        }),
         material,
         contradicts,
     }
+}
+
+/// What the device says is left. Devices without an estimate say 0 percent, so that one counts for nothing.
+fn reported_milligrams(slot: &SlotStatus) -> Option<i64> {
+    let percent = slot.remaining_percent.filter(|percent| *percent > 0)?;
+    slot.spool_grams.filter(|grams| *grams > 0).map(|grams| i64::from(percent) * i64::from(grams) * 10)
 }
 
 /// The maker's figure for a model; `None` where this version knows none.
@@ -199,7 +213,7 @@ mod tests {
     fn the_devices_nozzle_and_model_win_over_the_spec() {
         let mut printer = printer("one");
         printer.spec.capabilities = Some(Declared {
-            nozzle: Some(Nozzle { diameter_micrometers: Some(400), hardened: Some(true), high_flow: None }),
+            nozzle: Some(Nozzle { diameter_micrometers: Some(400), hardened: Some(true), high_flow: Some(true) }),
             ..Declared::default()
         });
         assert_eq!(capabilities(&printer).nozzle_diameter_micrometers, Some(400));
@@ -212,13 +226,14 @@ mod tests {
         printer.status = Some(status);
         let found = capabilities(&printer);
         assert_eq!(found.nozzle_diameter_micrometers, Some(600));
-        assert_eq!(found.nozzle_hardened, Some(true));
+        assert_eq!((found.nozzle_hardened, found.nozzle_high_flow), (Some(true), Some(true)));
         assert_eq!((found.model.as_ref(), found.model_shown.as_str()), ("MK4S", "Original Prusa MK4S"));
         let silent = capabilities_reported(&printer, &DeviceReport::default());
         assert_eq!((silent.nozzle_diameter_micrometers, silent.model.as_ref()), (Some(600), "MK4S"), "as told before");
         let report = DeviceReport {
             model: Some("Frobnicator 9".into()),
             nozzle_diameter_micrometers: Some(800),
+            nozzle_hardened: Some(false),
             ..DeviceReport::default()
         };
         let found = capabilities_reported(&printer, &report);
@@ -227,6 +242,39 @@ mod tests {
             (Some(800), "COREONE"),
             "unlisted: the spec's"
         );
+        assert_eq!(found.nozzle_hardened, Some(false));
+        printer.status.as_mut().unwrap().device.as_mut().unwrap().nozzle_hardened = Some(false);
+        assert_eq!(capabilities(&printer).nozzle_hardened, Some(false));
+        assert_eq!(capabilities_reported(&printer, &DeviceReport::default()).nozzle_hardened, Some(false));
+    }
+
+    #[test]
+    fn what_is_left_is_the_devices_word_where_it_has_one() {
+        let left = |percent, spool_grams, color: &str, declared_grams| {
+            let mut printer = printer("one");
+            printer.spec.slots = vec![declared("Main", "PLA", "#1F6FEB")];
+            printer.spec.slots[0].remaining_grams = declared_grams;
+            let slot = DeviceSlot {
+                slot: "Main".into(),
+                material: Some("PLA".into()),
+                color: Some(color.into()),
+                remaining_percent: percent,
+                spool_grams,
+                ..DeviceSlot::default()
+            };
+            let report = DeviceReport { slots: vec![slot], ..DeviceReport::default() };
+            let found = capabilities_reported(&printer, &report).slots[0].clone();
+            assert_eq!(found.contradicts, None);
+            found.remaining_milligrams
+        };
+        let blue = "#1F6FEB";
+        assert_eq!(left(Some(40), Some(250), blue, Some(900)), Some(100_000));
+        assert_eq!(left(Some(100), Some(1000), blue, None), Some(1_000_000));
+        assert_eq!(left(Some(40), None, blue, Some(900)), Some(900_000), "a share of nobody knows what");
+        assert_eq!(left(None, Some(1000), blue, Some(900)), Some(900_000));
+        assert_eq!(left(Some(0), Some(1000), blue, Some(900)), Some(900_000), "as devices say that cannot tell");
+        assert_eq!(left(Some(40), Some(0), blue, None), None);
+        assert_eq!(left(None, None, "#FF0000", Some(900)), None, "declared of the blue spool");
     }
 
     #[test]

@@ -15,6 +15,12 @@ use super::mismatch::Mismatch;
 use super::requirements::Requirements;
 use super::selection::untolerated;
 
+#[cfg(test)]
+thread_local! {
+    /// How many pairs this thread has compared: what a schedule costs, whatever else the machine does.
+    pub(super) static FITS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Models of a job that a mismatch names.
 const MAX_MODELS: usize = 3;
 
@@ -33,6 +39,8 @@ pub(super) fn fit(
     printer: &Printer,
     capabilities: &Capabilities,
 ) -> Result<Mapped, Mismatch> {
+    #[cfg(test)]
+    FITS.with(|count| count.set(count.get() + 1));
     may_use(requirements, printer)?;
     machine(requirements, capabilities)?;
     takes(requirements, printer)?;
@@ -74,9 +82,31 @@ fn machine(requirements: &Requirements, capabilities: &Capabilities) -> Result<(
     if !requirements.models.is_empty() && !requirements.models.contains(&capabilities.model) {
         return Err(wrong_model(requirements, capabilities));
     }
-    if capabilities.build_volume.is_some_and(|volume| !requirements.fits_into(volume)) {
-        return Err(Mismatch::TooSmall);
+    volume(requirements, capabilities)?;
+    nozzle(requirements, capabilities)?;
+    let has = capabilities.plate.as_deref();
+    let asked_fits = requirements.plate.as_ref().is_none_or(|wanted| has.is_some_and(|has| same_plate(wanted, has)));
+    let sliced_fits = requirements.file_plate.as_ref().is_none_or(|of| has.is_none_or(|has| same_plate(of, has)));
+    if asked_fits && sliced_fits { Ok(()) } else { Err(Mismatch::WrongPlate { has: capabilities.plate.clone() }) }
+}
+
+fn volume(requirements: &Requirements, capabilities: &Capabilities) -> Result<(), Mismatch> {
+    let Some(has) = capabilities.build_volume else {
+        return if requirements.min_build_volume.is_some() { Err(Mismatch::VolumeUnknown) } else { Ok(()) };
+    };
+    match requirements.min_build_volume {
+        Some(wants) if wants.x > has.x || wants.y > has.y || wants.z > has.z => {
+            return Err(Mismatch::TooSmall { has, wants });
+        }
+        _ => {}
     }
+    if requirements.height_micrometers.is_some_and(|height| height > i64::from(has.z) * 1000) {
+        return Err(Mismatch::TooLow { has: has.z });
+    }
+    Ok(())
+}
+
+fn nozzle(requirements: &Requirements, capabilities: &Capabilities) -> Result<(), Mismatch> {
     for wanted in &requirements.nozzle_diameters_micrometers {
         match capabilities.nozzle_diameter_micrometers {
             None => return Err(Mismatch::NozzleUnknown),
@@ -84,28 +114,32 @@ fn machine(requirements: &Requirements, capabilities: &Capabilities) -> Result<(
             Some(_) => {}
         }
     }
-    if requirements.nozzle_hardened && capabilities.nozzle_hardened != Some(true) {
-        return Err(Mismatch::NozzleNotHardened);
-    }
-    match (requirements.nozzle_high_flow, capabilities.nozzle_high_flow) {
-        (Some(true), None | Some(false)) => return Err(Mismatch::NotHighFlow),
-        (Some(false), Some(true)) => return Err(Mismatch::HighFlow),
+    match capabilities.nozzle_hardened {
+        Some(false) if requirements.nozzle_hardened || requirements.filament_abrasive => {
+            return Err(Mismatch::NozzleNotHardened { abrasive: !requirements.nozzle_hardened });
+        }
+        None if requirements.nozzle_hardened => return Err(Mismatch::HardeningUnknown),
         _ => {}
     }
-    let has = capabilities.plate.as_deref();
-    let asked_fits = requirements.plate.as_ref().is_none_or(|wanted| has.is_some_and(|has| same_plate(wanted, has)));
-    let sliced_fits = requirements.file_plate.as_ref().is_none_or(|of| has.is_none_or(|has| same_plate(of, has)));
-    if asked_fits && sliced_fits { Ok(()) } else { Err(Mismatch::WrongPlate { has: capabilities.plate.clone() }) }
+    match (requirements.nozzle_high_flow, capabilities.nozzle_high_flow) {
+        (Some(true), Some(false)) => Err(Mismatch::NotHighFlow),
+        (Some(true), None) => Err(Mismatch::FlowUnknown),
+        (Some(false), Some(true)) => Err(Mismatch::HighFlow),
+        (None, Some(false)) if requirements.file_high_flow => Err(Mismatch::NotHighFlow),
+        _ => Ok(()),
+    }
 }
 
 fn wrong_model(requirements: &Requirements, capabilities: &Capabilities) -> Mismatch {
-    let shown = |model: &Cow<'static, str>| models::display_name(model).unwrap_or(model).to_owned();
+    let shown =
+        |model: &Cow<'static, str>| models::display_name(model).map_or_else(|| format!("{model:?}"), str::to_owned);
     let wants: Vec<_> = requirements.models.iter().take(MAX_MODELS).map(shown).collect();
     let more = if requirements.models.len() > MAX_MODELS { " or others" } else { "" };
     Mismatch::WrongModel {
         has: capabilities.model_shown.clone(),
         wants: format!("{}{more}", wants.join(" or ")),
         known: models::display_name(&capabilities.model_shown).is_some(),
+        wants_known: requirements.models.iter().any(|model| models::display_name(model).is_some()),
     }
 }
 
@@ -141,7 +175,7 @@ mod tests {
     }
 
     fn wrong_model(has: &str, known: bool) -> Mismatch {
-        Mismatch::WrongModel { has: has.into(), wants: "Prusa CORE One".into(), known }
+        Mismatch::WrongModel { has: has.into(), wants: "Prusa CORE One".into(), known, wants_known: true }
     }
 
     fn wrong_nozzle(wants: i32) -> Mismatch {
@@ -158,8 +192,60 @@ mod tests {
             ("nozzle", |j, _| file(j).nozzle_diameter_micrometers = Some(600), wrong_nozzle(600)),
             ("no nozzle", |_, p| p.capabilities = None, Mismatch::NozzleUnknown),
             ("asked nozzle", |j, _| ask(j).nozzle = Some(nozzle(Some(250), None, None)), wrong_nozzle(250)),
-            ("hardened", |j, _| ask(j).nozzle = Some(nozzle(None, Some(true), None)), Mismatch::NozzleNotHardened),
-            ("high flow", |j, _| ask(j).nozzle = Some(nozzle(None, None, Some(true))), Mismatch::NotHighFlow),
+            (
+                "an unknown model",
+                |j, _| file(j).printer_model = Some("CORE Two".into()),
+                Mismatch::WrongModel {
+                    has: "Prusa CORE One".into(),
+                    wants: "\"coretwo\"".into(),
+                    known: true,
+                    wants_known: false,
+                },
+            ),
+            ("hardening", |j, _| ask(j).nozzle = Some(nozzle(None, Some(true), None)), Mismatch::HardeningUnknown),
+            (
+                "hardened",
+                |j, p| {
+                    ask(j).nozzle = Some(nozzle(None, Some(true), None));
+                    capable(p).nozzle = Some(nozzle(Some(400), Some(false), None));
+                },
+                Mismatch::NozzleNotHardened { abrasive: false },
+            ),
+            (
+                "abrasive",
+                |j, p| {
+                    file(j).filament_abrasive = Some(true);
+                    capable(p).nozzle = Some(nozzle(Some(400), Some(false), None));
+                },
+                Mismatch::NozzleNotHardened { abrasive: true },
+            ),
+            ("flow", |j, _| ask(j).nozzle = Some(nozzle(None, None, Some(true))), Mismatch::FlowUnknown),
+            (
+                "high flow",
+                |j, p| {
+                    ask(j).nozzle = Some(nozzle(None, None, Some(true)));
+                    capable(p).nozzle = Some(nozzle(Some(400), None, Some(false)));
+                },
+                Mismatch::NotHighFlow,
+            ),
+            (
+                "the file's high flow",
+                |j, p| {
+                    file(j).nozzle_high_flow = Some(true);
+                    capable(p).nozzle = Some(nozzle(Some(400), None, Some(false)));
+                },
+                Mismatch::NotHighFlow,
+            ),
+            ("height", |j, _| file(j).height_micrometers = Some(270_001), Mismatch::TooLow { has: 270 }),
+            (
+                "no volume",
+                |j, p| {
+                    p.model = "Voron 2.4".into();
+                    file(j).printer_model = Some("Voron 2.4".into());
+                    ask(j).min_build_volume_millimeters = Some(BuildVolume { x: 1, y: 1, z: 1 });
+                },
+                Mismatch::VolumeUnknown,
+            ),
             (
                 "no high flow",
                 |j, p| {
@@ -238,6 +324,7 @@ mod tests {
         ask(&mut job).models = vec!["COREONE".into(), "MK4IS".into()];
         capable(&mut printer.spec).nozzle = Some(nozzle(Some(400), Some(true), Some(true)));
         ask(&mut job).nozzle = Some(nozzle(None, Some(true), Some(true)));
+        (file(&mut job).filament_abrasive, file(&mut job).nozzle_high_flow) = (Some(true), Some(false));
         file(&mut job).plate = Some("Textured PEI Plate".into());
         assert_eq!(verdict(&job, &printer), Ok(1), "a plate nobody declared is not compared with the file's");
         capable(&mut printer.spec).plate = Some("textured-PEI".into());
@@ -246,16 +333,36 @@ mod tests {
     }
 
     #[test]
-    fn a_part_larger_than_the_build_volume_does_not_fit() {
-        let (job, mut printer) = (job("clip"), printer("one"));
-        let size = |x, y, z| Requirements { size_millimeters: Some([x, y, z]), ..requirements(&job) };
-        let verdict = |req: &Requirements, p: &Printer| fits(req, p, &capabilities(p)).err();
-        assert_eq!(verdict(&size(250, 220, 270), &printer), None);
-        for too_large in [size(251, 1, 1), size(1, 221, 1), size(1, 1, 271)] {
-            assert_eq!(verdict(&too_large, &printer), Some(Mismatch::TooSmall));
+    fn what_nobody_says_of_a_nozzle_keeps_no_file_away() {
+        let (mut job, mut printer) = (job("clip"), printer("one"));
+        (file(&mut job).filament_abrasive, file(&mut job).nozzle_high_flow) = (Some(true), Some(true));
+        assert_eq!(verdict(&job, &printer), Ok(1));
+        (file(&mut job).filament_abrasive, file(&mut job).nozzle_high_flow) = (Some(false), Some(false));
+        for word in [true, false] {
+            capable(&mut printer.spec).nozzle = Some(nozzle(Some(400), Some(word), Some(word)));
+            assert_eq!(verdict(&job, &printer), Ok(1), "a file for an ordinary nozzle prints with any");
         }
-        capable(&mut printer.spec).build_volume_millimeters = Some(BuildVolume { x: 300, y: 300, z: 300 });
-        assert_eq!(verdict(&size(251, 1, 1), &printer), None);
+    }
+
+    #[test]
+    fn a_part_larger_than_the_build_volume_does_not_fit() {
+        let (mut job, mut printer) = (job("clip"), printer("one"));
+        let of = |x, y, z| BuildVolume { x, y, z };
+        let has = of(250, 220, 270);
+        for (wants, fits) in [(has, true), (of(251, 1, 1), false), (of(1, 221, 1), false), (of(1, 1, 271), false)] {
+            ask(&mut job).min_build_volume_millimeters = Some(wants);
+            let expected = if fits { Ok(1) } else { Err(Mismatch::TooSmall { has, wants }) };
+            assert_eq!(verdict(&job, &printer), expected);
+        }
+        capable(&mut printer.spec).build_volume_millimeters = Some(of(300, 300, 300));
+        file(&mut job).height_micrometers = Some(300_000);
+        assert_eq!(verdict(&job, &printer), Ok(1), "what is declared wins over the model's");
+        file(&mut job).height_micrometers = Some(300_001);
+        assert_eq!(verdict(&job, &printer), Err(Mismatch::TooLow { has: 300 }));
+        "Voron 2.4".clone_into(&mut printer.spec.model);
+        capable(&mut printer.spec).build_volume_millimeters = None;
+        (file(&mut job).printer_model, job.spec.requirements) = (Some("Voron 2.4".into()), None);
+        assert_eq!(verdict(&job, &printer), Ok(1), "a height that nobody knows is not compared");
     }
 
     fn file(job: &mut PrintJob) -> &mut printernizer_crds::print_job::FileStatus {

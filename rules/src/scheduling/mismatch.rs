@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use printernizer_crds::printer::BuildVolume;
+
 use super::color::Color;
 
 /// Most reasons one explanation lists; the rest is counted.
@@ -33,14 +35,28 @@ pub enum Mismatch {
         wants: String,
         /// Whether `has` is a name this version knows.
         known: bool,
+        /// Whether `wants` are names this version knows.
+        wants_known: bool,
     },
     /// It takes other kinds of files.
     WrongFormat {
         /// Whether it takes sliced 3MF files, and nothing else.
         takes_3mf: bool,
     },
-    /// The part is larger than its build volume.
-    TooSmall,
+    /// Its build volume is smaller than a person asks for.
+    TooSmall {
+        /// The volume it has.
+        has: BuildVolume,
+        /// The volume the job wants.
+        wants: BuildVolume,
+    },
+    /// A person asks for a build volume, and nobody says which it has.
+    VolumeUnknown,
+    /// The part is higher than its build volume.
+    TooLow {
+        /// The height it has, in millimeters.
+        has: i32,
+    },
     /// It has another nozzle.
     WrongNozzle {
         /// The diameter it has, in micrometers.
@@ -50,11 +66,18 @@ pub enum Mismatch {
     },
     /// Nobody says which nozzle it has.
     NozzleUnknown,
-    /// Its nozzle is not known to be hardened.
-    NozzleNotHardened,
-    /// Its nozzle is not known to be a high-flow one.
+    /// Its nozzle is not hardened.
+    NozzleNotHardened {
+        /// Whether it is the filament that needs it, as the file says; else a person does.
+        abrasive: bool,
+    },
+    /// A person asks for a hardened nozzle, and nobody says whether it has one.
+    HardeningUnknown,
+    /// Its nozzle is not a high-flow one.
     NotHighFlow,
-    /// Its nozzle is a high-flow one, and the job asks for another.
+    /// A person asks for a high-flow nozzle, and nobody says whether it has one.
+    FlowUnknown,
+    /// Its nozzle is a high-flow one, and a person asks for another.
     HighFlow,
     /// Another build plate lies on its bed, or nobody says which.
     WrongPlate {
@@ -114,14 +137,15 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BeingDeleted => f.write_str("being deleted"),
-            Self::NotSelected => f.write_str("not selected"),
-            Self::Tainted { key } => write!(f, "tainted ({key})"),
+            Self::NotSelected => f.write_str("without the labels of spec.printerSelector"),
+            Self::Tainted { key } => write!(f, "tainted ({key}, which the job does not tolerate)"),
             Self::ModelUnstated => f.write_str(
                 "the file does not say for which printer model it was sliced: name it in spec.requirements.models",
             ),
-            Self::WrongModel { has, wants, known: true } => write!(f, "wrong model ({has}; the job is for {wants})"),
-            Self::WrongModel { has, wants, known: false } => {
-                write!(f, "wrong model (\"{has}\", a name this version does not know; the job is for {wants})")
+            Self::WrongModel { has, wants, known, wants_known } => {
+                let unknown = |known: &bool| if *known { "" } else { ", a name this version does not know" };
+                let has = if *known { has.clone() } else { format!("{has:?}") };
+                write!(f, "wrong model ({has}{}; the job is for {wants}{})", unknown(known), unknown(wants_known))
             }
             Self::WrongFormat { takes_3mf: true } => {
                 f.write_str("wrong file (takes .gcode.3mf only: export the plate as a sliced file)")
@@ -129,16 +153,29 @@ impl fmt::Display for Mismatch {
             Self::WrongFormat { takes_3mf: false } => {
                 f.write_str("wrong file (takes .gcode and .bgcode, not .gcode.3mf: export G-code)")
             }
-            Self::TooSmall => f.write_str("too small"),
+            Self::TooSmall { has, wants } => {
+                write!(f, "too small (has {}; the job wants {})", Volume(*has), Volume(*wants))
+            }
+            Self::VolumeUnknown => f.write_str(
+                "build volume not known (write it in the printer's spec.capabilities.buildVolumeMillimeters)",
+            ),
+            Self::TooLow { has } => write!(f, "too low for the part (has {has} mm)"),
             Self::WrongNozzle { has, wants } => {
                 write!(f, "wrong nozzle (has {} mm; the job wants {} mm)", Millimeters(*has), Millimeters(*wants))
             }
             Self::NozzleUnknown => {
                 f.write_str("nozzle not known (write it in the printer's spec.capabilities.nozzle)")
             }
-            Self::NozzleNotHardened => f.write_str("nozzle not hardened"),
+            Self::NozzleNotHardened { abrasive: true } => f.write_str("nozzle not hardened (the filament is abrasive)"),
+            Self::NozzleNotHardened { abrasive: false } => f.write_str("nozzle not hardened"),
+            Self::HardeningUnknown => {
+                f.write_str("nozzle not known to be hardened (write it in the printer's spec.capabilities.nozzle)")
+            }
             Self::NotHighFlow => f.write_str("no high-flow nozzle"),
-            Self::HighFlow => f.write_str("high-flow nozzle"),
+            Self::FlowUnknown => {
+                f.write_str("nozzle not known to be high-flow (write it in the printer's spec.capabilities.nozzle)")
+            }
+            Self::HighFlow => f.write_str("high-flow nozzle (the job wants none)"),
             Self::WrongPlate { has: Some(has) } => write!(f, "wrong plate ({has})"),
             Self::WrongPlate { has: None } => {
                 f.write_str("plate not known (write it in the printer's spec.capabilities.plate)")
@@ -160,6 +197,15 @@ impl fmt::Display for Mismatch {
             Self::NotEnoughSlots => f.write_str("fewer matching slots than filaments"),
             Self::NoSlot { slot } => write!(f, "no slot {slot}"),
         }
+    }
+}
+
+/// A build volume as people write it: `250 x 220 x 270 mm`.
+struct Volume(BuildVolume);
+
+impl fmt::Display for Volume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} x {} x {} mm", self.0.x, self.0.y, self.0.z)
     }
 }
 
@@ -246,13 +292,25 @@ mod tests {
 
     #[test]
     fn both_sides_of_a_mismatch_are_named() {
-        let model = |has: &str, known| Mismatch::WrongModel { has: has.into(), wants: "Prusa CORE One".into(), known };
-        let a1 = model("Bambu Lab A1", true).to_string();
-        assert_eq!(a1, "wrong model (Bambu Lab A1; the job is for Prusa CORE One)");
-        let typo = model("Prusa Core-2", false).to_string();
+        let model = |has: &str, known, wants: &str, wants_known| {
+            Mismatch::WrongModel { has: has.into(), wants: wants.into(), known, wants_known }.to_string()
+        };
         assert_eq!(
-            typo,
+            model("Bambu Lab A1", true, "Prusa CORE One", true),
+            "wrong model (Bambu Lab A1; the job is for Prusa CORE One)"
+        );
+        assert_eq!(
+            model("Prusa Core-2", false, "Prusa CORE One", true),
             "wrong model (\"Prusa Core-2\", a name this version does not know; the job is for Prusa CORE One)"
+        );
+        assert_eq!(
+            model("Prusa CORE One", true, "\"coretwo\"", false),
+            "wrong model (Prusa CORE One; the job is for \"coretwo\", a name this version does not know)"
+        );
+        let volume = |x, y, z| BuildVolume { x, y, z };
+        assert_eq!(
+            Mismatch::TooSmall { has: volume(250, 220, 270), wants: volume(300, 1, 1) }.to_string(),
+            "too small (has 250 x 220 x 270 mm; the job wants 300 x 1 x 1 mm)"
         );
     }
 }

@@ -22,6 +22,8 @@ pub(crate) use windows::{Starts, starts};
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod properties;
 
 pub use capabilities::{Capabilities, Slot, capabilities, capabilities_reported};

@@ -10,6 +10,7 @@ use printernizer_crds::{PrintJob, Printer};
 use proptest::prelude::*;
 
 use super::fixtures::{NOW, at, declared, filament, job, printer};
+use super::matching::FITS;
 use super::{
     Input, JobKey, MAX_NEXT_FOR, NextFor, PrinterView, Schedule, Waiting, capabilities, fits, printer_accepts_start,
     requirements, schedule,
@@ -212,7 +213,8 @@ proptest! {
     }
 }
 
-/// Prints figures for a farm of 1,000 printers and 10,000 jobs. The counts are asserted, the times are for reading:
+/// Prints figures for a farm of 1,000 printers and 10,000 jobs. The counts, also of the pairs that are compared, are
+/// asserted, the times are for reading:
 /// `cargo test --release -p printernizer-rules -- --nocapture a_large_farm`.
 #[test]
 fn a_large_farm_is_scheduled_whole() {
@@ -230,26 +232,31 @@ fn a_large_farm_is_scheduled_whole() {
             .map(|n| {
                 let mut job = job(&format!("job-{n:05}"));
                 let grams = format!("{}.5", n % shapes);
-                job.status.as_mut().unwrap().file.as_mut().unwrap().filaments =
-                    vec![filament(1, MATERIALS[n % shapes % 3], COLORS[0], &grams)];
+                let file = job.status.as_mut().unwrap().file.as_mut().unwrap();
+                file.filaments = vec![filament(1, MATERIALS[n % shapes % 3], COLORS[0], &grams)];
+                file.height_micrometers = Some(i64::try_from(n % shapes).unwrap());
                 job
             })
             .collect()
     };
     let mut declaring = printers.clone();
     declaring[0].0.spec.slots[0].remaining_grams = Some(100_000);
-    for (shapes, printers, what) in [
-        (12, &printers, "12 kinds of jobs"),
-        (JOBS, &printers, "each job of another weight"),
-        (JOBS, &declaring, "each job of another weight, a spool weighed"),
+    for (shapes, printers, what, decided) in [
+        (12, &printers, "12 kinds of jobs", MATERIALS.len()),
+        (JOBS, &printers, "each job of another weight and height", MATERIALS.len()),
+        (JOBS, &declaring, "each job of another weight and height, a spool weighed", JOBS),
     ] {
         let mut farm = Farm { jobs: jobs(shapes), printers: printers.clone(), hold_starts: false };
         for (free, expected) in [("all printers free", PRINTERS), ("none free", 0)] {
             farm.hold_starts = expected == 0;
             #[allow(clippy::disallowed_methods, reason = "measures the rule from outside")]
             let begin = Instant::now();
+            FITS.set(0);
             let schedule = farm.schedule();
-            println!("{JOBS} jobs x {PRINTERS} printers, {what}, {free}: {:?}", begin.elapsed());
+            let compared = FITS.get();
+            println!("{JOBS} jobs x {PRINTERS} printers, {what}, {free}: {compared} pairs, {:?}", begin.elapsed());
+            // Each kind is ranked once, told once, and looked at once for the printers that something keeps.
+            assert!(compared <= 3 * decided * PRINTERS + JOBS, "{what}, {free}: {compared}");
             assert_eq!((schedule.assignments.len(), schedule.waiting.len()), (expected, JOBS - expected));
         }
     }

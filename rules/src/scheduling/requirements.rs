@@ -32,16 +32,25 @@ pub struct Requirements {
     pub sliced_3mf: Option<bool>,
     /// Nozzle diameters in micrometers, the file's and the person's; all must be met.
     pub nozzle_diameters_micrometers: Vec<i32>,
-    /// Whether the nozzle must be hardened.
+    /// Whether a person asks for a hardened nozzle.
     pub nozzle_hardened: bool,
-    /// Whether the nozzle must be, or must not be, a high-flow one.
+    /// Whether the file's filament wears a brass nozzle down. It excludes only a nozzle that is known not to be hardened;
+    /// Prusa's firmware likewise refuses what its own settings deny.
+    pub filament_abrasive: bool,
+    /// Whether a person asks for a high-flow nozzle, or for one that is none.
     pub nozzle_high_flow: Option<bool>,
+    /// Whether the file was sliced for a high-flow nozzle. It excludes only a nozzle that is known to be none. A file for
+    /// an ordinary nozzle asks for nothing.
+    pub file_high_flow: bool,
     /// Build plate a person asks for.
     pub plate: Option<String>,
     /// Build plate the file was sliced for. It is compared only where the printer's is declared.
     pub file_plate: Option<String>,
-    /// Extent of the part in millimeters: x, y, z. `requirements` leaves it unset, for a job's status states none.
-    pub size_millimeters: Option<[i32; 3]>,
+    /// Build volume a person asks for.
+    pub min_build_volume: Option<BuildVolume>,
+    /// Height of the part. The file states no other extent that could be compared: where on the bed the part lies is for
+    /// the slicer, which knew the model.
+    pub height_micrometers: Option<i64>,
     /// How closely colors must match.
     pub color_match: ColorMatch,
     /// Filaments the print uses, by index.
@@ -130,21 +139,19 @@ impl ModelNames {
             sliced_3mf: file.map(|f| f.format == "Gcode3mf"),
             nozzle_diameters_micrometers: nozzle_diameters,
             nozzle_hardened: nozzle.and_then(|n| n.hardened).unwrap_or_default(),
+            filament_abrasive: file.and_then(|f| f.filament_abrasive).unwrap_or_default()
+                && nozzle.and_then(|n| n.hardened).is_none(),
             nozzle_high_flow: nozzle.and_then(|n| n.high_flow),
+            file_high_flow: file.and_then(|f| f.nozzle_high_flow).unwrap_or_default()
+                && nozzle.and_then(|n| n.high_flow).is_none(),
             plate: asked.and_then(|r| r.plate.clone()),
             file_plate: file.and_then(|f| f.plate.clone()),
-            size_millimeters: None,
+            min_build_volume: asked.and_then(|r| r.min_build_volume_millimeters),
+            height_micrometers: file.and_then(|f| f.height_micrometers),
             color_match: spec.color_match.unwrap_or(default_match),
             filaments,
             materials,
         }
-    }
-}
-
-impl Requirements {
-    /// Whether the part fits into the volume, as it lies.
-    pub(super) fn fits_into(&self, volume: BuildVolume) -> bool {
-        self.size_millimeters.is_none_or(|[x, y, z]| x <= volume.x && y <= volume.y && z <= volume.z)
     }
 }
 
@@ -241,12 +248,34 @@ mod tests {
             materials: vec!["PVA".into()],
             nozzle: Some(Nozzle { diameter_micrometers: Some(600), hardened: Some(true), high_flow: Some(false) }),
             plate: Some("Satin".into()),
+            min_build_volume_millimeters: None,
         });
         let found = requirements(&job);
         assert_eq!(found.models, ["COREONE", "N2S"]);
         assert_eq!(found.nozzle_diameters_micrometers, [400, 600]);
         assert_eq!((found.nozzle_hardened, found.nozzle_high_flow), (true, Some(false)));
         assert_eq!((found.materials.as_slice(), found.filaments.len()), (&["PVA".to_owned()][..], 1));
+    }
+
+    #[test]
+    fn a_persons_word_on_the_nozzle_stands_instead_of_the_files() {
+        let mut job = job("one");
+        let file = job.status.as_mut().unwrap().file.as_mut().unwrap();
+        (file.filament_abrasive, file.nozzle_high_flow) = (Some(true), Some(true));
+        let asked = |job: &PrintJob| {
+            let found = requirements(job);
+            [found.nozzle_hardened, found.filament_abrasive, found.nozzle_high_flow == Some(true), found.file_high_flow]
+        };
+        assert_eq!(asked(&job), [false, true, false, true]);
+        for (word, expected) in [(true, [true, false, true, false]), (false, [false; 4])] {
+            let nozzle = Nozzle { hardened: Some(word), high_flow: Some(word), ..Nozzle::default() };
+            job.spec.requirements = Some(Asked { nozzle: Some(nozzle), ..Asked::default() });
+            assert_eq!(asked(&job), expected, "{word}");
+        }
+        job.spec.requirements = None;
+        let file = job.status.as_mut().unwrap().file.as_mut().unwrap();
+        (file.filament_abrasive, file.nozzle_high_flow) = (Some(false), Some(false));
+        assert_eq!(asked(&job), [false; 4]);
     }
 
     #[test]

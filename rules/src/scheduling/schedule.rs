@@ -138,8 +138,10 @@ struct Namespace<'a> {
     free: usize,
     /// When the next start window opens that alone keeps a printer from being free.
     opens: Option<Timestamp>,
-    /// Whether anyone has declared how much filament is left. Otherwise jobs do not differ by what they weigh.
+    /// Whether anyone says how much filament is left. Otherwise jobs do not differ by what they weigh.
     weighed: bool,
+    /// Height of the lowest printer in micrometers. Jobs that are no higher do not differ by their height.
+    lowest_micrometers: i64,
 }
 
 /// What jobs ask for that ask for the same, and what was found out for them.
@@ -205,7 +207,9 @@ impl<'a> Namespace<'a> {
         let free = printers.iter().filter(|p| p.free).count();
         let weighed =
             printers.iter().flat_map(|p| &p.capabilities.slots).any(|slot| slot.remaining_milligrams.is_some());
-        Self { printers, free, opens, weighed }
+        let heights = printers.iter().filter_map(|p| p.capabilities.build_volume).map(|v| i64::from(v.z) * 1000);
+        let lowest_micrometers = heights.min().unwrap_or(i64::MAX);
+        Self { printers, free, opens, weighed, lowest_micrometers }
     }
 
     fn assign(mut self, mut jobs: Vec<&PrintJob>, now: Timestamp, names: &mut ModelNames, schedule: &mut Schedule) {
@@ -227,6 +231,7 @@ impl<'a> Namespace<'a> {
             if !self.weighed {
                 requirements.filaments.iter_mut().for_each(|f| f.milligrams = 0);
             }
+            requirements.height_micrometers = requirements.height_micrometers.filter(|h| *h > self.lowest_micrometers);
             let avoid = job.status.as_ref().and_then(|s| s.avoid.as_ref()).filter(|a| a.until.0 > now);
             requirements.avoid = avoid.map(|a| a.name.clone());
             let Some(shape) = shapes.of(requirements) else { continue };

@@ -38,13 +38,15 @@ pub fn slots(spec: &PrinterSpec, report: &[DeviceSlot]) -> Vec<SlotStatus> {
     merged
 }
 
-fn as_declared(declared: &SlotSpec, remaining_percent: Option<i32>) -> SlotStatus {
+/// A declared slot; what is left of a spool may be told by the device all the same.
+fn as_declared(declared: &SlotSpec, seen: Option<&DeviceSlot>) -> SlotStatus {
     SlotStatus {
         slot: declared.slot.clone(),
         material: Some(declared.material.clone()),
         subtype: declared.subtype.clone(),
         color: declared.color.clone(),
-        remaining_percent,
+        remaining_percent: seen.and_then(|s| s.remaining_percent),
+        spool_grams: seen.and_then(|s| s.spool_grams),
         source: SlotSource::Declared,
         contradiction: None,
     }
@@ -64,11 +66,12 @@ fn merge(seen: &DeviceSlot, declared: Option<&SlotSpec>) -> SlotStatus {
         subtype: seen.subtype.clone(),
         color: seen.color.clone(),
         remaining_percent: seen.remaining_percent,
+        spool_grams: seen.spool_grams,
         source: SlotSource::Device,
         contradiction: None,
     };
     let Some(declared) = declared else { return reported };
-    let Some(material) = &reported.material else { return as_declared(declared, seen.remaining_percent) };
+    let Some(material) = &reported.material else { return as_declared(declared, Some(seen)) };
     if !same_material(material, &declared.material) {
         let contradiction = format!("the device reports {material}, spec.slots declares {}", declared.material);
         return SlotStatus { contradiction: Some(contradiction), ..reported };

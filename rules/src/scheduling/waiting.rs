@@ -102,7 +102,7 @@ pub(super) fn obstacle(printer: &Printer, not_free: &NotFree) -> Option<Obstacle
             if bed.reason == Reason::PrintInProgress.as_str() { busy(status) } else { Some(Obstacle::Bed) }
         }
         NotFree::NotIdle => busy(status),
-        NotFree::UnreadableWindow(_) => Some(Obstacle::Other("a start window cannot be read".into())),
+        NotFree::UnreadableWindow(what) => Some(Obstacle::Other(format!("spec.startWindows cannot be read: {what}"))),
         NotFree::OutsideStartWindows { opens: Some(at) } => {
             Some(Obstacle::Other(format!("prints may start from {at} on")))
         }

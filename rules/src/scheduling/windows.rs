@@ -191,6 +191,27 @@ mod tests {
     }
 
     #[test]
+    fn a_window_over_the_night_of_the_change_closes_by_the_new_time() {
+        // Seven hours long when summer time begins, nine when it ends, and still the Saturday's.
+        let night = [window("22:00", "06:00", &[Day::Saturday])];
+        for (now, expected) in [
+            ("2026-03-28T20:59:59Z", from("2026-03-28T21:00:00Z")),
+            ("2026-03-29T01:00:00Z", Starts::Allowed),
+            ("2026-03-29T03:59:59Z", Starts::Allowed),
+            ("2026-03-29T04:00:00Z", from("2026-04-04T20:00:00Z")),
+            ("2026-10-24T20:00:00Z", Starts::Allowed),
+            ("2026-10-25T04:59:59Z", Starts::Allowed),
+            ("2026-10-25T05:00:00Z", from("2026-10-31T21:00:00Z")),
+        ] {
+            assert_eq!(judged(&night, now), expected, "{now}");
+        }
+        // It closes at a time that is skipped, which is the moment of the change.
+        let short = [window("23:00", "02:30", &[Day::Saturday])];
+        assert_eq!(judged(&short, "2026-03-29T00:59:59Z"), Starts::Allowed);
+        assert_eq!(judged(&short, "2026-03-29T01:00:00Z"), from("2026-04-04T21:00:00Z"));
+    }
+
+    #[test]
     fn windows_follow_their_own_zone() {
         let tokyo = StartWindow { time_zone: "Asia/Tokyo".into(), ..window("08:00", "09:00", &[Day::Sunday]) };
         assert_eq!(judged(std::slice::from_ref(&tokyo), "2026-11-21T23:00:00Z"), Starts::Allowed);

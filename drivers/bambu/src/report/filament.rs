@@ -62,6 +62,8 @@ pub struct Tray {
     pub color_rgba: Option<String>,
     /// Filament left in percent; only for spools with a tag.
     pub remaining_percent: Option<u8>,
+    /// Filament on a full spool of this kind, in grams; only for spools with a tag.
+    pub spool_grams: Option<u16>,
 }
 
 impl Ams {
@@ -187,6 +189,9 @@ impl Tray {
         }
         if let Some(remain) = tray.get("remain") {
             self.remaining_percent = percent(remain);
+        }
+        if let Some(weight) = tray.get("tray_weight") {
+            self.spool_grams = small(weight).filter(|grams| *grams > 0);
         }
     }
 }

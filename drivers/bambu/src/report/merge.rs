@@ -38,6 +38,7 @@ struct Fields {
     total_layers: Option<u32>,
     stage: Option<i32>,
     nozzle_diameter_millimeters: Option<f64>,
+    nozzle_type: Option<String>,
     ams: Ams,
     vt_tray: Vec<Tray>,
     vir_slot: Vec<Tray>,
@@ -114,6 +115,7 @@ impl State {
             total_layers: fields.total_layers.filter(|layers| *layers > 0),
             stage: fields.stage.filter(|_| active),
             nozzle_diameter_millimeters: fields.nozzle_diameter_millimeters.filter(|d| *d > 0.0),
+            nozzle_type: fields.nozzle_type.clone(),
             ams: fields.ams.clone(),
             external: external.clone(),
             filament_change: fields.filament_change,
@@ -144,6 +146,7 @@ impl Fields {
             "total_layer_num" => self.total_layers = small(value),
             "stg_cur" => self.stage = small(value),
             "nozzle_diameter" => self.nozzle_diameter_millimeters = number(value),
+            "nozzle_type" => self.nozzle_type = word(value),
             "ams" => {
                 if let Some(ams) = value.as_object() {
                     self.ams.merge(ams);

@@ -24,12 +24,16 @@ fn after(full: Value, partial: &[Value]) -> Report {
 #[test]
 fn a_partial_report_changes_what_it_names_and_nothing_else() {
     let full = json!({"gcode_state": "RUNNING", "subtask_id": "12", "mc_percent": "7", "mc_remaining_time": 90,
-                      "hms": [{"attr": 1, "code": 2}], "nozzle_diameter": "0.4", "print_error": 0});
+                      "hms": [{"attr": 1, "code": 2}], "nozzle_diameter": "0.4",
+                      "nozzle_type": "hardened_steel", "print_error": 0});
     let report = after(full, &[json!({"mc_percent": 8}), json!({"hms": []})]);
     assert_eq!(report.percent, Some(8));
     assert_eq!(report.remaining_minutes, Some(90));
     assert_eq!(report.ids.subtask.as_deref(), Some("12"));
-    assert_eq!(report.nozzle_diameter_millimeters, Some(0.4));
+    assert_eq!(
+        (report.nozzle_diameter_millimeters, report.nozzle_type.as_deref()),
+        (Some(0.4), Some("hardened_steel"))
+    );
     assert_eq!(report.hms, [], "a list is replaced whole");
 }
 
@@ -92,7 +96,7 @@ fn storage_is_what_the_last_full_report_says() {
 
 #[test]
 fn trays_stay_while_partial_reports_say_only_which_hold_something() {
-    let tray = |id: &str| json!({"id": id, "tray_type": "PLA", "tray_color": "FF0000FF", "remain": -1, "state": 11});
+    let tray = |id: &str| json!({"id": id, "tray_type": "PLA", "tray_color": "FF0000FF", "remain": -1, "state": 11, "tray_weight": "0"});
     let full = json!({"ams": {"ams": [{"id": "0", "tray": [tray("0"), {"id": "1"}]}],
                               "tray_exist_bits": "1", "tray_now": "0"}});
     let before = after(full.clone(), &[]);
@@ -169,6 +173,18 @@ fn a_partial_report_that_tells_of_a_change_in_part_asks_for_the_whole_unless_the
 }
 
 #[test]
+fn a_spool_with_a_tag_tells_what_is_left_and_what_a_full_one_holds() {
+    let tray = |remain: i32, weight: &str| {
+        let trays = json!([{"id": "0", "tray_type": "PLA", "remain": remain, "tray_weight": weight}]);
+        let report = after(json!({"ams": {"ams": [{"id": "0", "tray": trays}]}}), &[]);
+        let tray = report.ams.tray(0, 0).unwrap().clone();
+        (tray.remaining_percent, tray.spool_grams)
+    };
+    assert_eq!(tray(40, "250"), (Some(40), Some(250)));
+    assert_eq!(tray(-1, "0"), (None, None), "a spool without a tag");
+}
+
+#[test]
 fn an_external_spool_has_a_material_but_nobody_knows_whether_it_is_there() {
     let report = after(json!({"vt_tray": {"id": "254", "tray_type": "PETG", "tray_color": "zz"}}), &[]);
     let [spool] = &report.external[..] else { panic!("{:?}", report.external) };
@@ -230,6 +246,7 @@ fn fields() -> impl Strategy<Value = Map<String, Value>> {
         "total_layer_num",
         "stg_cur",
         "nozzle_diameter",
+        "nozzle_type",
         "vt_tray",
         "fun",
         "ams_status",

@@ -136,6 +136,8 @@ pub struct Report {
     pub stage: Option<i32>,
     /// Nozzle diameter in millimeters.
     pub nozzle_diameter_millimeters: Option<f64>,
+    /// What its nozzle is made of, in its own word: `stainless_steel`, `hardened_steel`; newer models use codes.
+    pub nozzle_type: Option<String>,
     /// AMS units.
     pub ams: Ams,
     /// External spools: one, or two with two nozzles.

@@ -39,6 +39,7 @@ pub(super) fn device_report(
         firmware_version: version.and_then(Version::firmware).map(str::to_owned),
         model: version.and_then(|v| v.model(serial)),
         nozzle_diameter_micrometers: report.nozzle_diameter_millimeters.and_then(micrometers),
+        nozzle_hardened: report.nozzle_type.as_deref().and_then(hardened),
         control_allowed,
     }
 }
@@ -122,6 +123,15 @@ fn slots(report: &Report) -> Vec<DeviceSlot> {
     slots
 }
 
+/// Whether a nozzle of this kind is hardened. Kinds this version does not know tell nothing.
+fn hardened(nozzle_type: &str) -> Option<bool> {
+    match nozzle_type {
+        "hardened_steel" => Some(true),
+        "stainless_steel" | "brass" => Some(false),
+        _ => None,
+    }
+}
+
 fn slot_of(slot: Slot, tray: &Tray) -> DeviceSlot {
     let color = |rgba: &String| rgba.get(..6).map(|rgb| format!("#{}", rgb.to_ascii_uppercase()));
     DeviceSlot {
@@ -131,6 +141,7 @@ fn slot_of(slot: Slot, tray: &Tray) -> DeviceSlot {
         subtype: None,
         color: tray.color_rgba.as_ref().and_then(color),
         remaining_percent: tray.remaining_percent.map(i32::from),
+        spool_grams: tray.spool_grams.map(i32::from),
     }
 }
 

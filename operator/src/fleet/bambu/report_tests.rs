@@ -96,6 +96,7 @@ fn slots_have_the_names_of_the_api_and_those_it_has_no_name_for_are_left_out() {
         material: Some("PLA".into()),
         color_rgba: Some("ff6a13FF".into()),
         remaining_percent: Some(40),
+        spool_grams: Some(250),
     };
     let unit = |id, trays| AmsUnit { id, trays };
     let mut ams = Ams::default();
@@ -106,7 +107,20 @@ fn slots_have_the_names_of_the_api_and_those_it_has_no_name_for_are_left_out() {
     let expected = [("AMS1-1", Some(true)), ("AMS1-2", Some(false)), ("AMS2-4", Some(true)), ("External", None)];
     assert_eq!(told, expected);
     assert_eq!(slots[0].color.as_deref(), Some("#FF6A13"));
-    assert_eq!(slots[0].remaining_percent, Some(40));
+    assert_eq!((slots[0].remaining_percent, slots[0].spool_grams), (Some(40), Some(250)));
+}
+
+#[test]
+fn a_nozzle_is_hardened_or_not_only_where_its_kind_is_known() {
+    for (kind, hardened) in [
+        (Some("hardened_steel"), Some(true)),
+        (Some("stainless_steel"), Some(false)),
+        (Some("HX99"), None),
+        (None, None),
+    ] {
+        let report = Report { nozzle_type: kind.map(str::to_owned), ..Report::default() };
+        assert_eq!(seen(&report).nozzle_hardened, hardened, "{kind:?}");
+    }
 }
 
 #[test]

@@ -57,6 +57,26 @@ fn a_file_that_names_no_machine_is_accepted_only_for_machines_the_job_names() {
 }
 
 #[test]
+fn the_table_tells_in_words_what_a_job_waits_for_and_why_it_ended() {
+    let mut s = Scene::bare();
+    s.waiting = Some(Waiting { reason: Reason::NoMatchingPrinter, message: "1 printer: 1 no PETG".into() });
+    s.run_job();
+    s.run_job();
+    let told = |s: &Scene| (s.job_status().waiting_for, s.job_status().message);
+    assert_eq!(told(&s), (Some("NoMatchingPrinter".into()), Some("1 printer: 1 no PETG".into())));
+    s.job.spec.desired_state = DesiredState::Pause;
+    s.run_job();
+    let held = "held back: set spec.desiredState to Run to print it";
+    assert_eq!(told(&s), (Some("Held".into()), Some(held.into())));
+    s.job.spec.desired_state = DesiredState::Cancel;
+    s.run_job();
+    assert_eq!(told(&s), (None, Some("cancelled before it was given a printer".into())));
+
+    let printing = Scene::printing().job_status();
+    assert_eq!((printing.phase, printing.message), (Some(Phase::Printing), None));
+}
+
+#[test]
 fn a_printer_that_is_silent_while_it_prints_is_told_once_and_without_a_time_left() {
     let mut s = Scene::printing();
     s.report.progress = Some(DeviceProgress { percent: 42, remaining_seconds: Some(600), ..DeviceProgress::default() });

@@ -17,11 +17,12 @@ fn message(s: &Scene, type_: ConditionType) -> String {
 fn a_spec_that_contradicts_its_device_says_so_with_both_sides() {
     let mut s = Scene::waiting();
     s.report.nozzle_diameter_micrometers = Some(400);
+    s.report.nozzle_hardened = Some(false);
     s.report.model = Some("COREONE".into());
     s.report.slots = vec![DeviceSlot { slot: "Main".into(), material: Some("PLA".into()), ..DeviceSlot::default() }];
     s.run_printer();
     assert!(s.printer_is(ConditionType::SpecMatchesDevice), "{:?}", s.printer_status().conditions);
-    let nozzle = Some(Nozzle { diameter_micrometers: Some(600), ..Nozzle::default() });
+    let nozzle = Some(Nozzle { diameter_micrometers: Some(600), hardened: Some(true), high_flow: Some(true) });
     s.printer.spec.capabilities = Some(Capabilities { nozzle, ..Capabilities::default() });
     s.printer.spec.slots = vec![SlotSpec { slot: "Main".into(), material: "PETG".into(), ..SlotSpec::default() }];
     s.printer.spec.model = "Original Prusa MK4".into();
@@ -30,7 +31,8 @@ fn a_spec_that_contradicts_its_device_says_so_with_both_sides() {
     assert_eq!(
         message(&s, ConditionType::SpecMatchesDevice),
         "model: the spec says Original Prusa MK4, the printer is a Prusa CORE One, which counts; nozzle: the spec says \
-         0.6 mm, the printer 0.4 mm, which counts; slot Main: the device reports PLA, spec.slots declares PETG; correct \
+         0.6 mm, the printer 0.4 mm, which counts; nozzle: the spec says hardened, the printer not hardened, which counts; \
+         slot Main: the device reports PLA, spec.slots declares PETG; correct \
          the one that is wrong"
     );
     assert!(s.printer_is(ConditionType::Ready), "jobs that fit are printed all the same");

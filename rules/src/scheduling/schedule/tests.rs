@@ -254,6 +254,34 @@ fn who_fits_nowhere_is_told_what_excluded_how_many() {
 }
 
 #[test]
+fn a_window_nobody_can_read_is_told_with_what_is_wrong_in_it() {
+    let mut odd = printer("one");
+    let window =
+        StartWindow { time_zone: "Europe/Bonn".into(), from: "20:00".into(), to: "22:00".into(), days: vec![] };
+    odd.spec.start_windows = vec![window];
+    let schedule = run(&[job("clip")], &[odd]);
+    let told = waiting(&schedule, "clip").message();
+    assert!(told.contains("spec.startWindows cannot be read: time zone \"Europe/Bonn\""), "{told}");
+    assert_eq!(waiting(&schedule, "clip").reason(), Reason::WaitingForPrinter);
+}
+
+#[test]
+fn a_part_too_high_for_one_printer_goes_to_a_higher_one() {
+    let mut low = printer("a-low");
+    let height = printernizer_crds::printer::BuildVolume { x: 250, y: 220, z: 100 };
+    low.spec.capabilities.as_mut().unwrap().build_volume_millimeters = Some(height);
+    let of_height = |name: &str, micrometers| {
+        let mut job = job(name);
+        job.status.as_mut().unwrap().file.as_mut().unwrap().height_micrometers = Some(micrometers);
+        job
+    };
+    let jobs = [of_height("1-high", 100_001), of_height("2-low", 100_000)];
+    let schedule = run(&jobs, &[low.clone(), printer("b")]);
+    assert_eq!(pairs(&schedule), [("1-high", "b"), ("2-low", "a-low")]);
+    assert_eq!(told(&run(&jobs[..1], &[low]), "1-high"), "1 printer: 1 too low for the part (has 100 mm)");
+}
+
+#[test]
 fn a_spool_that_is_too_small_for_one_job_serves_another() {
     let mut printer = printer("one");
     printer.spec.slots[0].remaining_grams = Some(50);
