@@ -3,11 +3,8 @@
 //! Busy, bed, readiness and start windows are not asked here. The checks run in a fixed order and the first that fails is
 //! the printer's mismatch: who may use it, then model, size, nozzle and plate, then filament.
 
-use std::borrow::Cow;
-
 use printernizer_crds::Printer;
 use printernizer_crds::print_job::SlotChoice;
-use printernizer_printfile::models;
 
 use super::capabilities::Capabilities;
 use super::filaments::{Mapped, map};
@@ -20,9 +17,6 @@ thread_local! {
     /// How many pairs this thread has compared: what a schedule costs, whatever else the machine does.
     pub(super) static FITS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
-
-/// Models of a job that a mismatch names.
-const MAX_MODELS: usize = 3;
 
 /// Whether the printer fits the job, and which slot each filament comes from. `capabilities` are this printer's, from its
 /// status or from a fresh report.
@@ -80,7 +74,8 @@ fn machine(requirements: &Requirements, capabilities: &Capabilities) -> Result<(
         return Err(Mismatch::ModelUnstated);
     }
     if !requirements.models.is_empty() && !requirements.models.contains(&capabilities.model) {
-        return Err(wrong_model(requirements, capabilities));
+        let (has, wants) = (capabilities.model_shown.clone(), requirements.models.clone());
+        return Err(Mismatch::WrongModel { has, wants });
     }
     volume(requirements, capabilities)?;
     nozzle(requirements, capabilities)?;
@@ -130,19 +125,6 @@ fn nozzle(requirements: &Requirements, capabilities: &Capabilities) -> Result<()
     }
 }
 
-fn wrong_model(requirements: &Requirements, capabilities: &Capabilities) -> Mismatch {
-    let shown =
-        |model: &Cow<'static, str>| models::display_name(model).map_or_else(|| format!("{model:?}"), str::to_owned);
-    let wants: Vec<_> = requirements.models.iter().take(MAX_MODELS).map(shown).collect();
-    let more = if requirements.models.len() > MAX_MODELS { " or others" } else { "" };
-    Mismatch::WrongModel {
-        has: capabilities.model_shown.clone(),
-        wants: format!("{}{more}", wants.join(" or ")),
-        known: models::display_name(&capabilities.model_shown).is_some(),
-        wants_known: requirements.models.iter().any(|model| models::display_name(model).is_some()),
-    }
-}
-
 /// Whether two names mean the same plate: `Textured PEI Plate` and `textured pei`.
 fn same_plate(one: &str, other: &str) -> bool {
     fn folded(name: &str) -> String {
@@ -174,8 +156,8 @@ mod tests {
         assert_eq!(verdict(&job("clip"), &printer("one")), Ok(1));
     }
 
-    fn wrong_model(has: &str, known: bool) -> Mismatch {
-        Mismatch::WrongModel { has: has.into(), wants: "Prusa CORE One".into(), known, wants_known: true }
+    fn wrong_model(has: &str) -> Mismatch {
+        Mismatch::WrongModel { has: has.into(), wants: vec!["COREONE".into()] }
     }
 
     fn wrong_nozzle(wants: i32) -> Mismatch {
@@ -186,8 +168,8 @@ mod tests {
     fn each_thing_a_printer_lacks_is_its_mismatch() {
         type Change = fn(&mut PrintJob, &mut PrinterSpec);
         let rows: &[(&str, Change, Mismatch)] = &[
-            ("model", |_, p| p.model = "Bambu Lab A1".into(), wrong_model("Bambu Lab A1", true)),
-            ("a misspelt model", |_, p| p.model = "Prusa Core-2".into(), wrong_model("Prusa Core-2", false)),
+            ("model", |_, p| p.model = "Bambu Lab A1".into(), wrong_model("Bambu Lab A1")),
+            ("a misspelt model", |_, p| p.model = "Prusa Core-2".into(), wrong_model("Prusa Core-2")),
             ("no model", |j, _| file(j).printer_model = None, Mismatch::ModelUnstated),
             ("nozzle", |j, _| file(j).nozzle_diameter_micrometers = Some(600), wrong_nozzle(600)),
             ("no nozzle", |_, p| p.capabilities = None, Mismatch::NozzleUnknown),
@@ -195,12 +177,7 @@ mod tests {
             (
                 "an unknown model",
                 |j, _| file(j).printer_model = Some("CORE Two".into()),
-                Mismatch::WrongModel {
-                    has: "Prusa CORE One".into(),
-                    wants: "\"coretwo\"".into(),
-                    known: true,
-                    wants_known: false,
-                },
+                Mismatch::WrongModel { has: "Prusa CORE One".into(), wants: vec!["coretwo".into()] },
             ),
             ("hardening", |j, _| ask(j).nozzle = Some(nozzle(None, Some(true), None)), Mismatch::HardeningUnknown),
             (

@@ -3,15 +3,19 @@
 //! A printer has one mismatch, the first in the order of checks, so the counts of an explanation add up to the number of
 //! printers. Wording and order are stable: the same farm gives the same text, however its objects are listed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use printernizer_crds::printer::BuildVolume;
+use printernizer_printfile::models;
 
 use super::color::Color;
 
 /// Most reasons one explanation lists; the rest is counted.
 const MAX_REASONS: usize = 6;
+/// Most models of a job that a mismatch names.
+const MAX_MODELS: usize = 3;
 
 /// Why a printer does not fit a job.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,11 +36,7 @@ pub enum Mismatch {
         /// The model it is.
         has: String,
         /// The models the job is for.
-        wants: String,
-        /// Whether `has` is a name this version knows.
-        known: bool,
-        /// Whether `wants` are names this version knows.
-        wants_known: bool,
+        wants: Vec<Cow<'static, str>>,
     },
     /// It takes other kinds of files.
     WrongFormat {
@@ -142,10 +142,10 @@ impl fmt::Display for Mismatch {
             Self::ModelUnstated => f.write_str(
                 "the file does not say for which printer model it was sliced: name it in spec.requirements.models",
             ),
-            Self::WrongModel { has, wants, known, wants_known } => {
-                let unknown = |known: &bool| if *known { "" } else { ", a name this version does not know" };
-                let has = if *known { has.clone() } else { format!("{has:?}") };
-                write!(f, "wrong model ({has}{}; the job is for {wants}{})", unknown(known), unknown(wants_known))
+            Self::WrongModel { has, wants } => {
+                let more = if wants.len() > MAX_MODELS { " or others" } else { "" };
+                let wants: Vec<_> = wants.iter().take(MAX_MODELS).map(|model| model_words(model)).collect();
+                write!(f, "wrong model ({}; the job is for {}{more})", model_words(has), wants.join(" or "))
             }
             Self::WrongFormat { takes_3mf: true } => {
                 f.write_str("wrong file (takes .gcode.3mf only: export the plate as a sliced file)")
@@ -198,6 +198,45 @@ impl fmt::Display for Mismatch {
             Self::NoSlot { slot } => write!(f, "no slot {slot}"),
         }
     }
+}
+
+/// A model for people. A name this version does not know stands in quotes, with the known one it may be meant for.
+fn model_words(model: &str) -> String {
+    if let Some(name) = models::display_name(model) {
+        return name.to_owned();
+    }
+    let asked = nearest(model).map(|name| format!(": did you mean {name}?")).unwrap_or_default();
+    format!("{model:?}, a name this version does not know{asked}")
+}
+
+/// The known model whose name differs from this one in few letters.
+fn nearest(model: &str) -> Option<&'static str> {
+    let folded = |name: &str| -> Vec<char> {
+        let letters: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+        let maker = ["original", "prusa", "bambulab", "bambu"];
+        maker.into_iter().fold(letters.as_str(), |rest, word| rest.strip_prefix(word).unwrap_or(rest)).chars().collect()
+    };
+    let wanted = folded(model);
+    let far = 1 + wanted.len() / 4;
+    models::display_names()
+        .map(|name| (distance(&wanted, &folded(name)), name))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= far)
+        .map(|(_, name)| name)
+}
+
+/// How many letters are to be added, left out or changed to make one of the other (Levenshtein's distance).
+fn distance(one: &[char], other: &[char]) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (done, letter) in one.iter().enumerate() {
+        let mut next = vec![done + 1];
+        for (at, against) in other.iter().enumerate() {
+            let changed = row[at] + usize::from(letter != against);
+            next.push(changed.min(row[at + 1] + 1).min(next[at] + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
 }
 
 /// A build volume as people write it: `250 x 220 x 270 mm`.
@@ -291,22 +330,43 @@ mod tests {
     }
 
     #[test]
+    fn a_misspelt_model_is_asked_after() {
+        for (name, meant) in [
+            ("Prusa CORE Onne", Some("Prusa CORE One")),
+            ("coreon", Some("Prusa CORE One")),
+            ("BambuLab A1-minni", Some("Bambu Lab A1 mini")),
+            ("Original Prusa MK4SS", Some("Original Prusa MK4S")),
+            ("X1 Karbon", Some("Bambu Lab X1 Carbon")),
+            ("Frobnicator 9", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(name), meant, "{name}");
+        }
+        let letters = |text: &str| text.chars().collect::<Vec<_>>();
+        for (one, other, expected) in [("", "abc", 3), ("kitten", "sitting", 3), ("abc", "abc", 0), ("ab", "ba", 2)] {
+            assert_eq!(distance(&letters(one), &letters(other)), expected);
+            assert_eq!(distance(&letters(other), &letters(one)), expected);
+        }
+    }
+
+    #[test]
     fn both_sides_of_a_mismatch_are_named() {
-        let model = |has: &str, known, wants: &str, wants_known| {
-            Mismatch::WrongModel { has: has.into(), wants: wants.into(), known, wants_known }.to_string()
+        let model = |has: &str, wants: &[&'static str]| {
+            let wants = wants.iter().map(|m| Cow::Borrowed(*m)).collect();
+            Mismatch::WrongModel { has: has.into(), wants }.to_string()
         };
+        assert_eq!(model("N2S", &["COREONE"]), "wrong model (Bambu Lab A1; the job is for Prusa CORE One)");
         assert_eq!(
-            model("Bambu Lab A1", true, "Prusa CORE One", true),
-            "wrong model (Bambu Lab A1; the job is for Prusa CORE One)"
+            model("Prusa Core-1", &["COREONE"]),
+            "wrong model (\"Prusa Core-1\", a name this version does not know; the job is for Prusa CORE One)"
         );
         assert_eq!(
-            model("Prusa Core-2", false, "Prusa CORE One", true),
-            "wrong model (\"Prusa Core-2\", a name this version does not know; the job is for Prusa CORE One)"
+            model("COREONE", &["corone", "voron24"]),
+            "wrong model (Prusa CORE One; the job is for \"corone\", a name this version does not know: did you mean Prusa \
+             CORE One? or \"voron24\", a name this version does not know)"
         );
-        assert_eq!(
-            model("Prusa CORE One", true, "\"coretwo\"", false),
-            "wrong model (Prusa CORE One; the job is for \"coretwo\", a name this version does not know)"
-        );
+        assert!(model("N1", &["MK4", "MK4S", "XL"]).ends_with("Original Prusa XL)"));
+        assert!(model("N1", &["MK4", "MK4S", "XL", "XL5"]).ends_with("Original Prusa XL or others)"));
         let volume = |x, y, z| BuildVolume { x, y, z };
         assert_eq!(
             Mismatch::TooSmall { has: volume(250, 220, 270), wants: volume(300, 1, 1) }.to_string(),
