@@ -89,9 +89,9 @@ api_enum! {
         CredentialsAccepted,
         /// The printer refuses the code or password.
         CredentialsRefused,
-        /// The Secret is missing.
+        /// The Secret is missing, or the operator may not read it.
         SecretNotFound,
-        /// The Secret lacks a key.
+        /// The Secret lacks a key, or its value cannot be used.
         SecretKeyMissing,
         /// The Secret does not carry the usage label.
         SecretNotLabeled,
@@ -153,8 +153,12 @@ api_enum! {
         FileNotFound,
         /// The source does not answer.
         SourceUnreachable,
-        /// The source is not on the list of allowed addresses, or refuses access.
+        /// The source is not on the list of allowed addresses, its Secret may not be used for it, or it refuses access.
         SourceForbidden,
+        /// The certificate of the source is not trusted, or the ones named for that are missing or cannot be used.
+        CertificateNotTrusted,
+        /// The operator's file cache has no room, or its disk cannot be used.
+        FileCacheUnusable,
         /// The file is larger than allowed.
         FileTooLarge,
         /// The file is empty.

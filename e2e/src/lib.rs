@@ -1,6 +1,6 @@
 //! The vocabulary of tests against a real Kubernetes API server: start a control plane, apply CRDs, take a
-//! namespace, wait for a condition. `farm` adds printers, `demo` shows them at work. Never touches a cluster it was
-//! not given.
+//! namespace, wait for a condition. `farm` adds printers, `demo` shows them at work, `servers` hold print files. Never
+//! touches a cluster it was not given.
 //! The control plane itself is the Go module in `e2e/cluster/`, which this crate builds once and keeps in a cache.
 
 mod cache;
@@ -8,11 +8,14 @@ pub mod cluster;
 mod crds;
 pub mod demo;
 pub mod farm;
+mod go;
 mod namespace;
 pub mod proxy;
+pub mod servers;
 mod wait;
 
 pub use cache::cache_dir;
 pub use crds::{CrdError, apply_crds, apply_crds_yaml};
+pub use go::BuildError;
 pub use namespace::{Namespace, NamespaceError};
 pub use wait::{WaitTimeout, wait_until};

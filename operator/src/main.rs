@@ -6,6 +6,7 @@ mod probe;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
@@ -62,10 +63,13 @@ struct RunArguments {
     /// Size of the file cache in MiB.
     #[arg(long, default_value_t = 4096)]
     cache_mebibytes: u64,
+    /// Days after which a file that nobody used is deleted from the cache.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    cache_days: u32,
     /// Uploads that may run at the same time.
     #[arg(long, default_value_t = 4)]
     uploads: usize,
-    /// Networks printers may be in, comma-separated. Default: the private ranges.
+    /// Networks printers may be in, comma-separated, and no others. Default: the private ranges.
     #[arg(long, value_delimiter = ',')]
     printer_networks: Vec<IpNet>,
     /// PEM file with certificate authorities that may vouch for Bambu Lab printers, beside those that are known.
@@ -127,6 +131,7 @@ async fn operate(arguments: RunArguments) -> ExitCode {
         }),
         cache: arguments.cache_dir,
         cache_bytes: arguments.cache_mebibytes.saturating_mul(1024 * 1024),
+        cache_age: Duration::from_hours(24 * u64::from(arguments.cache_days)),
         uploads: arguments.uploads,
         printer_networks: arguments.printer_networks,
         bambu_ca,

@@ -23,7 +23,8 @@ use crate::api::{Api, CALL_TIMEOUT, Key};
 use crate::context::Context;
 use crate::events::Events;
 use crate::files::allow::Networks;
-use crate::files::{FetchError, Files, FilesConfig, KubeConfigMaps, Limits};
+use crate::files::resolve::SystemResolver;
+use crate::files::{FetchError, Files, FilesConfig, KubeReferences, Limits};
 use crate::fleet::{Fleet, FleetContext};
 use crate::leadership::{self, KubeLeaseStore, Leadership, NotLeader, SystemClock};
 use crate::print_job::desk::Desk;
@@ -59,9 +60,11 @@ pub struct Settings {
     pub cache: PathBuf,
     /// Its size in bytes.
     pub cache_bytes: u64,
+    /// How long a file that nobody uses stays in it.
+    pub cache_age: Duration,
     /// Uploads that may run at the same time.
     pub uploads: usize,
-    /// Networks printers may be in, beside the private ranges.
+    /// Networks printers may be in; the private ranges where it is empty.
     pub printer_networks: Vec<IpNet>,
     /// Who may vouch for a Bambu Lab printer.
     pub bambu_ca: Trust,
@@ -232,9 +235,11 @@ impl Running {
         let files = Files::new(FilesConfig {
             directory: settings.cache.clone(),
             cache_bytes: settings.cache_bytes,
+            max_age: settings.cache_age,
             limits: Limits::default(),
             networks: Networks::for_sources(settings.source_networks.clone(), settings.allow_loopback),
-            config_maps: Arc::new(KubeConfigMaps::new(client.clone(), CALL_TIMEOUT)),
+            resolver: Arc::new(SystemResolver),
+            references: Arc::new(KubeReferences::new(client.clone(), CALL_TIMEOUT)),
         })
         .map_err(|source| RunError::Cache { directory: settings.cache.clone(), source })?;
         let networks = if settings.simulated_time > 1 {
@@ -264,7 +269,7 @@ impl Running {
             api: api.clone(),
             fleet: Arc::clone(&fleet),
             events,
-            desk: Desk::new(files, jobs.clone()),
+            desk: Desk::new(files.clone(), jobs.clone()),
             scheduling: Scheduling::default(),
             metrics: metrics.clone(),
             timing,
@@ -276,6 +281,7 @@ impl Running {
         let cancel = CancellationToken::new();
         let tasks = Tasks::new(cancel.clone());
         tasks.spawn("events", writer.run(api.clone(), cancel.clone()));
+        tasks.spawn("file cache", files.tidy(cancel.clone()));
 
         let c = Arc::clone(&context);
         tasks.spawn(

@@ -161,7 +161,6 @@ async fn jobs_whose_file_cannot_be_used_say_why() {
     shop.farm.print("missing", "not-there", json!({})).await.unwrap();
     shop.print("digest", json!({ "sha256": "0".repeat(64) })).await;
     for (name, what) in [
-        ("bucket", json!({ "s3": { "bucket": "parts", "key": "clip.gcode", "endpoint": "https://s3.example" } })),
         ("metadata", json!({ "http": { "url": "http://169.254.169.254/latest/clip.gcode" } })),
         ("nobody", json!({ "http": { "url": format!("http://{nobody}/clip.gcode") } })),
     ] {
@@ -179,7 +178,6 @@ async fn jobs_whose_file_cannot_be_used_say_why() {
         ("bare", Reason::MachineUnstated, "spec.printerRef"),
         ("missing", Reason::FileNotFound, "not-there"),
         ("digest", Reason::DigestMismatch, "SHA-256"),
-        ("bucket", Reason::NotSupported, "source.http"),
         ("metadata", Reason::SourceForbidden, "169.254.169.254"),
         ("nobody", Reason::SourceUnreachable, ""),
     ] {

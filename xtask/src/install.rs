@@ -16,7 +16,7 @@ const GO_MINOR: u32 = 26;
 
 /// Packages with a service of the same name, which Debian would start at once and with every boot. Tests start their own
 /// servers; the machine's must not begin to listen because somebody tests this project.
-const SERVERS: &[&str] = &["mosquitto", "vsftpd"];
+const SERVERS: &[&str] = &["mosquitto", "nginx", "vsftpd"];
 
 /// Asked by Debian's packages before they start a service; 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -102,6 +102,13 @@ const NEEDS: &[Need] = &[
         probe: &["/usr/sbin/vsftpd", "-v"],
         suffices: |_| true,
         source: Source::Debian(&["vsftpd"]),
+        used: Use::Test,
+    },
+    Need {
+        purpose: "nginx, for the tests of fetching print files",
+        probe: &["/usr/sbin/nginx", "-v"],
+        suffices: |_| true,
+        source: Source::Debian(&["nginx"]),
         used: Use::Test,
     },
     Need {

@@ -32,10 +32,13 @@ pub struct HttpSource {
     #[x_kube(validation = Rule::new("self.matches('^https?://[^/?#@ ]+([/?#][^ ]*)?$')")
         .message("url must be https://HOST/PATH or http://HOST/PATH; put user and password into credentialsSecretRef"))]
     pub url: String,
-    /// Secret with username and password, or token, and allowedHosts (hosts it may be sent to).
+    /// Secret with the credentials, for a server that asks for some. Its keys: username and password, or token (sent as
+    /// Bearer); and allowedHosts, the hosts it may be sent to as HOST or HOST:PORT, separated by commas. It must carry the
+    /// label printernizer.io/usage: source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretReference>,
-    /// ConfigMap key with the PEM certificates of a private certificate authority.
+    /// ConfigMap key with the PEM certificates of a private certificate authority, trusted for this source beside the
+    /// public ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_config_map_ref: Option<ConfigMapKeyReference>,
 }
@@ -49,7 +52,7 @@ pub struct S3Source {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][a-z0-9.-]*[a-z0-9]$')")
         .message("bucket must be the bucket's name alone: lower-case letters, digits, dots and dashes"))]
     pub bucket: String,
-    /// Key of the object.
+    /// Key of the object: its whole name in the bucket, for example clips/cable-clip.gcode.
     #[schemars(length(min = 1, max = 1024))]
     pub key: String,
     /// Address of the S3 service, for example https://s3.example.com. Default: the region's at AWS.
@@ -57,14 +60,22 @@ pub struct S3Source {
     #[schemars(length(max = 300))]
     #[x_kube(validation = Rule::new("self.matches('^https?://[^/?#@ ]+/?$')").message("endpoint must be https://HOST or http://HOST"))]
     pub endpoint: Option<String>,
-    /// Region of the bucket. Default us-east-1.
+    /// Region of the bucket. Default us-east-1, which most services other than AWS accept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]+$')")
+        .message("region must be a name such as eu-central-1"))]
     pub region: Option<String>,
     /// Whether the bucket's name goes into the path, as most services other than AWS need it. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force_path_style: bool,
-    /// Secret with accessKeyID, secretAccessKey and allowedHosts.
+    /// Secret with the keys accessKeyID and secretAccessKey, for temporary ones sessionToken too; and allowedHosts, the
+    /// hosts they may be used for as HOST or HOST:PORT, separated by commas: the endpoint's, at AWS for example
+    /// s3.eu-central-1.amazonaws.com. It must carry the label printernizer.io/usage: source. Default: read as anybody may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretReference>,
+    /// ConfigMap key with the PEM certificates of a private certificate authority, trusted for this source beside the
+    /// public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_config_map_ref: Option<ConfigMapKeyReference>,
 }

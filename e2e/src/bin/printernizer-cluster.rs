@@ -1,11 +1,12 @@
 //! A Kubernetes control plane on loopback for developers: `printernizer-cluster up` starts one and says how to reach
-//! it, until Ctrl-C; `printernizer-cluster build` only builds it. It keeps nothing: the next start is an empty cluster.
+//! it, until Ctrl-C; `build` and `build-s3-server` only build what the tests start. It keeps nothing: the next start is an empty cluster.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use printernizer_e2e::cluster::{Cluster, Options, ensure_binary};
+use printernizer_e2e::servers::s3;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -19,6 +20,8 @@ struct Arguments {
 enum Task {
     /// Build the control plane into the cache, and print the path of the program.
     Build,
+    /// Build versitygw, the S3 server of the tests, into the cache, and print the path of the program.
+    BuildS3Server,
     /// Start an empty cluster, print how to reach it, and take it down at Ctrl-C.
     Up {
         /// Print one JSON line with kubeconfig, server, directory and process ids instead of words.
@@ -56,14 +59,14 @@ async fn main() -> ExitCode {
     }
 }
 
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 async fn run(task: Task) -> Result<(), Box<dyn std::error::Error>> {
     match task {
-        Task::Build => {
-            let path = ensure_binary(&mut |line| {
-                let _ = writeln!(std::io::stderr(), "{line}");
-            })?;
-            writeln!(std::io::stdout(), "{}", path.display())?;
-        }
+        Task::Build => writeln!(std::io::stdout(), "{}", ensure_binary(&mut tell)?.display())?,
+        Task::BuildS3Server => writeln!(std::io::stdout(), "{}", s3::ensure_binary(&mut tell)?.display())?,
         Task::Up { json, bare, port, keep_data, apiserver_arguments } => {
             let options = Options {
                 controller_manager: !bare,

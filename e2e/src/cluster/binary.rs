@@ -2,32 +2,17 @@
 //! the machine's Go toolchain. The file's name holds the version of Kubernetes and a digest of everything the build
 //! depends on, so a changed source is built anew and two checkouts never use each other's program.
 
-use std::fs::{File, TryLockError};
-use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
 use super::Error;
 use crate::cache_dir;
+use crate::go::{self, Program, failed};
 
 /// The Go module.
 const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cluster");
-/// A first build takes about 8 CPU minutes.
-const BUILD_TIMEOUT: Duration = Duration::from_hours(1);
-/// How often progress is told.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
-/// How often another process's lock is looked at.
-const LOCK_INTERVAL: Duration = Duration::from_millis(500);
-/// What a build that is not finished is called.
-const UNFINISHED: &str = ".building-";
-/// Programs of other versions are removed when they are older than this.
-const MAXIMUM_AGE: Duration = Duration::from_hours(30 * 24);
-/// How many lines of a failed build are shown.
-const SHOWN_LINES: usize = 30;
 /// No cgo: the program needs no C compiler and runs on any libc. No debug information: half the size.
 const ENVIRONMENT: [(&str, &str); 4] =
     [("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local"), ("GOWORK", "off"), ("GOFLAGS", "-mod=readonly -buildvcs=false")];
@@ -39,39 +24,28 @@ pub fn ensure_binary(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
     let module = Path::new(MODULE);
     let version = kubernetes_version(module)?;
     let path = cached_path(module, &version)?;
-    if path.is_file() {
-        return Ok(path);
-    }
-    let directory = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory).map_err(failed("make", directory))?;
-    let _lock = lock(&directory.join("build.lock"), progress)?;
-    if path.is_file() {
-        return Ok(path); // built by the process we waited for
-    }
-    sweep(directory);
-    let unfinished =
-        tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(directory).map_err(failed("write to", directory))?;
-    let output = unfinished.path().join("printernizer-cluster");
-    build(module, &version, &output, progress)?;
-    std::fs::rename(&output, &path).map_err(failed("write", &path))?;
+    let program = Program {
+        what: "the control plane",
+        path: &path,
+        prefix: "printernizer-cluster-",
+        announcement: format!(
+            "building Kubernetes {version} from its Go modules: some minutes the first time, then cached"
+        ),
+    };
+    let command = |directory: &Path| {
+        let output = directory.join("printernizer-cluster");
+        let mut command = Command::new(go::go());
+        command
+            .args(["build", "-trimpath", "-v", "-ldflags"])
+            .arg(link_flags(&version))
+            .arg("-o")
+            .arg(&output)
+            .arg(".");
+        command.envs(ENVIRONMENT).current_dir(module);
+        (command, output)
+    };
+    go::ensure(&program, command, progress)?;
     Ok(path)
-}
-
-/// Removes what killed builds left, and programs so old that their sources have most likely changed; each has over
-/// 100 MB. Only for the holder of the lock. What cannot be removed stays: that is no reason not to build.
-fn sweep(directory: &Path) {
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let is_old = || {
-            let modified = entry.metadata().and_then(|metadata| metadata.modified());
-            modified.is_ok_and(|when| when.elapsed().is_ok_and(|age| age > MAXIMUM_AGE))
-        };
-        if name.to_string_lossy().starts_with(UNFINISHED) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        } else if name.to_string_lossy().starts_with("printernizer-cluster-") && is_old() {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
 }
 
 /// The path of the program if the cache has it.
@@ -153,105 +127,6 @@ fn source_files(directory: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error>
     Ok(())
 }
 
-/// Waits for the lock. The kernel releases it when its holder ends, so a killed build blocks nobody.
-fn lock(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<File, Error> {
-    let file = File::options().create(true).append(true).open(path).map_err(failed("write", path))?;
-    let start = Instant::now();
-    let mut told = None;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(source)) => return Err(failed("lock", path)(source)),
-        }
-        if start.elapsed() > BUILD_TIMEOUT {
-            let hint = format!("another process holds {}; end it if it hangs", path.display());
-            return Err(Error::BuildTimeout { minutes: BUILD_TIMEOUT.as_secs() / 60, hint });
-        }
-        if told.is_none_or(|when: Instant| when.elapsed() > PROGRESS_INTERVAL) {
-            progress(&format!("another process builds the control plane; waiting for {} s", start.elapsed().as_secs()));
-            told = Some(Instant::now());
-        }
-        std::thread::sleep(LOCK_INTERVAL);
-    }
-}
-
-fn build(module: &Path, version: &str, output: &Path, progress: &mut dyn FnMut(&str)) -> Result<(), Error> {
-    progress(&format!("building Kubernetes {version} from its Go modules: some minutes the first time, then cached"));
-    let mut command = Command::new(go());
-    command.args(["build", "-trimpath", "-v", "-ldflags"]).arg(link_flags(version)).arg("-o").arg(output).arg(".");
-    command.envs(ENVIRONMENT).current_dir(module);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let child = command.spawn().map_err(|source| match source.kind() {
-        ErrorKind::NotFound => Error::GoMissing(source),
-        _ => Error::Run { program: go(), source },
-    })?;
-    follow(child, progress)
-}
-
-/// Tells the progress of `go build -v`, which writes one line for each module it fetches and each package it
-/// compiles, and nothing for what its own cache has.
-fn follow(mut child: Child, progress: &mut dyn FnMut(&str)) -> Result<(), Error> {
-    let (sender, lines) = channel();
-    if let Some(stderr) = child.stderr.take() {
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-    } else {
-        drop(sender);
-    }
-    let start = Instant::now();
-    let (mut fetched, mut compiled, mut told) = (0, 0, start);
-    let mut last_lines = std::collections::VecDeque::new();
-    loop {
-        match lines.recv_timeout(PROGRESS_INTERVAL) {
-            Ok(line) => {
-                *(if line.starts_with("go: downloading") { &mut fetched } else { &mut compiled }) += 1;
-                if last_lines.len() == SHOWN_LINES {
-                    last_lines.pop_front();
-                }
-                last_lines.push_back(line);
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-        if told.elapsed() >= PROGRESS_INTERVAL {
-            let seconds = start.elapsed().as_secs();
-            progress(&format!("  {seconds} s: {fetched} modules fetched, {compiled} packages compiled"));
-            told = Instant::now();
-        }
-        if start.elapsed() > BUILD_TIMEOUT {
-            let _ = child.kill();
-            let _ = child.wait();
-            let hint = "try again: what is compiled so far is kept".to_owned();
-            return Err(Error::BuildTimeout { minutes: BUILD_TIMEOUT.as_secs() / 60, hint });
-        }
-    }
-    let status = child.wait().map_err(failed("wait for", Path::new("go build")))?;
-    if status.success() {
-        progress(&format!("  built in {} s", start.elapsed().as_secs()));
-        return Ok(());
-    }
-    Err(Error::Build { status: status.to_string(), output: Vec::from(last_lines).join("\n") })
-}
-
-/// Go on the PATH, or where its own installer puts it.
-fn go() -> PathBuf {
-    let on_path = std::env::var_os("PATH")
-        .is_some_and(|paths| std::env::split_paths(&paths).any(|directory| directory.join("go").is_file()));
-    let usual = Path::new("/usr/local/go/bin/go");
-    if !on_path && usual.is_file() { usual.to_owned() } else { PathBuf::from("go") }
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::File { action, path, source }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,55 +157,10 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_and_old_programs_are_swept_and_nothing_else() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        std::fs::create_dir(path(".building-x")).unwrap();
-        std::fs::write(path(".building-x/program"), "").unwrap();
-        for name in ["printernizer-cluster-new", "printernizer-cluster-old", "build.lock"] {
-            let file = File::create(path(name)).unwrap();
-            let age = if name.ends_with("new") { Duration::ZERO } else { MAXIMUM_AGE + Duration::from_hours(1) };
-            file.set_modified(std::time::SystemTime::now() - age).unwrap();
-        }
-        sweep(directory.path());
-        let mut left: Vec<_> =
-            std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, ["build.lock", "printernizer-cluster-new"]);
-    }
-
-    #[test]
     fn the_version_is_stamped_into_server_and_client() {
         let flags = link_flags("v1.36.3");
         for expected in ["component-base/version.gitMinor=36", "client-go/pkg/version.gitVersion=v1.36.3"] {
             assert!(flags.contains(expected), "{flags}");
         }
-    }
-
-    #[test]
-    fn a_failed_build_shows_the_end_of_its_output() {
-        let child = Command::new("sh")
-            .args(["-c", "for i in $(seq 100); do echo line $i >&2; done; exit 3"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let error = follow(child, &mut |_| {}).unwrap_err().to_string();
-        assert!(error.contains("exit status: 3") && error.ends_with("line 100"), "{error}");
-        assert!(!error.contains("line 1\n"), "{error}");
-    }
-
-    #[test]
-    fn a_lock_held_by_another_is_waited_for_and_told() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("build.lock");
-        let held = lock(&path, &mut |_| {}).unwrap();
-        let (told, progress) = channel();
-        let waiting = std::thread::spawn({
-            let path = path.clone();
-            move || lock(&path, &mut |line| told.send(line.to_owned()).unwrap()).is_ok()
-        });
-        assert!(progress.recv_timeout(Duration::from_secs(20)).unwrap().contains("another process"));
-        drop(held);
-        assert!(waiting.join().unwrap());
     }
 }

@@ -2,34 +2,14 @@
 
 use std::path::PathBuf;
 
+use crate::go::BuildError;
+
 /// Why there is no control plane to use.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no Go toolchain.
-    #[error(
-        "Go was not found, which is needed once to build the control plane; install Go >= 1.26 from \
-         https://go.dev/dl/ or set KUBECONFIG to use an existing cluster"
-    )]
-    GoMissing(#[source] std::io::Error),
-    /// The Go build failed.
-    #[error(
-        "building the control plane failed ({status}); it needs Go >= 1.26 and the Go module proxy (see GOPROXY). \
-         The end of its output:\n{output}"
-    )]
-    Build {
-        /// How `go build` ended.
-        status: String,
-        /// The end of its output.
-        output: String,
-    },
-    /// The build, or another process's build we waited for, took too long.
-    #[error("the control plane was not built within {minutes} minutes; {hint}")]
-    BuildTimeout {
-        /// How long we waited.
-        minutes: u64,
-        /// What to do about it.
-        hint: String,
-    },
+    /// The program could not be built.
+    #[error("the control plane cannot be built; set KUBECONFIG to use an existing cluster instead")]
+    Build(#[from] BuildError),
     /// A file could not be read or written.
     #[error("cannot {action} {path}; set PRINTERNIZER_CACHE to a directory with 1 GB of free space if it is the cache")]
     File {

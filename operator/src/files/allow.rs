@@ -100,8 +100,9 @@ fn carried(address: IpAddr) -> Option<IpAddr> {
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             Some(IpAddr::V4(Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low))))
         }
-        // ::/96 (compatible), 64:ff9b:1::/48 (local NAT64), 2001::/32 (Teredo), 2002::/16 (6to4).
-        [0, 0, 0, 0, 0, 0, ..] | [0x64, 0xff9b, ..] | [0x2001, 0, ..] | [0x2002, ..] => None,
+        // ::/96 (compatible), ::ffff:0:0:0/96 (translated, RFC 6052 2.1), 64:ff9b:1::/48 (local NAT64), 2001::/32
+        // (Teredo), 2002::/16 (6to4).
+        [0, 0, 0, 0, 0 | 0xffff, 0, ..] | [0x64, 0xff9b, ..] | [0x2001, 0, ..] | [0x2002, ..] => None,
         _ => Some(address),
     }
 }
@@ -115,7 +116,7 @@ fn is_special(address: IpAddr) -> bool {
         IpAddr::V6(six) => {
             let first = six.segments()[0];
             // fe80::/10, fec0::/10 (once site-local), ff00::/8.
-            six.is_unspecified() || (0xfe80..=0xffff).contains(&first) || six == METADATA_6
+            six.is_unspecified() || (0xfe80..=0xffff).contains(&first) || is_metadata_6(six)
         }
     }
 }
@@ -123,8 +124,14 @@ fn is_special(address: IpAddr) -> bool {
 /// Metadata services outside the link-local range: Alibaba Cloud, Oracle Cloud, Azure's platform address.
 const METADATA_4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
-/// Amazon's metadata service over IPv6, in the private range.
-const METADATA_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// Metadata services over IPv6, which stand in the private range: all of what Amazon took there (fd00:ec2::/32: metadata,
+/// credentials of pods), Google's fd20:ce::254, Scaleway's fd00:42::42.
+fn is_metadata_6(six: Ipv6Addr) -> bool {
+    matches!(
+        six.segments(),
+        [0xfd00, 0xec2, ..] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] | [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]
+    )
+}
 
 fn is_public(address: IpAddr) -> bool {
     match address {
@@ -177,6 +184,11 @@ mod tests {
                 "febf::1",
                 "fec0::1",
                 "fd00:ec2::254",
+                "fd00:ec2::23",
+                "fd20:ce::254",
+                "fd00:42::42",
+                "::ffff:0:169.254.169.254",
+                "::ffff:0:10.0.0.1",
                 "100.100.100.200",
                 "192.0.0.192",
                 "168.63.129.16",

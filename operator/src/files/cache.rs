@@ -1,15 +1,17 @@
 //! Print files on disk, found by namespace and SHA-256, in a directory of bounded size. A file gets its final name only
 //! when it is complete; what breaks off leaves nothing. Files in use are never evicted, of the others the one unused
-//! for longest goes first. One namespace never sees another's files, even when it knows their digest.
+//! for longest goes first, and each that nobody used for too long. When a file was used last stands in its modification
+//! time, so it outlives the process. One namespace never sees another's files, even when it knows their digest.
 
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::error::FetchError;
 
@@ -36,7 +38,9 @@ struct Key {
 
 struct Entry {
     size_bytes: u64,
+    /// Number of the last use: the clock may be set back.
     last_use: u64,
+    used_at: SystemTime,
     /// One reference is ours, each further one a user's.
     users: Arc<()>,
     /// Files of an earlier process are read again before their first use.
@@ -54,12 +58,14 @@ struct Index {
 pub(super) struct Cache {
     directory: PathBuf,
     limit_bytes: u64,
+    max_age: Duration,
     index: Mutex<Index>,
 }
 
 impl Cache {
-    /// Opens a directory: half-written files of an earlier process are deleted, complete ones are kept.
-    pub(super) fn open(directory: &Path, limit_bytes: u64) -> Result<Self, std::io::Error> {
+    /// Opens a directory: half-written files of an earlier process are deleted, and what nobody used for `max_age`;
+    /// other complete ones are kept.
+    pub(super) fn open(directory: &Path, limit_bytes: u64, max_age: Duration) -> Result<Self, std::io::Error> {
         std::fs::create_dir_all(directory)?;
         let mut found = Vec::new();
         for item in std::fs::read_dir(directory)? {
@@ -74,12 +80,13 @@ impl Cache {
         }
         found.sort_by_key(|(modified, ..)| *modified);
         let mut index = Index::default();
-        for (_, key, size_bytes) in found {
+        for (used_at, key, size_bytes) in found {
             index.uses += 1;
-            let entry = Entry { size_bytes, last_use: index.uses, users: Arc::default(), verified: false };
+            let entry = Entry { size_bytes, last_use: index.uses, used_at, users: Arc::default(), verified: false };
             index.entries.insert(key, entry);
         }
-        let cache = Self { directory: directory.to_owned(), limit_bytes, index: Mutex::new(index) };
+        let cache = Self { directory: directory.to_owned(), limit_bytes, max_age, index: Mutex::new(index) };
+        cache.evict_old(SystemTime::now());
         // Whatever is too much is unused, so this cannot fail for want of space.
         let _ = cache.make_room(&mut cache.index(), 0);
         Ok(cache)
@@ -127,9 +134,12 @@ impl Cache {
         index.uses += 1;
         let uses = index.uses;
         let entry = index.entries.get_mut(key)?;
-        entry.last_use = uses;
+        (entry.last_use, entry.used_at) = (uses, SystemTime::now());
+        let path = self.directory.join(key.file_name());
+        // Only the next process reads this, to know what is old.
+        let _ = std::fs::File::open(&path).and_then(|file| file.set_modified(entry.used_at));
         let file = CachedFile {
-            path: self.directory.join(key.file_name()),
+            path,
             sha256: key.sha256.clone(),
             size_bytes: entry.size_bytes,
             in_use: Arc::clone(&entry.users),
@@ -148,10 +158,37 @@ impl Cache {
             let Some(key) = unused.min_by_key(|(_, entry)| entry.last_use).map(|(key, _)| key.clone()) else {
                 return Err(FetchError::CacheFull { limit_bytes: self.limit_bytes });
             };
-            match std::fs::remove_file(self.directory.join(key.file_name())) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-                _ => index.entries.remove(&key),
-            };
+            self.evict(index, &key)?;
+        }
+    }
+
+    /// Evicts what nobody has used for too long.
+    pub(super) fn evict_old(&self, now: SystemTime) {
+        self.evict_all(|entry| now.duration_since(entry.used_at).is_ok_and(|age| age > self.max_age));
+    }
+
+    /// Evicts all that nobody uses now: the disk has less room than the cache was given.
+    pub(super) fn evict_unused(&self) {
+        self.evict_all(|_| true);
+    }
+
+    fn evict_all(&self, wanted: impl Fn(&Entry) -> bool) {
+        let mut index = self.index();
+        let unused = index.entries.iter().filter(|(_, entry)| Arc::strong_count(&entry.users) == 1 && wanted(entry));
+        for key in unused.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            if let Err(error) = self.evict(&mut index, &key) {
+                tracing::warn!(file = %key.file_name(), error = %crate::error::chain(&error), "cannot be deleted");
+            }
+        }
+    }
+
+    fn evict(&self, index: &mut Index, key: &Key) -> Result<(), FetchError> {
+        match std::fs::remove_file(self.directory.join(key.file_name())) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => {
+                index.entries.remove(key);
+                Ok(())
+            }
         }
     }
 
@@ -200,6 +237,21 @@ impl Partial {
         Ok(self.writer.write_all(bytes).await?)
     }
 
+    /// Forgets what was written: the file begins anew.
+    pub(super) async fn restart(&mut self) -> Result<(), FetchError> {
+        if self.size_bytes == 0 {
+            return Ok(());
+        }
+        self.writer.flush().await?;
+        self.writer.set_len(0).await?;
+        self.writer.rewind().await?;
+        self.digest = Sha256::new();
+        let mut index = self.cache.index();
+        index.partial_bytes = index.partial_bytes.saturating_sub(self.size_bytes);
+        self.size_bytes = 0;
+        Ok(())
+    }
+
     /// The digest of everything written.
     pub(super) fn sha256(&self) -> String {
         hexadecimal(&self.digest.clone().finalize())
@@ -217,8 +269,10 @@ impl Partial {
         let last_use = index.uses;
         let size_bytes = self.size_bytes;
         let entry = index.entries.entry(key.clone());
-        let entry = entry.or_insert_with(|| Entry { size_bytes, last_use, users: Arc::default(), verified: true });
-        (entry.size_bytes, entry.last_use, entry.verified) = (size_bytes, last_use, true);
+        let used_at = SystemTime::now();
+        let new = || Entry { size_bytes, last_use, used_at, users: Arc::default(), verified: true };
+        let entry = entry.or_insert_with(new);
+        (entry.size_bytes, entry.last_use, entry.used_at, entry.verified) = (size_bytes, last_use, used_at, true);
         let in_use = Arc::clone(&entry.users);
         index.partial_bytes = index.partial_bytes.saturating_sub(size_bytes);
         drop(index);
@@ -263,5 +317,27 @@ fn digest_of(path: &Path) -> Result<String, std::io::Error> {
             0 => return Ok(hexadecimal(&digest.finalize())),
             count => digest.update(buffer.get(..count).unwrap_or_default()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_is_said_to_be_full() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Arc::new(Cache::open(directory.path(), 1_000, Duration::MAX).unwrap());
+        let mut partial = cache.begin().unwrap();
+        // What every write to this device is answered is what a full disk answers.
+        partial.writer = tokio::fs::File::options().write(true).open("/dev/full").await.unwrap();
+        let written = partial.write(b"G28").await;
+        let error = match written {
+            Ok(()) => partial.complete("farm").await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(matches!(error, FetchError::DiskFull { .. }), "{error:?}");
+        assert_eq!(cache.index().partial_bytes, 0);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -8,6 +8,8 @@ use printernizer_crds::conditions::Reason;
 use thiserror::Error;
 
 use super::allow::Forbidden;
+use super::refusal::S3Refusal;
+use super::resolve::ResolveError;
 use crate::tasks::Panicked;
 
 /// A cause shared by all who waited for one fetch.
@@ -18,6 +20,8 @@ pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 pub enum Retry {
     /// Later, with a growing pause: it may heal by itself.
     Backoff,
+    /// Likewise, but the pause stays short: a person corrects an object in the cluster, and asking for it costs little.
+    Soon,
     /// Only after the job or the operator's settings have changed.
     AfterChange,
 }
@@ -51,18 +55,60 @@ pub enum FetchError {
         why: &'static str,
     },
     /// The Secret does not name this host.
-    #[error("the credentials may not be sent to {host}; add it to allowedHosts in the Secret if they should be")]
+    #[error("the Secret {secret} may not be used for {host}; add {host} to its key allowedHosts if it should be")]
     CredentialsNotForHost {
+        /// Name of the Secret.
+        secret: String,
         /// Host as written in the URL.
         host: String,
     },
+    /// There is no such Secret.
+    #[error("create the Secret {secret} with the label printernizer.io/usage=source and the key allowedHosts")]
+    SecretNotFound {
+        /// Name of the Secret.
+        secret: String,
+    },
+    /// The Secret is not meant for sources.
+    #[error("label the Secret {secret} with printernizer.io/usage=source; the operator uses no others for files")]
+    SecretNotLabeled {
+        /// Name of the Secret.
+        secret: String,
+    },
+    /// The Secret lacks a key, or its value is of no use.
+    #[error("the key {key} of the Secret {secret}: {why}")]
+    SecretKey {
+        /// Name of the Secret.
+        secret: String,
+        /// The key.
+        key: &'static str,
+        /// What to do.
+        why: String,
+    },
+    /// The Secret cannot be read.
+    #[error("the Secret {secret} cannot be read")]
+    SecretUnreadable {
+        /// Name of the Secret.
+        secret: String,
+        /// What the API server said.
+        source: Cause,
+    },
     /// 401, 403 or 407.
-    #[error("{shown} refuses access (HTTP {status}); check the credentials in the Secret")]
+    #[error("{shown} refuses access (HTTP {status}); {}", credentials_advice(secret.as_deref()))]
     Denied {
         /// The URL without its secrets.
         shown: String,
         /// HTTP status.
         status: u16,
+        /// Name of the Secret whose credentials were sent.
+        secret: Option<String>,
+    },
+    /// An S3 server says no.
+    #[error("{shown} {refusal}")]
+    S3 {
+        /// Object, bucket and server.
+        shown: String,
+        /// What it says.
+        refusal: S3Refusal,
     },
     /// No such file.
     #[error("{shown} does not exist")]
@@ -94,10 +140,29 @@ pub enum FetchError {
         /// Time allowed.
         limit: Duration,
     },
+    /// The name of the server means nothing.
+    #[error("the name {host} cannot be resolved; check how it is spelled, and the operator's name servers")]
+    Unresolved {
+        /// Host as written in the URL.
+        host: String,
+        /// What the system said.
+        source: Cause,
+    },
+    /// The server's certificate is not good enough.
+    #[error(
+        "the certificate of {host} is not trusted ({why}); name its authority in caBundleConfigMapRef, or correct the \
+         server's certificate or the host's name"
+    )]
+    Certificate {
+        /// Host as written in the URL.
+        host: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The private certificates cannot be used.
-    #[error("the CA bundle for {shown} cannot be used; it must be PEM with at least one valid certificate")]
+    #[error("{shown} cannot be used as certificates; it must hold PEM with at least one valid certificate")]
     CaBundle {
-        /// The URL without its secrets.
+        /// ConfigMap and key.
         shown: String,
         /// What is wrong.
         source: Cause,
@@ -135,6 +200,15 @@ pub enum FetchError {
         /// Digest of what came.
         actual: String,
     },
+    /// The disk has no room.
+    #[error(
+        "the disk of the operator's file cache is full; make room on it, or give the cache another (--cache-dir) or a \
+         smaller size (--cache-mebibytes)"
+    )]
+    DiskFull {
+        /// What the system said.
+        source: Arc<std::io::Error>,
+    },
     /// All space is taken by files in use.
     #[error(
         "the file cache ({limit_bytes} bytes) is full of files in use; it goes on when one of them is done, or give \
@@ -163,15 +237,21 @@ impl FetchError {
             Self::Address { .. } | Self::Redirect { .. } | Self::CredentialsNotForHost { .. } | Self::Denied { .. } => {
                 Reason::SourceForbidden
             }
+            Self::SecretNotFound { .. } | Self::SecretUnreadable { .. } => Reason::SecretNotFound,
+            Self::SecretNotLabeled { .. } => Reason::SecretNotLabeled,
+            Self::SecretKey { .. } => Reason::SecretKeyMissing,
             Self::NotFound { .. } => Reason::FileNotFound,
-            Self::Status { .. } | Self::Unreachable { .. } | Self::TooSlow { .. } | Self::CaBundle { .. } => {
+            Self::S3 { refusal, .. } => refusal.reason(),
+            Self::Status { .. } | Self::Unreachable { .. } | Self::Unresolved { .. } | Self::TooSlow { .. } => {
                 Reason::SourceUnreachable
             }
+            Self::Certificate { .. } | Self::CaBundle { .. } => Reason::CertificateNotTrusted,
             Self::TooLarge { .. } => Reason::FileTooLarge,
             Self::Empty { .. } => Reason::FileEmpty,
             Self::DigestForm | Self::DigestMismatch { .. } => Reason::DigestMismatch,
+            Self::CacheFull { .. } | Self::DiskFull { .. } | Self::Cache { .. } => Reason::FileCacheUnusable,
             // The job is fine and the file may be too: still being fetched.
-            Self::CacheFull { .. } | Self::Cache { .. } | Self::Panicked(_) => Reason::FetchingFile,
+            Self::Panicked(_) => Reason::FetchingFile,
         }
     }
 
@@ -179,6 +259,12 @@ impl FetchError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Url { .. } | Self::DigestForm => Retry::AfterChange,
+            Self::SecretNotFound { .. }
+            | Self::SecretUnreadable { .. }
+            | Self::SecretNotLabeled { .. }
+            | Self::SecretKey { .. }
+            | Self::CredentialsNotForHost { .. }
+            | Self::CaBundle { .. } => Retry::Soon,
             _ => Retry::Backoff,
         }
     }
@@ -188,8 +274,26 @@ impl FetchError {
     }
 }
 
+fn credentials_advice(secret: Option<&str>) -> String {
+    match secret {
+        Some(secret) => format!("correct the credentials in the Secret {secret}, or what they may read"),
+        None => "if it wants credentials, name a Secret with them in credentialsSecretRef".to_owned(),
+    }
+}
+
+impl From<ResolveError> for FetchError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Forbidden { host, source } => Self::Address { host, source },
+            ResolveError::Unresolved { host, source } => Self::Unresolved { host, source: Arc::new(source) },
+        }
+    }
+}
+
 impl From<std::io::Error> for FetchError {
     fn from(error: std::io::Error) -> Self {
-        Self::Cache { source: Arc::new(error) }
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let (full, source) = (matches!(error.kind(), StorageFull | QuotaExceeded), Arc::new(error));
+        if full { Self::DiskFull { source } } else { Self::Cache { source } }
     }
 }

@@ -1,32 +1,53 @@
-//! The bytes of a job's print file: fetched once, checked, and kept in a bounded cache on disk.
+//! The bytes of a job's print file: fetched once, checked, and kept in a bounded cache on disk. A request is the source as
+//! the job's spec writes it; what it refers to (a Secret, certificates) is read when it is fetched.
 //!
 //! Whoever asks for the same file at the same time waits for the same fetch. A fetch nobody waits for any more ends and
 //! leaves nothing behind. What a file contains is not judged here, only that it is the one that was meant.
 
 pub mod allow;
 mod cache;
-mod config_map;
+mod credentials;
 mod error;
 mod fetch;
+mod location;
+mod origin;
+mod receive;
+mod references;
+mod refusal;
+pub mod resolve;
+mod s3;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
-use secrecy::ExposeSecret as _;
+use printernizer_crds::common::ConfigMapKeyReference;
+use printernizer_crds::print_job::Source;
 use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use crate::tasks::caught;
 use allow::Networks;
 pub use cache::CachedFile;
 use cache::{Cache, Partial, is_namespace, is_sha256};
-pub use config_map::{ConfigMapError, ConfigMapReader, KubeConfigMaps};
 pub use error::{Cause, FetchError, Retry};
-pub use fetch::{Authorization, Credentials, HttpSource, Limits};
+pub use fetch::Limits;
+use fetch::Network;
+use origin::Origin;
+pub use references::{KubeReferences, ReferenceError, References};
+pub use refusal::S3Refusal;
+use resolve::Resolver;
+
+/// Pause between two looks for files that nobody has used for too long.
+const TIDY_PAUSE: Duration = Duration::from_hours(1);
 
 /// Where files are kept and where they may come from.
 pub struct FilesConfig {
@@ -34,35 +55,24 @@ pub struct FilesConfig {
     pub directory: PathBuf,
     /// Size of the cache, files on their way included.
     pub cache_bytes: u64,
+    /// How long a file that nobody uses stays.
+    pub max_age: Duration,
     /// Limits of one fetch.
     pub limits: Limits,
     /// Networks sources may be in.
     pub networks: Networks,
-    /// Reads ConfigMaps.
-    pub config_maps: Arc<dyn ConfigMapReader>,
-}
-
-/// Where a print file comes from.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Source {
-    /// A web server.
-    Http(HttpSource),
-    /// A ConfigMap in the job's namespace.
-    ConfigMap {
-        /// Name of the ConfigMap.
-        name: String,
-        /// Key in it.
-        key: String,
-    },
+    /// Knows the addresses of names.
+    pub resolver: Arc<dyn Resolver>,
+    /// Reads ConfigMaps and Secrets.
+    pub references: Arc<dyn References>,
 }
 
 /// A print file somebody wants.
 #[derive(Clone, Debug)]
 pub struct SourceRequest {
-    /// Namespace of the job; another namespace's files are never given out.
+    /// Namespace of the job; another namespace's files are never given out, and its objects never read.
     pub namespace: String,
-    /// Where the file comes from.
+    /// Where the file comes from, as the job's spec writes it.
     pub source: Source,
 }
 
@@ -72,8 +82,8 @@ type FlightKey = [u8; 32];
 struct Inner {
     cache: Arc<Cache>,
     limits: Limits,
-    networks: Networks,
-    config_maps: Arc<dyn ConfigMapReader>,
+    network: Network,
+    references: Arc<dyn References>,
     flights: Mutex<HashMap<FlightKey, WeakShared<Fetching>>>,
 }
 
@@ -86,9 +96,20 @@ pub struct Files {
 impl Files {
     /// Opens the cache; files of an earlier process are used again after their digest was checked.
     pub fn new(config: FilesConfig) -> Result<Self, FetchError> {
-        let cache = Arc::new(Cache::open(&config.directory, config.cache_bytes)?);
-        let FilesConfig { limits, networks, config_maps, .. } = config;
-        Ok(Self { inner: Arc::new(Inner { cache, limits, networks, config_maps, flights: Mutex::default() }) })
+        let cache = Arc::new(Cache::open(&config.directory, config.cache_bytes, config.max_age)?);
+        let FilesConfig { limits, networks, resolver, references, .. } = config;
+        let network = Network { networks, resolver };
+        Ok(Self { inner: Arc::new(Inner { cache, limits, network, references, flights: Mutex::default() }) })
+    }
+
+    /// Deletes, until it is cancelled, what nobody has used for too long.
+    pub async fn tidy(self, cancel: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep(TIDY_PAUSE) => self.inner.cache.evict_old(SystemTime::now()),
+            }
+        }
     }
 
     /// The file, from the cache when its digest is known and it is there, else from its source. Without a digest the
@@ -107,11 +128,10 @@ impl Files {
             let why = "the namespace of the job is no valid name";
             return Err(FetchError::Url { shown: "the source".to_owned(), why });
         }
-        self.flight(request, expected).await
+        self.flight(request.fingerprint(expected.as_deref())?, request, expected).await
     }
 
-    fn flight(&self, request: &SourceRequest, expected: Option<String>) -> Shared<Fetching> {
-        let key = request.fingerprint(expected.as_deref());
+    fn flight(&self, key: FlightKey, request: &SourceRequest, expected: Option<String>) -> Shared<Fetching> {
         let mut flights = self.inner.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(&key).and_then(WeakShared::upgrade) {
             return flight;
@@ -140,80 +160,80 @@ impl Inner {
         {
             return Ok(file);
         }
-        let mut partial = self.cache.begin()?;
-        match &request.source {
-            Source::Http(source) => fetch::fetch(source, &self.networks, &self.limits, &mut partial).await?,
-            Source::ConfigMap { name, key } => self.read(&request.namespace, name, key, &mut partial).await?,
+        self.after(self.fetch(request, expected).await)
+    }
+
+    /// Where the disk was full, the next try finds what room the cache can do without.
+    fn after(&self, fetched: Result<CachedFile, FetchError>) -> Result<CachedFile, FetchError> {
+        if let Err(FetchError::DiskFull { .. }) = &fetched {
+            self.cache.evict_unused();
         }
+        fetched
+    }
+
+    async fn fetch(&self, request: &SourceRequest, expected: Option<&str>) -> Result<CachedFile, FetchError> {
+        let (namespace, references) = (request.namespace.as_str(), self.references.as_ref());
+        let mut partial = self.cache.begin()?;
+        let shown = match &request.source {
+            Source { http: Some(http), .. } => {
+                let origin = Origin::http(http, namespace, references).await?;
+                self.receive(origin, &mut partial).await?
+            }
+            Source { s3: Some(s3), .. } => {
+                let origin = Origin::s3(s3, namespace, references).await?;
+                self.receive(origin, &mut partial).await?
+            }
+            Source { config_map: Some(map), .. } => self.read(namespace, map, &mut partial).await?,
+            _ => {
+                let why = "it names none of http, s3 and configMap";
+                return Err(FetchError::Url { shown: "spec.source".to_owned(), why });
+            }
+        };
         match expected {
-            Some(expected) if partial.sha256() != expected => Err(FetchError::DigestMismatch {
-                shown: request.shown(),
-                expected: expected.to_owned(),
-                actual: partial.sha256(),
-            }),
-            _ => partial.complete(&request.namespace).await,
+            Some(expected) if partial.sha256() != expected => {
+                Err(FetchError::DigestMismatch { shown, expected: expected.to_owned(), actual: partial.sha256() })
+            }
+            _ => partial.complete(namespace).await,
         }
     }
 
-    async fn read(&self, namespace: &str, name: &str, key: &str, partial: &mut Partial) -> Result<(), FetchError> {
-        let shown = format!("key {key:?} of ConfigMap {name:?}");
-        let bytes = match self.config_maps.read(namespace, name, key).await {
+    /// Fetches from a server; gives what it is, for people.
+    async fn receive(&self, origin: Origin, partial: &mut Partial) -> Result<String, FetchError> {
+        receive::receive(&origin, &self.network, &self.limits, partial).await?;
+        Ok(origin.shown())
+    }
+
+    /// Reads from a ConfigMap; gives what it is, for people.
+    async fn read(
+        &self,
+        namespace: &str,
+        map: &ConfigMapKeyReference,
+        partial: &mut Partial,
+    ) -> Result<String, FetchError> {
+        let shown = format!("the key {:?} of the ConfigMap {:?}", map.key, map.name);
+        let bytes = match self.references.config_map(namespace, &map.name, &map.key).await {
             Ok(bytes) => bytes,
-            Err(ConfigMapError::Absent) => return Err(FetchError::NotFound { shown }),
+            Err(ReferenceError::Absent) => return Err(FetchError::NotFound { shown }),
             Err(error) => return Err(FetchError::unreachable(&shown, error)),
         };
         let limit_bytes = self.limits.max_file_bytes;
         match bytes.len() as u64 {
             0 => Err(FetchError::Empty { shown }),
             size if size > limit_bytes => Err(FetchError::TooLarge { shown, limit_bytes }),
-            _ => partial.write(&bytes).await,
+            _ => partial.write(&bytes).await.map(|()| shown),
         }
     }
 }
 
 impl SourceRequest {
-    fn shown(&self) -> String {
-        match &self.source {
-            Source::Http(http) => http.shown(),
-            Source::ConfigMap { name, key } => format!("key {key:?} of ConfigMap {name:?}"),
-        }
-    }
-
-    /// Equal for requests that may share one fetch, credentials included. Kept in memory only.
-    fn fingerprint(&self, expected: Option<&str>) -> FlightKey {
+    /// Equal for requests that may share one fetch.
+    fn fingerprint(&self, expected: Option<&str>) -> Result<FlightKey, FetchError> {
+        let source = serde_json::to_vec(&self.source).map_err(std::io::Error::other)?;
         let mut digest = Sha256::new();
-        let mut part = |bytes: &[u8]| {
-            digest.update((bytes.len() as u64).to_be_bytes());
-            digest.update(bytes);
-        };
-        part(self.namespace.as_bytes());
-        part(expected.unwrap_or_default().as_bytes());
-        match &self.source {
-            Source::ConfigMap { name, key } => {
-                part(b"configMap");
-                part(name.as_bytes());
-                part(key.as_bytes());
-            }
-            Source::Http(HttpSource { url, credentials, ca_bundle }) => {
-                part(b"http");
-                part(url.as_bytes());
-                part(ca_bundle.as_deref().unwrap_or_default());
-                if let Some(Credentials { authorization, allowed_hosts }) = credentials {
-                    part(allowed_hosts.join(",").as_bytes());
-                    match authorization {
-                        Authorization::Basic { user, password } => {
-                            part(b"basic");
-                            part(user.as_bytes());
-                            part(password.expose_secret().as_bytes());
-                        }
-                        Authorization::Bearer(token) => {
-                            part(b"bearer");
-                            part(token.expose_secret().as_bytes());
-                        }
-                    }
-                }
-            }
+        for part in [self.namespace.as_bytes(), expected.unwrap_or_default().as_bytes(), &source] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
         }
-        digest.finalize().into()
+        Ok(digest.finalize().into())
     }
 }

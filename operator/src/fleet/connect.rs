@@ -1,5 +1,5 @@
-//! From a Printer's spec to something that can be asked: reads the Secret, resolves the name once, checks the address
-//! against the allow-list, and connects to that address and no other.
+//! From a Printer's spec to something that can be asked: reads the Secret, resolves the name once, checks the addresses
+//! against the allow-list, and connects to the first that is allowed and no other.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +25,7 @@ use super::device::{Device, DeviceFault};
 use super::prusalink::{PrusaLink, fault};
 use crate::api::{Api, ApiError, Key};
 use crate::files::allow::Networks;
+use crate::files::resolve::{ResolveError, SystemResolver, resolve};
 
 /// The value the usage label must have on a printer's Secret.
 const USAGE: &str = "printer";
@@ -157,20 +158,16 @@ fn invalid(field: &str, why: &dyn std::fmt::Display) -> DeviceFault {
 }
 
 /// The address a name stands for, if printers may be there.
-async fn resolve(host: &str, port: u16, networks: &Networks) -> Result<IpAddr, DeviceFault> {
-    let unresolved = |why: String| DeviceFault {
-        cause: LinkFault::Unreachable,
-        message: format!("the name {host} cannot be resolved ({why}): check the address"),
-    };
-    let lookup = tokio::net::lookup_host((host, port));
-    let mut addresses = match tokio::time::timeout(RESOLVE_TIMEOUT, lookup).await {
-        Ok(Ok(addresses)) => addresses,
-        Ok(Err(error)) => return Err(unresolved(error.to_string())),
-        Err(_) => return Err(unresolved("no answer in time".into())),
-    };
-    let Some(address) = addresses.next() else { return Err(unresolved("no address".into())) };
-    networks.check(address.ip()).map_err(|e| forbidden(crate::error::chain(&e)))?;
-    Ok(address.ip())
+async fn address_of(host: &str, port: u16, networks: &Networks) -> Result<IpAddr, DeviceFault> {
+    let allowed =
+        resolve(&SystemResolver, host, port, networks, RESOLVE_TIMEOUT).await.map_err(|error| match &error {
+            ResolveError::Forbidden { .. } => forbidden(crate::error::chain(&error)),
+            ResolveError::Unresolved { .. } => {
+                DeviceFault { cause: LinkFault::Unreachable, message: crate::error::chain(&error) }
+            }
+        })?;
+    let first = allowed.first().map(SocketAddr::ip);
+    first.ok_or_else(|| forbidden(format!("{host} has no address that is allowed")))
 }
 
 /// A client for the printer at this address, not connected yet.
@@ -181,8 +178,8 @@ pub async fn prusalink(
     timing: &Timing,
 ) -> Result<(Client, SocketAddr), DeviceFault> {
     let base_url = BaseUrl::parse(url).map_err(|e| invalid("prusaLink.url", &e))?;
-    let host = base_url.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    let address = SocketAddr::new(resolve(&host, base_url.port(), networks).await?, base_url.port());
+    let address = address_of(base_url.host(), base_url.port(), networks).await?;
+    let address = SocketAddr::new(address, base_url.port());
     let timeouts = Timeouts { send: timing.send_timeout, ..Timeouts::default() };
     let client = Client::new(Config { base_url, address, credentials, timeouts }).map_err(fault)?;
     Ok((client, address))
@@ -204,7 +201,7 @@ pub async fn bambu(
     let (mqtt, ftps) = (port("bambu.mqttPort", connection.mqtt_port)?, port("bambu.ftpsPort", connection.ftps_port)?);
     let serial_number = SerialNumber::new(&connection.serial_number).map_err(|e| invalid("bambu.serialNumber", &e))?;
     let trust = trust(&connection.tls, ca)?;
-    let address = resolve(&connection.host, mqtt, networks).await?;
+    let address = address_of(&connection.host, mqtt, networks).await?;
     Ok(printernizer_bambu::Config {
         mqtt: SocketAddr::new(address, mqtt),
         ftps: SocketAddr::new(address, ftps),
@@ -322,5 +319,58 @@ mod tests {
         let made = prusalink("ftp://127.0.0.1", login, &Networks::for_printers(true), &Timing::default()).await;
         let fault = made.map(|(_, address)| address).unwrap_err();
         assert_eq!(fault.cause, LinkFault::InvalidSpec, "{fault}");
+    }
+
+    async fn connects(url: &str, networks: &Networks) -> Result<SocketAddr, LinkFault> {
+        let credentials = Credentials { username: "maker".into(), password: "p".into() };
+        let found = prusalink(url, credentials, networks, &Timing::default()).await;
+        found.map(|(_, address)| address).map_err(|fault| fault.cause)
+    }
+
+    #[tokio::test]
+    async fn a_printer_is_judged_by_the_address_its_host_leads_to() {
+        let networks = Networks::for_printers(false);
+        for url in [
+            "http://127.0.0.1",
+            "http://[::1]",
+            "http://[::ffff:127.0.0.1]",
+            "http://localhost",
+            "http://127.1",
+            "http://0x7f000001",
+            "http://2130706433",
+            "http://0177.0.0.1",
+            "http://169.254.169.254",
+            "http://[::ffff:169.254.169.254]",
+            "http://[64:ff9b::a9fe:a9fe]",
+            "http://0251.0376.0251.0376",
+            "http://8.8.8.8",
+            "http://0.0.0.0",
+        ] {
+            assert_eq!(connects(url, &networks).await, Err(LinkFault::AddressForbidden), "{url}");
+        }
+        for (url, address) in [
+            ("http://192.168.1.51", "192.168.1.51:80"),
+            ("http://[fd12::51]:8080", "[fd12::51]:8080"),
+            ("http://[::ffff:10.0.0.51]", "[::ffff:10.0.0.51]:80"),
+        ] {
+            assert_eq!(connects(url, &networks).await, Ok(address.parse().unwrap()), "{url}");
+        }
+        let local = connects("http://localhost:8080", &Networks::for_printers(true)).await.unwrap();
+        assert!(local.ip().is_loopback() && local.port() == 8080, "{local}");
+    }
+
+    #[tokio::test]
+    async fn a_printers_files_go_to_the_address_its_commands_go_to() {
+        let connection: BambuConnection = serde_json::from_value(serde_json::json!({
+            "host": "localhost", "serialNumber": "03919A3B0100254", "accessCodeSecretRef": { "name": "a", "key": "b" },
+        }))
+        .unwrap();
+        let connect = async |networks| {
+            bambu(&connection, "12ab34cd".into(), &Trust::BambuCa, &networks, &Timing::default()).await
+        };
+        let config = connect(Networks::for_printers(true)).await.unwrap();
+        assert!(config.mqtt.ip() == config.ftps.ip() && config.mqtt.ip().is_loopback());
+        let fault = connect(Networks::for_printers(false)).await.err().unwrap();
+        assert_eq!(fault.cause, LinkFault::AddressForbidden, "{}", fault.message);
     }
 }

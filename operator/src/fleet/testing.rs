@@ -4,11 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use kube::{Client, Config};
 use printernizer_bambu::Trust;
-use printernizer_crds::print_job::FileStatus;
+use printernizer_crds::common::ConfigMapKeyReference;
+use printernizer_crds::print_job::{FileStatus, Source};
 use printernizer_rules::device::DeviceReport;
 use printernizer_rules::identity::Token;
 use printernizer_rules::plan::DeviceCommand;
@@ -20,35 +19,22 @@ use tokio_util::sync::CancellationToken;
 use super::session::{self, Attempt, Command, FileToSend, Session};
 use super::{FleetContext, Networks};
 use crate::api::{Api, Key};
-use crate::files::{ConfigMapError, ConfigMapReader, Files, FilesConfig, Limits, Source, SourceRequest};
+use crate::files::testing::{Objects, config};
+use crate::files::{Files, SourceRequest};
 use crate::leadership::Leadership;
 use crate::reconcile::Queue;
 use crate::telemetry::Metrics;
-
-struct OneFile;
-
-impl ConfigMapReader for OneFile {
-    fn read<'a>(&'a self, _: &'a str, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<u8>, ConfigMapError>> {
-        async { Ok(b"G28\n".to_vec()) }.boxed()
-    }
-}
 
 /// SHA-256 of the one file there is, `G28` and a line feed.
 const SHA256: &str = "8080cd1d636d28b227689516fdadfd2aaed94e57b113db13523a38b51d0d09e9";
 
 /// What sessions share, with nobody at the API server's address.
 pub(super) fn context(leadership: &Leadership, directory: &Path) -> FleetContext {
-    let mut config = Config::new("http://127.0.0.1:1".parse().unwrap());
-    config.default_retry = false;
+    let mut nobody = Config::new("http://127.0.0.1:1".parse().unwrap());
+    nobody.default_retry = false;
     let metrics = Metrics::new().unwrap();
-    let api = Api::new(Client::try_from(config).unwrap(), leadership.clone(), metrics.clone());
-    let files = Files::new(FilesConfig {
-        directory: directory.to_owned(),
-        cache_bytes: 1_000_000,
-        limits: Limits::default(),
-        networks: Networks::for_sources(Vec::new(), false),
-        config_maps: Arc::new(OneFile),
-    });
+    let api = Api::new(Client::try_from(nobody).unwrap(), leadership.clone(), metrics.clone());
+    let files = Files::new(config(directory, Objects::of(|_, _| Some(b"G28\n".to_vec()))));
     FleetContext {
         api,
         namespace: None,
@@ -73,7 +59,8 @@ pub(super) fn serving() -> (Session, mpsc::Receiver<Command>, Command) {
     let attempt = Attempt { job: Key::new("farm", "clip"), job_uid, token };
     session.attach(&attempt, false, None);
     session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30)));
-    let source = Source::ConfigMap { name: "part".into(), key: "part.gcode".into() };
+    let part = ConfigMapKeyReference { name: "part".into(), key: "part.gcode".into() };
+    let source = Source { config_map: Some(part), ..Source::default() };
     let file = FileToSend {
         request: SourceRequest { namespace: "farm".into(), source },
         facts: FileStatus { sha256: SHA256.into(), size_bytes: 4, ..FileStatus::default() },

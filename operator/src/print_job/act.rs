@@ -70,7 +70,7 @@ fn command(facts: &Facts, job: &PrintJob, what: DeviceCommand) {
     let Some(session) = &facts.session else { return };
     let file = match (&what, facts.file()) {
         (DeviceCommand::Upload { .. }, Some(file)) => {
-            super::desk::request_of(job).ok().map(|request| FileToSend { request, facts: file.clone() })
+            Some(FileToSend { request: super::desk::request_of(job), facts: file.clone() })
         }
         _ => None,
     };

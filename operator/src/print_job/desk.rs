@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use printernizer_crds::print_job::{FileFilament, FileStatus};
+use printernizer_crds::print_job::{FileFilament, FileStatus, Source};
 use printernizer_crds::{PrintJob, Reason};
 use printernizer_printfile::{Error as PrintFileError, Format, Limits, PrintFile};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::api::Key;
-use crate::files::{FetchError, Files, HttpSource, Source, SourceRequest};
+use crate::files::{FetchError, Files, Retry, SourceRequest};
 use crate::reconcile::Queue;
 use crate::tasks::caught;
 
@@ -22,6 +22,10 @@ const READERS: usize = 4;
 const RETRY: Duration = Duration::from_secs(5);
 /// Longest such pause.
 const RETRY_CAP: Duration = Duration::from_secs(300);
+/// Longest such pause where an object in the cluster is to be corrected.
+const RETRY_SOON_CAP: Duration = Duration::from_secs(60);
+/// Where only another spec helps, which is looked at as soon as it is written.
+const RETRY_LATE: Duration = Duration::from_hours(24);
 
 /// How far a job's file is.
 #[allow(clippy::large_enum_variant, reason = "there is one per job, and nearly always it is the large one")]
@@ -47,7 +51,7 @@ pub enum FileState {
 #[derive(Clone, PartialEq)]
 struct Wish {
     uid: String,
-    source: printernizer_crds::print_job::Source,
+    source: Source,
     sha256: Option<String>,
     plate: i32,
 }
@@ -67,38 +71,10 @@ pub struct Desk {
     entries: Arc<Mutex<HashMap<Key, Entry>>>,
 }
 
-/// Why a source cannot be asked for.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum SourceError {
-    /// S3 is read by a later version.
-    #[error(
-        "source.s3 is not supported by this version: use source.http with a presigned address, or source.configMap"
-    )]
-    S3,
-    /// Credentials for http are read by a later version.
-    #[error("credentials and private certificate authorities for source.http are not supported by this version")]
-    HttpOptions,
-    /// The spec names no source.
-    #[error("spec.source names no source")]
-    Nothing,
-}
-
 /// The request for a job's file.
-pub fn request_of(job: &PrintJob) -> Result<SourceRequest, SourceError> {
+pub fn request_of(job: &PrintJob) -> SourceRequest {
     let namespace = job.metadata.namespace.clone().unwrap_or_default();
-    let source = &job.spec.source;
-    if source.s3.is_some() {
-        return Err(SourceError::S3);
-    }
-    if let Some(http) = &source.http {
-        if http.credentials_secret_ref.is_some() || http.ca_bundle_config_map_ref.is_some() {
-            return Err(SourceError::HttpOptions);
-        }
-        let source = Source::Http(HttpSource { url: http.url.clone(), credentials: None, ca_bundle: None });
-        return Ok(SourceRequest { namespace, source });
-    }
-    let map = source.config_map.as_ref().ok_or(SourceError::Nothing)?;
-    Ok(SourceRequest { namespace, source: Source::ConfigMap { name: map.name.clone(), key: map.key.clone() } })
+    SourceRequest { namespace, source: job.spec.source.clone() }
 }
 
 fn wish_of(job: &PrintJob) -> Wish {
@@ -161,18 +137,13 @@ impl Desk {
         let (files, readers, entries, jobs) =
             (self.files.clone(), Arc::clone(&self.readers), Arc::clone(&self.entries), self.jobs.clone());
         tokio::spawn(async move {
-            let state = match request {
-                Err(error) => FileState::Refused { reason: Reason::NotSupported, message: error.to_string() },
-                Ok(request) => {
-                    let _reader = readers.acquire_owned().await;
-                    let read = caught("reading the file", read(&files, &request, &wish)).await;
-                    read.unwrap_or_else(|panicked| refused_fetch(&panicked.into()))
-                }
-            };
+            let _reader = readers.acquire_owned().await;
+            let read = caught("reading the file", read(&files, &request, &wish)).await;
+            let (state, retry) = read.unwrap_or_else(|panicked| refused_fetch(&panicked.into()));
             let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(entry) = entries.get_mut(&key).filter(|e| e.wish == wish) {
                 entry.state = state;
-                entry.retry_at = Instant::now() + RETRY.saturating_mul(1 << entry.refusals.min(10)).min(RETRY_CAP);
+                entry.retry_at = Instant::now() + pause(retry, entry.refusals);
                 entry.refusals = entry.refusals.saturating_add(1);
                 jobs.now(key);
             }
@@ -181,7 +152,17 @@ impl Desk {
     }
 }
 
-async fn read(files: &Files, request: &SourceRequest, wish: &Wish) -> FileState {
+/// How long a file that was refused so many times before is left alone.
+fn pause(retry: Retry, refusals: u32) -> Duration {
+    let growing = RETRY.saturating_mul(1 << refusals.min(10));
+    match retry {
+        Retry::Backoff => growing.min(RETRY_CAP),
+        Retry::Soon => growing.min(RETRY_SOON_CAP),
+        Retry::AfterChange => RETRY_LATE,
+    }
+}
+
+async fn read(files: &Files, request: &SourceRequest, wish: &Wish) -> (FileState, Retry) {
     let cached = match files.fetch(request, wish.sha256.as_deref()).await {
         Ok(cached) => cached,
         Err(error) => return refused_fetch(&error),
@@ -193,18 +174,19 @@ async fn read(files: &Files, request: &SourceRequest, wish: &Wish) -> FileState 
         let file = std::fs::File::open(path).map_err(PrintFileError::Read)?;
         printernizer_printfile::inspect_plate(std::io::BufReader::new(file), plate, &Limits::default())
     });
-    match inspected.await {
+    let state = match inspected.await {
         Ok(Ok(facts)) => FileState::Read(status_of(&facts, &cached.sha256, cached.size_bytes)),
         Ok(Err(error)) => FileState::Refused { reason: reason_of(&error), message: crate::error::chain(&error) },
         Err(_) => FileState::Refused {
             reason: Reason::FileCorrupt,
             message: "reading the file failed in an unforeseen way; slice it again, and report the file".into(),
         },
-    }
+    };
+    (state, Retry::Backoff)
 }
 
-fn refused_fetch(error: &FetchError) -> FileState {
-    FileState::Refused { reason: error.reason(), message: crate::error::chain(error) }
+fn refused_fetch(error: &FetchError) -> (FileState, Retry) {
+    (FileState::Refused { reason: error.reason(), message: crate::error::chain(error) }, error.retry())
 }
 
 fn reason_of(error: &PrintFileError) -> Reason {
@@ -261,34 +243,21 @@ pub fn status_of(file: &PrintFile, sha256: &str, size_bytes: u64) -> FileStatus 
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use futures::FutureExt as _;
-    use futures::future::BoxFuture;
+    use printernizer_crds::common::ConfigMapKeyReference;
     use serde_json::json;
 
     use super::*;
-    use crate::files::allow::Networks;
-    use crate::files::{ConfigMapError, ConfigMapReader, FilesConfig, Limits as FetchLimits};
-
-    /// Panics when it is asked for the first time.
-    struct PanicsOnce(AtomicUsize);
-
-    impl ConfigMapReader for PanicsOnce {
-        fn read<'a>(&'a self, _: &'a str, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<u8>, ConfigMapError>> {
-            assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "a bug");
-            async { Ok(b"<!DOCTYPE html>\n".to_vec()) }.boxed()
-        }
-    }
+    use crate::files::testing::{Objects, config};
 
     #[tokio::test]
     async fn a_file_whose_reading_panics_is_read_again_after_a_pause() {
         let directory = tempfile::tempdir().unwrap();
-        let files = Files::new(FilesConfig {
-            directory: directory.path().to_owned(),
-            cache_bytes: 1_000,
-            limits: FetchLimits::default(),
-            networks: Networks::for_sources(Vec::new(), false),
-            config_maps: Arc::new(PanicsOnce(AtomicUsize::new(0))),
+        let asked = AtomicUsize::new(0);
+        let objects = Objects::of(move |_, _| {
+            assert!(asked.fetch_add(1, Ordering::SeqCst) > 0, "a bug");
+            Some(b"<!DOCTYPE html>\n".to_vec())
         });
+        let files = Files::new(config(directory.path(), objects));
         let jobs = Queue::default();
         let desk = Desk::new(files.unwrap(), jobs.clone());
         let job: PrintJob = serde_json::from_value(json!({
@@ -336,35 +305,18 @@ mod tests {
         assert_eq!(status.filaments.iter().map(|f| f.index).collect::<Vec<_>>(), [1, 3]);
     }
 
-    /// A ConfigMap with one file.
-    struct Holds(Vec<u8>);
-
-    impl ConfigMapReader for Holds {
-        fn read<'a>(&'a self, _: &'a str, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<u8>, ConfigMapError>> {
-            async { Ok(self.0.clone()) }.boxed()
-        }
-    }
-
     #[tokio::test]
     async fn a_job_gets_the_facts_of_its_plate_or_hears_which_there_are() {
         let directory = tempfile::tempdir().unwrap();
-        let files = Files::new(FilesConfig {
-            directory: directory.path().to_owned(),
-            cache_bytes: 1_000_000,
-            limits: FetchLimits::default(),
-            networks: Networks::for_sources(Vec::new(), false),
-            config_maps: Arc::new(Holds(example("two-plates-a1.gcode.3mf"))),
-        })
-        .unwrap();
-        let request = SourceRequest {
-            namespace: "farm".into(),
-            source: Source::ConfigMap { name: "part".into(), key: "part.gcode.3mf".into() },
-        };
+        let objects = Objects::of(|_, _| Some(example("two-plates-a1.gcode.3mf")));
+        let files = Files::new(config(directory.path(), objects)).unwrap();
+        let part = ConfigMapKeyReference { name: "part".into(), key: "part.gcode.3mf".into() };
+        let source = Source { config_map: Some(part), ..Source::default() };
+        let request = SourceRequest { namespace: "farm".into(), source };
         let mut seconds = Vec::new();
         for plate in [1, 2, 3] {
-            let wish =
-                Wish { uid: "1".into(), source: printernizer_crds::print_job::Source::default(), sha256: None, plate };
-            match read(&files, &request, &wish).await {
+            let wish = Wish { uid: "1".into(), source: Source::default(), sha256: None, plate };
+            match read(&files, &request, &wish).await.0 {
                 FileState::Read(status) => seconds.push(status.estimated_seconds.unwrap()),
                 FileState::Refused { reason, message } => {
                     assert_eq!((plate, reason), (3, Reason::MissingPlate));

@@ -88,6 +88,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     if includes(Part::Process) {
         let mut script = std::process::Command::new("sh");
         report.check("Python PrusaLink", script.arg(root().join(PYTHON_PRUSALINK)))?;
+        let mut program = std::process::Command::new(workspace.program(CONTROL_PLANE));
+        report.check("S3 server", program.arg("build-s3-server"))?;
     }
     if includes(Part::Unit) {
         let targets = ["--lib", "--bins"].map(str::to_owned).into_iter().chain(selection(&workspace, Kind::Unit));

@@ -22,7 +22,7 @@ async fn the_file_unused_for_longest_makes_room_and_files_in_use_never_do() {
     assert_eq!(left, expected, "c was unused for longest, a is in use");
     let held = [fetch("b").await.unwrap(), fetch("d").await.unwrap()];
     let error = fetch("e").await.unwrap_err();
-    assert_eq!((error.reason(), error.retry()), (Reason::FetchingFile, Retry::Backoff), "{error}");
+    assert_eq!((error.reason(), error.retry()), (Reason::FileCacheUnusable, Retry::Backoff), "{error}");
     drop(held);
     fetch("e").await.unwrap();
     assert!(kept.path.exists());
@@ -45,4 +45,47 @@ async fn a_new_process_uses_good_files_and_neither_damaged_nor_half_written_ones
     let error = files(&directory).fetch(&elsewhere, Some(&sha256(GCODE))).await.unwrap_err();
     assert_eq!(error.reason(), Reason::FileNotFound);
     assert!(!first.path.exists());
+}
+
+#[tokio::test]
+async fn a_file_nobody_used_for_long_goes_while_it_runs_and_when_it_starts() {
+    let directory = TempDir::new().unwrap();
+    let day = Duration::from_hours(24);
+    let open = || Files::new(FilesConfig { max_age: 30 * day, ..config(directory.path()) }).unwrap();
+    let files = open();
+    let file = files.fetch(&map("parts", "bracket"), None).await.unwrap();
+    let later = |days: u32| SystemTime::now() + days * day;
+    files.inner.cache.evict_old(later(31));
+    assert!(file.path.exists(), "it is in use");
+    let path = file.path.clone();
+    drop(file);
+    files.inner.cache.evict_old(later(29));
+    assert!(path.exists());
+    files.inner.cache.evict_old(later(31));
+    assert!(!path.exists());
+
+    let used_at = |age: Duration| {
+        let file = std::fs::File::open(&path).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
+    };
+    files.fetch(&map("parts", "bracket"), None).await.unwrap();
+    used_at(29 * day);
+    // Its use makes it young again, for the next process too.
+    open().fetch(&map("gone", "gone"), Some(&sha256(GCODE))).await.unwrap();
+    let age = std::fs::metadata(&path).unwrap().modified().unwrap().elapsed().unwrap();
+    assert!(age < day, "{age:?}");
+    used_at(31 * day);
+    open();
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_the_files_nobody_uses() {
+    let directory = TempDir::new().unwrap();
+    let files = files(&directory);
+    let unused = files.fetch(&map("parts", "bracket"), None).await.unwrap().path;
+    let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let full = files.inner.after(Err(FetchError::from(full))).unwrap_err();
+    assert_eq!((full.reason(), full.retry()), (Reason::FileCacheUnusable, Retry::Backoff), "{full}");
+    assert!(!unused.exists(), "the next try has more room");
 }

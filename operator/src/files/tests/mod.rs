@@ -1,9 +1,13 @@
 //! Fetching from real servers on loopback, into a real directory.
 
 mod cache;
+mod certificates;
+mod credentials;
+mod networks;
 mod panics;
+mod resume;
+mod s3;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,44 +20,40 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use futures::future::BoxFuture;
-use futures::{FutureExt as _, StreamExt as _, stream};
+use futures::{StreamExt as _, stream};
+use printernizer_crds::common::SecretReference;
 use printernizer_crds::conditions::Reason;
+use printernizer_crds::print_job::{HttpSource, S3Source};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use super::allow::Networks;
+use super::testing::Objects;
 use super::*;
 
 const GCODE: &[u8] = b"G28 ; home\n";
 
-struct Maps(HashMap<(String, String), Vec<u8>>);
-
-impl ConfigMapReader for Maps {
-    fn read<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        key: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<u8>, ConfigMapError>> {
-        assert_eq!(namespace, "farm");
-        let found = self.0.get(&(name.to_owned(), key.to_owned())).cloned();
-        async move { found.ok_or(ConfigMapError::Absent) }.boxed()
-    }
+fn objects() -> Arc<Objects> {
+    Objects::of(|name, key| match (name, key) {
+        ("parts", "bracket") => Some(GCODE.to_vec()),
+        ("parts", "empty") => Some(Vec::new()),
+        ("parts", "large") => Some(vec![b'G'; 200]),
+        _ => None,
+    })
 }
 
+/// A cache of 1,000 bytes for files of 100, and servers that are not waited for.
 fn config(directory: &Path) -> FilesConfig {
-    let maps = [("parts", "bracket", GCODE), ("parts", "empty", b""), ("parts", "large", &[b'G'; 200])];
-    let maps = maps.map(|(name, key, bytes)| ((name.to_owned(), key.to_owned()), bytes.to_vec()));
-    FilesConfig {
-        directory: directory.to_owned(),
-        cache_bytes: 1_000,
-        limits: Limits { max_file_bytes: 100, stall_timeout: Duration::from_millis(300), ..Limits::default() },
-        networks: Networks::for_sources(Vec::new(), true),
-        config_maps: Arc::new(Maps(maps.into())),
-    }
+    let config = testing::config(directory, objects());
+    let limits = Limits {
+        max_file_bytes: 100,
+        stall_timeout: Duration::from_millis(300),
+        resume_pause: Duration::from_millis(1),
+        ..Limits::default()
+    };
+    FilesConfig { cache_bytes: 1_000, limits, ..config }
 }
 
 fn files(directory: &TempDir) -> Files {
@@ -61,13 +61,16 @@ fn files(directory: &TempDir) -> Files {
 }
 
 fn http(url: impl Into<String>) -> SourceRequest {
-    let source = HttpSource { url: url.into(), credentials: None, ca_bundle: None };
-    SourceRequest { namespace: "farm".to_owned(), source: Source::Http(source) }
+    from(HttpSource { url: url.into(), ..HttpSource::default() })
+}
+
+fn from(source: HttpSource) -> SourceRequest {
+    SourceRequest { namespace: "farm".to_owned(), source: Source { http: Some(source), ..Source::default() } }
 }
 
 fn map(name: &str, key: &str) -> SourceRequest {
-    let source = Source::ConfigMap { name: name.to_owned(), key: key.to_owned() };
-    SourceRequest { namespace: "farm".to_owned(), source }
+    let config_map = Some(ConfigMapKeyReference { name: name.to_owned(), key: key.to_owned() });
+    SourceRequest { namespace: "farm".to_owned(), source: Source { config_map, ..Source::default() } }
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -239,56 +242,6 @@ async fn another_file_than_the_one_meant_is_refused_and_not_kept() {
 }
 
 #[tokio::test]
-async fn a_name_is_judged_by_the_address_it_leads_to() {
-    let address = serve(Router::new().route("/a", get(|| async { GCODE }))).await;
-    let directory = TempDir::new().unwrap();
-    let request = http(format!("http://localhost:{}/a", address.port()));
-    assert!(files(&directory).fetch(&request, None).await.is_ok());
-    let networks = Networks::for_sources(Vec::new(), false);
-    let strict = Files::new(FilesConfig { networks, ..config(directory.path()) }).unwrap();
-    let error = strict.fetch(&request, None).await.unwrap_err();
-    assert!(matches!(&error, FetchError::Address { host, .. } if host == "localhost"), "{error:?}");
-}
-
-#[tokio::test]
-async fn credentials_do_not_follow_a_redirect_to_another_host() {
-    type Seen = Arc<Mutex<Vec<Option<String>>>>;
-    fn note(seen: &Seen, headers: &HeaderMap) {
-        let value = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());
-        seen.lock().unwrap().push(value);
-    }
-    let seen = Seen::default();
-    let file = |State(seen): State<Seen>, headers: HeaderMap| async move {
-        note(&seen, &headers);
-        GCODE
-    };
-    let other = serve(Router::new().route("/a", get(file)).with_state(Arc::clone(&seen))).await;
-    let target = format!("http://localhost:{}/a", other.port());
-    let forward = move |State(seen): State<Seen>, headers: HeaderMap| async move {
-        note(&seen, &headers);
-        Response::from(Redirect::temporary(&target).into_response())
-    };
-    let first = serve(Router::new().route("/a", get(forward)).with_state(Arc::clone(&seen))).await;
-    let directory = TempDir::new().unwrap();
-    let files = files(&directory);
-    let request = |hosts: &[&str]| {
-        let authorization = Authorization::Basic { user: "farm".into(), password: "secret".into() };
-        let allowed_hosts = hosts.iter().map(ToString::to_string).collect();
-        let credentials = Some(Credentials { authorization, allowed_hosts });
-        let source = HttpSource { url: format!("http://{first}/a"), credentials, ca_bundle: None };
-        SourceRequest { namespace: "farm".to_owned(), source: Source::Http(source) }
-    };
-    files.fetch(&request(&["127.0.0.1"]), None).await.unwrap();
-    let basic = Some("Basic ZmFybTpzZWNyZXQ=".to_owned());
-    assert_eq!(*seen.lock().unwrap(), [basic.clone(), None]);
-    files.fetch(&request(&["127.0.0.1", "localhost"]), None).await.unwrap();
-    assert_eq!(seen.lock().unwrap()[2..], [basic.clone(), basic]);
-    let error = files.fetch(&request(&["files.example"]), None).await.unwrap_err();
-    assert_eq!(error.reason(), Reason::SourceForbidden);
-    assert_eq!(seen.lock().unwrap().len(), 4, "nobody was asked");
-}
-
-#[tokio::test]
 async fn a_fetch_nobody_waits_for_leaves_nothing_and_can_be_repeated() {
     let state = Arc::new(AtomicUsize::new(0));
     let stuck_once = |State(hits): State<Arc<AtomicUsize>>| async move {
@@ -327,48 +280,5 @@ async fn a_config_map_is_a_source_like_any_other() {
     for (key, reason) in [("gone", Reason::FileNotFound), ("empty", Reason::FileEmpty), ("large", Reason::FileTooLarge)]
     {
         assert_eq!(files.fetch(&map("parts", key), None).await.unwrap_err().reason(), reason, "{key}");
-    }
-}
-
-#[tokio::test]
-async fn a_private_authority_is_trusted_only_where_it_is_named() {
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-    let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let bundle = authority.self_signed(&authority_key).unwrap().pem().into_bytes();
-    let issuer = Issuer::new(authority, authority_key);
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let private_key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let tls = tls.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], private_key).unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-            let mut request = [0; 4096];
-            let _read = stream.read(&mut request).await;
-            let _written = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nG28").await;
-            let _closed = stream.shutdown().await;
-        }
-    });
-    let directory = TempDir::new().unwrap();
-    let files = files(&directory);
-    let request = |host: &str, ca_bundle: Option<Vec<u8>>| {
-        let source = HttpSource { url: format!("https://{host}:{port}/a"), credentials: None, ca_bundle };
-        SourceRequest { namespace: "farm".to_owned(), source: Source::Http(source) }
-    };
-    let file = files.fetch(&request("localhost", Some(bundle.clone())), None).await.unwrap();
-    assert_eq!(std::fs::read(file.path).unwrap(), b"G28");
-    for untrusted in [request("localhost", None), request("127.0.0.1", Some(bundle))] {
-        let error = files.fetch(&untrusted, None).await.unwrap_err();
-        assert!(matches!(error, FetchError::Unreachable { .. }), "{error:?}");
-    }
-    for unusable in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-        let error = files.fetch(&request("localhost", Some(unusable.into())), None).await.unwrap_err();
-        assert!(matches!(error, FetchError::CaBundle { .. }), "{error:?}");
     }
 }

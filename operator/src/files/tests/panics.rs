@@ -2,25 +2,15 @@
 
 use super::*;
 
-/// Panics when it is asked for the first time.
-struct PanicsOnce(AtomicUsize);
-
-impl ConfigMapReader for PanicsOnce {
-    fn read<'a>(&'a self, _: &'a str, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<u8>, ConfigMapError>> {
-        async {
-            tokio::task::yield_now().await;
-            assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "a bug");
-            Ok(GCODE.to_vec())
-        }
-        .boxed()
-    }
-}
-
 #[tokio::test]
 async fn a_panic_is_an_error_for_all_who_wait_and_the_next_fetch_succeeds() {
     let directory = TempDir::new().unwrap();
-    let maps = Arc::new(PanicsOnce(AtomicUsize::new(0)));
-    let files = Files::new(FilesConfig { config_maps: maps, ..config(directory.path()) }).unwrap();
+    let asked = AtomicUsize::new(0);
+    let objects = Objects::of(move |_, _| {
+        assert!(asked.fetch_add(1, Ordering::SeqCst) > 0, "a bug");
+        Some(GCODE.to_vec())
+    });
+    let files = Files::new(FilesConfig { references: objects, ..config(directory.path()) }).unwrap();
     let request = map("parts", "bracket");
     let both = async { tokio::join!(files.fetch(&request, None), files.fetch(&request, None)) };
     let both = tokio::time::timeout(Duration::from_secs(20), both).await.expect("nobody waits for ever");

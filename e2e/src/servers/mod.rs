@@ -1,0 +1,98 @@
+//! Servers for print files, as others wrote them: nginx and the S3 server versitygw, each on loopback, in a directory of
+//! its own, for one test. They end with the value that stands for them.
+
+mod certificate;
+pub mod s3;
+mod web;
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use crate::{BuildError, wait_until};
+pub use certificate::Certificate;
+pub use s3::S3Server;
+pub use web::WebServer;
+
+/// Longest wait for a server that was started, on a machine that is busy with other things.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// Why there is no server.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// It could not be built.
+    #[error("versitygw cannot be built")]
+    Build(#[from] BuildError),
+    /// A certificate could not be made.
+    #[error("no certificate could be made")]
+    Certificate(#[from] rcgen::Error),
+    /// A file could not be written.
+    #[error("files of a server")]
+    Files(#[from] std::io::Error),
+    /// It could not be executed.
+    #[error("{program} cannot be started; `cargo xtask test` installs what tests need")]
+    Program {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It does not serve.
+    #[error("{0}")]
+    Start(String),
+}
+
+/// A server's process and its directory.
+#[derive(Debug)]
+struct Server {
+    // Before the directory: it is killed before that is removed.
+    _process: Child,
+    directory: TempDir,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Starts the program, and waits until it takes connections at the address.
+    async fn start(mut command: Command, directory: TempDir, address: SocketAddr) -> Result<Self, ServerError> {
+        let log = directory.path().join("output.log");
+        let output = File::create(&log)?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).kill_on_drop(true);
+        let program = PathBuf::from(command.as_std().get_program());
+        let mut process = command.spawn().map_err(|source| ServerError::Program { program, source })?;
+        let listening = wait_until("the server takes connections", START_LIMIT, async || {
+            TcpStream::connect(address).await.map(drop)
+        });
+        let ended = tokio::select! {
+            listening = listening => listening.err().map(|error| error.to_string()),
+            status = process.wait() => Some(format!("it ended: {status:?}")),
+        };
+        match ended {
+            None => Ok(Self { _process: process, directory, address }),
+            Some(why) => {
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                Err(ServerError::Start(format!("{}: {why}\n{said}", log.display())))
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+fn directory() -> Result<TempDir, ServerError> {
+    Ok(tempfile::Builder::new().prefix("printernizer-server-").tempdir()?)
+}
+
+/// An address of this machine that is free now.
+fn free_address() -> Result<SocketAddr, ServerError> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}

@@ -1,0 +1,134 @@
+//! versitygw, an S3 server that keeps its buckets in a directory: built once from its Go module into the cache.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use super::{Certificate, Server, ServerError, directory, free_address};
+use crate::cache_dir;
+use crate::go::{self, Program};
+
+/// The module's command, and the version that is built. Go checks it against the public checksum database.
+const COMMAND: &str = "github.com/versity/versitygw/cmd/versitygw";
+const VERSION: &str = "v1.8.0";
+
+/// Keys of the user who may do everything.
+const ROOT: (&str, &str) = ("farm-root", "root-secret-of-a-test");
+
+/// The path of the program, built now if the cache does not have it: about a minute and a half. Blocks; `progress` gets a
+/// line for a person every few seconds.
+pub fn ensure_binary(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, ServerError> {
+    let path = cache_dir().join("versitygw").join(format!("versitygw-{VERSION}-{}", std::env::consts::ARCH));
+    let program = Program {
+        what: "the S3 server versitygw",
+        path: &path,
+        prefix: "versitygw-",
+        announcement: format!(
+            "building versitygw {VERSION} from its Go module: about a minute and a half, then cached"
+        ),
+    };
+    let command = |directory: &Path| {
+        let mut command = std::process::Command::new(go::go());
+        command.args(["install", "-trimpath", "-v", "-ldflags", "-s -w"]).arg(format!("{COMMAND}@{VERSION}"));
+        command.envs([("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local"), ("GOWORK", "off"), ("GOFLAGS", "")]);
+        command.env("GOBIN", directory).current_dir(directory);
+        (command, directory.join("versitygw"))
+    };
+    go::ensure(&program, command, progress)?;
+    Ok(path)
+}
+
+/// How an S3 server is started.
+#[derive(Clone, Debug, Default)]
+pub struct S3Options {
+    /// With TLS, by this certificate.
+    pub certificate: Option<Certificate>,
+    /// The domain before which it takes names of buckets.
+    pub domain: Option<String>,
+    /// The region it is in; us-east-1 where none is named.
+    pub region: Option<String>,
+}
+
+/// A running S3 server. Dropping it ends it.
+#[derive(Debug)]
+pub struct S3Server {
+    server: Server,
+    program: PathBuf,
+    scheme: &'static str,
+    region: String,
+}
+
+impl S3Server {
+    /// Starts a server without buckets.
+    pub async fn start(options: S3Options) -> Result<Self, ServerError> {
+        let building = tokio::task::spawn_blocking(|| ensure_binary(&mut |_| {}));
+        let program = building.await.map_err(|error| ServerError::Start(error.to_string()))??;
+        let (directory, address) = (directory()?, free_address()?);
+        for name in ["buckets", "metadata", "users"] {
+            std::fs::create_dir(directory.path().join(name))?;
+        }
+        let region = options.region.unwrap_or_else(|| "us-east-1".to_owned());
+        let mut command = Command::new(&program);
+        // Its settings can come from the environment, and those of this machine are not meant.
+        command.env_clear().env("ROOT_ACCESS_KEY", ROOT.0).env("ROOT_SECRET_KEY", ROOT.1);
+        command.args(["--quiet", "--iam-cache-disable", "--region", &region, "--port", &address.to_string()]);
+        command.arg("--iam-dir").arg(directory.path().join("users"));
+        if let Some(certificate) = &options.certificate {
+            let (chain, key) = certificate.write(directory.path())?;
+            command.arg("--cert").arg(chain).arg("--key").arg(key);
+        }
+        if let Some(domain) = &options.domain {
+            command.args(["--virtual-domain", domain]);
+        }
+        command.arg("posix").arg("--sidecar").arg(directory.path().join("metadata"));
+        command.arg(directory.path().join("buckets"));
+        let scheme = if options.certificate.is_some() { "https" } else { "http" };
+        let server = Server::start(command, directory, address).await?;
+        Ok(Self { server, program, scheme, region })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// Its address as a source names it, for example `http://127.0.0.1:41234`.
+    pub fn endpoint(&self) -> String {
+        format!("{}://{}", self.scheme, self.server.address)
+    }
+
+    /// The region it is in.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Id and secret of the access key that may do everything.
+    pub fn root(&self) -> (&'static str, &'static str) {
+        ROOT
+    }
+
+    /// Adds a user with an access key, who may read nothing that is not his.
+    pub async fn add_user(&self, id: &str, secret: &str) -> Result<(), ServerError> {
+        let user = ["create-user", "--access", id, "--secret", secret, "--role", "user"];
+        self.admin(&user).await
+    }
+
+    /// Adds a bucket that belongs to the user with this access key.
+    pub async fn add_bucket(&self, name: &str, owner: &str) -> Result<(), ServerError> {
+        self.admin(&["create-bucket", "--bucket", name, "--owner", owner]).await
+    }
+
+    async fn admin(&self, arguments: &[&str]) -> Result<(), ServerError> {
+        let mut command = Command::new(&self.program);
+        command.env_clear().env("ADMIN_ACCESS_KEY", ROOT.0).env("ADMIN_SECRET_KEY", ROOT.1).stdin(Stdio::null());
+        command.args(["admin", "--allow-insecure", "--region", &self.region, "--endpoint-url", &self.endpoint()]);
+        let output = command.args(arguments).kill_on_drop(true).output().await?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        Err(ServerError::Start(format!("versitygw admin {}: {said}", arguments.join(" "))))
+    }
+}

@@ -1,0 +1,154 @@
+//! Takes in the bytes of one file. A transfer that breaks off is continued where it stopped, if the server names the
+//! version of the file and still has it (Range and If-Range, RFC 9110, 14.2 and 13.1.5); if it has another by now, it
+//! begins anew. Otherwise the fetch fails, leaves nothing, and whoever wants the file asks again.
+
+use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue};
+use reqwest::{Response, StatusCode};
+
+use super::cache::Partial;
+use super::error::FetchError;
+use super::fetch::{Limits, Network, Rest, follow};
+use super::location::shown;
+use super::origin::Origin;
+use super::refusal::S3Refusal;
+
+/// How often a transfer that broke off is continued.
+const MAX_RESUMES: u32 = 5;
+
+/// Streams the file into `partial`.
+pub(super) async fn receive(
+    origin: &Origin,
+    network: &Network,
+    limits: &Limits,
+    partial: &mut Partial,
+) -> Result<(), FetchError> {
+    let limit = limits.total_timeout;
+    let whole = tokio::time::timeout(limit, transfer(origin, network, limits, partial)).await;
+    whole.unwrap_or_else(|_| Err(FetchError::TooSlow { shown: origin.shown(), limit }))
+}
+
+async fn transfer(
+    origin: &Origin,
+    network: &Network,
+    limits: &Limits,
+    partial: &mut Partial,
+) -> Result<(), FetchError> {
+    let mut version: Option<HeaderValue> = None;
+    let mut resumes = 0;
+    loop {
+        let rest = version.clone().map(|version| Rest { from: partial.size_bytes(), version });
+        let received = match follow(origin, rest.as_ref(), network, limits).await {
+            Ok(response) => {
+                let begun = begin(origin, response, rest.as_ref(), limits, partial).await?;
+                version.clone_from(&begun.version);
+                body(origin, begun, limits, partial).await
+            }
+            Err(error) => Err(error),
+        };
+        match received {
+            Ok(()) => return Ok(()),
+            Err(error @ FetchError::Unreachable { .. })
+                if version.is_some() && partial.size_bytes() > 0 && resumes < MAX_RESUMES =>
+            {
+                tracing::info!(
+                    file = %origin.shown(), bytes = partial.size_bytes(), error = %crate::error::chain(&error),
+                    "the transfer broke off and is continued"
+                );
+                tokio::time::sleep(limits.resume_pause * (1 << resumes)).await;
+                resumes += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A good answer whose body is to be read.
+struct Begun {
+    response: Response,
+    /// The strong validator of the file, if the server gives one and would take it.
+    version: Option<HeaderValue>,
+    /// Size of the whole file, where the server says it.
+    total_bytes: Option<u64>,
+}
+
+/// Judges an answer by all but its body. An answer that begins at the beginning makes the partial file empty.
+async fn begin(
+    origin: &Origin,
+    response: Response,
+    rest: Option<&Rest>,
+    limits: &Limits,
+    partial: &mut Partial,
+) -> Result<Begun, FetchError> {
+    let place = if origin.is_s3() { origin.shown() } else { shown(response.url()) };
+    let total_bytes = match (response.status(), rest) {
+        (StatusCode::PARTIAL_CONTENT, Some(rest)) => Some(continued(&place, response.headers(), rest)?),
+        (StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION, _) => {
+            partial.restart().await?;
+            response.content_length()
+        }
+        _ => return Err(refusal(origin, response, place).await),
+    };
+    if response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(FetchError::Encoded { shown: place });
+    }
+    let limit_bytes = limits.max_file_bytes;
+    if total_bytes.is_some_and(|total| total > limit_bytes) {
+        return Err(FetchError::TooLarge { shown: place, limit_bytes });
+    }
+    let version = response.headers().get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\"")).cloned();
+    Ok(Begun { response, version, total_bytes })
+}
+
+/// The size of the whole file, if this is the rest of the very version that was begun.
+fn continued(place: &str, headers: &HeaderMap, rest: &Rest) -> Result<u64, FetchError> {
+    let range = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(content_range);
+    let same = headers.get(ETAG) == Some(&rest.version);
+    range.filter(|(from, _)| same && *from == rest.from).map(|(_, total)| total).ok_or_else(|| {
+        let why = "the server continued with another part, or another version of the file; it is fetched anew";
+        FetchError::unreachable(place, std::io::Error::other(why))
+    })
+}
+
+/// First byte and size of the whole of `bytes 5-9/10`.
+fn content_range(text: &str) -> Option<(u64, u64)> {
+    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (from, _) = range.split_once('-')?;
+    Some((from.parse().ok()?, total.parse().ok()?))
+}
+
+async fn refusal(origin: &Origin, response: Response, place: String) -> FetchError {
+    let status = response.status();
+    if origin.is_s3() {
+        let refusal = S3Refusal::read(response, origin.credentials.is_some()).await;
+        return FetchError::S3 { shown: place, refusal };
+    }
+    match status {
+        StatusCode::NOT_FOUND | StatusCode::GONE => FetchError::NotFound { shown: place },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            FetchError::Denied { shown: place, status: status.as_u16(), secret: origin.secret() }
+        }
+        StatusCode::NO_CONTENT => FetchError::Empty { shown: place },
+        _ => FetchError::Status { shown: place, status: status.as_u16() },
+    }
+}
+
+async fn body(origin: &Origin, begun: Begun, limits: &Limits, partial: &mut Partial) -> Result<(), FetchError> {
+    let Begun { mut response, total_bytes, .. } = begun;
+    let place = if origin.is_s3() { origin.shown() } else { shown(response.url()) };
+    let limit_bytes = limits.max_file_bytes;
+    let broken = |error: reqwest::Error| FetchError::unreachable(&place, error.without_url());
+    while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        if partial.size_bytes() + chunk.len() as u64 > limit_bytes {
+            return Err(FetchError::TooLarge { shown: place, limit_bytes });
+        }
+        partial.write(&chunk).await?;
+    }
+    match (partial.size_bytes(), total_bytes) {
+        (0, _) => Err(FetchError::Empty { shown: place }),
+        // A server may send less of a range than was asked for.
+        (size, Some(total)) if size < total => {
+            Err(FetchError::unreachable(&place, std::io::Error::from(std::io::ErrorKind::UnexpectedEof)))
+        }
+        _ => Ok(()),
+    }
+}
