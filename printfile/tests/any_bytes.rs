@@ -4,49 +4,11 @@
 
 mod common;
 
-use std::io::Cursor;
-
 use common::archive::{PLATE_1, Part, part, parts, plate_gcode, zip};
-use common::{Counted, bgcode, gcode};
-use printernizer_printfile::{Error, Limits, PrintFile, inspect};
+use common::invariants::checked;
+use common::{bgcode, gcode};
+use printernizer_printfile::{Error, Limits, inspect};
 use proptest::prelude::*;
-
-const SMALL: Limits = Limits {
-    file_bytes: 1 << 20,
-    head_bytes: 4_096,
-    tail_bytes: 4_096,
-    metadata_block_bytes: 2_048,
-    thumbnail_bytes: 1_024,
-    header_blocks: 8,
-    blocks: 16,
-    archive_entries: 32,
-    archive_directory_bytes: 4_096,
-    archive_document_bytes: 2_048,
-    plate_gcode_bytes: 4_096,
-};
-
-/// Inspects and checks what must hold for any input.
-fn checked(bytes: &[u8]) -> Result<PrintFile, Error> {
-    let mut reader = Counted { inner: Cursor::new(bytes), bytes_read: 0 };
-    let result = inspect(&mut reader, &SMALL);
-    let most = 1_024 + SMALL.head_bytes + SMALL.tail_bytes + 256 * 1024;
-    assert!(reader.bytes_read <= most, "read {} bytes", reader.bytes_read);
-    match &result {
-        Ok(file) => {
-            for text in
-                file.filaments.iter().filter_map(|f| f.material.as_ref()).chain(&file.printer_model).chain(&file.slicer)
-            {
-                assert!(text.chars().count() <= 64 && !text.chars().any(char::is_control), "{text:?}");
-            }
-            assert!(file.filaments.len() <= 64 && file.thumbnails.len() <= 32);
-        }
-        Err(error) => {
-            let text = error.to_string();
-            assert!(error.is_about_the_file() && text.len() < 250 && text.contains(':'), "{text}");
-        }
-    }
-    result
-}
 
 /// Bytes that get past the first look more often than chance would.
 fn nearly_a_file() -> impl Strategy<Value = Vec<u8>> {

@@ -28,6 +28,8 @@ pub enum Use {
     Build,
     /// To check and test it.
     Test,
+    /// To build and run the fuzz targets.
+    Fuzz,
     /// To build the control plane.
     ControlPlane,
 }
@@ -60,6 +62,13 @@ const NEEDS: &[Need] = &[
         suffices: |_| true,
         source: Source::Debian(&["gcc", "libc6-dev"]),
         used: Use::Build,
+    },
+    Need {
+        purpose: "a C++ compiler, for libFuzzer",
+        probe: &["c++", "--version"],
+        suffices: |_| true,
+        source: Source::Debian(&["g++"]),
+        used: Use::Fuzz,
     },
     Need {
         purpose: "rustfmt",

@@ -1,10 +1,11 @@
-//! The project's commands: `cargo xtask demo`, `cargo xtask generate` and `cargo xtask test`.
+//! The project's commands: `cargo xtask demo`, `cargo xtask fuzz`, `cargo xtask generate` and `cargo xtask test`.
 //!
 //! Each command does one thing that a person or the continuous build would otherwise do by hand, shows what it is
 //! doing while it does it, and says through its exit code whether it went well.
 
 mod demo;
 mod error;
+mod fuzz;
 mod generate;
 mod install;
 mod process;
@@ -27,6 +28,8 @@ struct Arguments {
 enum Command {
     /// Show a farm at work: simulated printers, a control plane, the operator, and a live table.
     Demo(demo::Arguments),
+    /// Feed what comes from outside (print files, printers' answers) with anything, and see that it stands.
+    Fuzz(fuzz::Arguments),
     /// Write the files that are made from the code: crds/manifests.
     Generate(generate::Arguments),
     /// Check and test everything, or one kind of test.
@@ -36,6 +39,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
     };

@@ -56,6 +56,11 @@ pub fn stream(command: &mut Command) -> Result<Finished, Error> {
     collect(command, pass_on)
 }
 
+/// Runs a program to its end without showing its output.
+pub fn quietly(command: &mut Command) -> Result<Finished, Error> {
+    collect(command, |_, _| ())
+}
+
 /// What is done with a piece of output as it comes.
 type Echo = fn(Stream, &[u8]);
 
@@ -126,12 +131,9 @@ pub fn describe(command: &Command) -> String {
 mod tests {
     use super::*;
 
-    const SILENT: Echo = |_, _| ();
-
     #[test]
     fn output_and_errors_of_a_program_are_kept_apart_and_in_order() {
-        let finished =
-            collect(Command::new("sh").args(["-c", "echo one; echo two; echo bad >&2; exit 3"]), SILENT).unwrap();
+        let finished = quietly(Command::new("sh").args(["-c", "echo one; echo two; echo bad >&2; exit 3"])).unwrap();
         let of = |from| finished.lines.iter().filter(|l| l.0 == from).map(|l| l.1.as_str()).collect::<Vec<_>>();
         assert_eq!(of(Stream::Output), ["one", "two"]);
         assert_eq!(of(Stream::Error), ["bad"]);
@@ -140,13 +142,13 @@ mod tests {
 
     #[test]
     fn a_last_line_without_an_end_is_kept() {
-        let finished = collect(Command::new("printf").arg("half"), SILENT).unwrap();
+        let finished = quietly(Command::new("printf").arg("half")).unwrap();
         assert_eq!(finished.lines, [(Stream::Output, "half".to_owned())]);
     }
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = collect(&mut Command::new("no-such-program-here"), SILENT).err().unwrap();
+        let error = quietly(&mut Command::new("no-such-program-here")).err().unwrap();
         assert!(error.to_string().starts_with("no-such-program-here could not be started"), "{error}");
     }
 }

@@ -69,6 +69,8 @@ pub struct Workspace {
     target_folder: PathBuf,
     /// Names of all integration tests.
     integration_tests: Vec<String>,
+    /// Names of all fuzz targets.
+    fuzz_targets: Vec<String>,
 }
 
 impl Workspace {
@@ -92,14 +94,30 @@ impl Workspace {
 
     fn read(metadata: &Value) -> Self {
         let packages = metadata["packages"].as_array().into_iter().flatten();
-        let targets = packages.filter_map(|p| p["targets"].as_array()).flatten();
-        let mut integration_tests: Vec<String> = targets
-            .filter(|t| t["kind"].as_array().is_some_and(|k| k.iter().any(|k| k == "test")))
-            .filter_map(|t| t["name"].as_str().map(str::to_owned))
-            .collect();
-        integration_tests.sort();
-        integration_tests.dedup();
-        Self { target_folder: metadata["target_directory"].as_str().unwrap_or("target").into(), integration_tests }
+        let targets: Vec<&Value> = packages.filter_map(|p| p["targets"].as_array()).flatten().collect();
+        let names = |list: &str, holds: &str| {
+            let has = |t: &&&Value| t[list].as_array().is_some_and(|values| values.iter().any(|value| value == holds));
+            let mut names: Vec<String> =
+                targets.iter().filter(has).filter_map(|t| t["name"].as_str().map(str::to_owned)).collect();
+            names.sort();
+            names.dedup();
+            names
+        };
+        Self {
+            target_folder: metadata["target_directory"].as_str().unwrap_or("target").into(),
+            integration_tests: names("kind", "test"),
+            fuzz_targets: names("required-features", "libfuzzer"),
+        }
+    }
+
+    /// Where what was built is.
+    pub fn target_folder(&self) -> &Path {
+        &self.target_folder
+    }
+
+    /// The programs that cargo-fuzz would build.
+    pub fn fuzz_targets(&self) -> &[String] {
+        &self.fuzz_targets
     }
 
     /// Where a program of the workspace is once it is built.
@@ -140,7 +158,8 @@ mod tests {
             "packages": [
                 {"targets": [{"kind": ["lib"], "name": "a"}, {"kind": ["test"], "name": "process_x"}]},
                 {"targets": [{"kind": ["bin"], "name": "b"}, {"kind": ["test"], "name": "api_y"},
-                             {"kind": ["test"], "name": "plain"}]}
+                             {"kind": ["test"], "name": "plain"},
+                             {"kind": ["bin"], "name": "gcode", "required-features": ["libfuzzer"]}]}
             ]
         });
         let workspace = Workspace::read(&metadata);
@@ -149,5 +168,6 @@ mod tests {
         assert_eq!(workspace.tests_of(Kind::Api).collect::<Vec<_>>(), ["api_y"]);
         assert_eq!(workspace.tests_of(Kind::Process).collect::<Vec<_>>(), ["process_x"]);
         assert_eq!(workspace.tests_of(Kind::Unit).collect::<Vec<_>>(), ["plain"]);
+        assert_eq!(workspace.fuzz_targets(), ["gcode"]);
     }
 }

@@ -6,6 +6,8 @@ pub mod codes;
 mod config;
 mod error;
 pub mod ftps;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod mapping;
 mod mqtt;
 pub mod project_file;

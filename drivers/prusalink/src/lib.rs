@@ -6,6 +6,8 @@ mod auth;
 mod client;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod link;
 mod name;

@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod heatshrink;
+pub mod invariants;
 
 use std::fmt::Write as _;
 use std::io::{Cursor, Read, Seek, SeekFrom, Write as _};

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::fuzz;
 use crate::generate;
 use crate::install::{self, Use};
 use crate::process::{Finished, describe, say, stream, warn};
@@ -21,6 +22,9 @@ use tally::Tally;
 
 /// The script that installs Prusa's own PrusaLink program into the cache, for the driver's test against it.
 const PYTHON_PRUSALINK: &str = "drivers/prusalink/tests/python/install_prusalink.sh";
+
+/// How long each fuzz target runs, in seconds. Who looks for more runs `cargo xtask fuzz`.
+const FUZZ_SECONDS: u64 = 8;
 
 fn in_cluster_module(command: &mut std::process::Command) -> &mut std::process::Command {
     command.current_dir(root().join("e2e/cluster")).env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local")
@@ -37,6 +41,8 @@ pub struct Arguments {
 enum Part {
     /// Unit and property tests: one process, no API server.
     Unit,
+    /// Fuzz targets, each for a few seconds.
+    Fuzz,
     /// Tests against a real API server (tests/api_*.rs).
     Api,
     /// Tests that run the project's programs (tests/process_*.rs).
@@ -53,11 +59,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         return Ok(report.close());
     }
     begin("what the tests need");
-    install::ensure(if control_plane {
-        &[Use::Build, Use::Test, Use::ControlPlane]
-    } else {
-        &[Use::Build, Use::Test]
-    })?;
+    let mut uses = vec![Use::Build, Use::Test];
+    uses.extend(control_plane.then_some(Use::ControlPlane));
+    uses.extend(includes(Part::Fuzz).then_some(Use::Fuzz));
+    install::ensure(&uses)?;
     let workspace = Workspace::load()?;
     if arguments.kind.is_none() {
         report.check("format", cargo().args(["fmt", "--all", "--check"]))?;
@@ -95,6 +100,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         let targets = ["--lib", "--bins"].map(str::to_owned).into_iter().chain(selection(&workspace, Kind::Unit));
         report.tests("unit", Some("property"), targets)?;
         report.tests("documentation", None, ["--doc".to_owned()])?;
+    }
+    if includes(Part::Fuzz) && report.check("build of the fuzz targets", &mut fuzz::build(&workspace)?)? {
+        report.fuzz(&workspace)?;
     }
     for (part, kind, name) in [(Part::Api, Kind::Api, "API server"), (Part::Process, Kind::Process, "process")] {
         if !includes(part) {
@@ -196,6 +204,19 @@ impl Report {
             self.add(kind, counted.others);
         }
         self.failures.extend(counted.failures.into_iter().map(|text| (format!("{kind} tests"), text)));
+        Ok(())
+    }
+
+    fn fuzz(&mut self, workspace: &Workspace) -> Result<(), Error> {
+        const STEP: &str = "fuzz";
+        begin(STEP);
+        let begun = Instant::now();
+        for outcome in fuzz::run_each(workspace, workspace.fuzz_targets(), FUZZ_SECONDS)? {
+            say(&outcome.line());
+            self.add(STEP, Tally::check(outcome.found.is_none()));
+            self.failures.extend(outcome.found.map(|told| (format!("{STEP} {}", outcome.target), told)));
+        }
+        self.times.push((STEP.to_owned(), begun.elapsed()));
         Ok(())
     }
 

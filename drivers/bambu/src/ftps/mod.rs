@@ -5,7 +5,7 @@
 mod control;
 mod error;
 mod name;
-mod reply;
+pub(crate) mod reply;
 mod upload;
 
 use std::fmt;

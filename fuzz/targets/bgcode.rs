@@ -1,0 +1,5 @@
+//! Binary G-code.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| printernizer_fuzz::files::bgcode(bytes));
