@@ -153,6 +153,19 @@ async fn spools_that_are_changed_at_rest_are_known_at_once_also_where_partial_re
 }
 
 #[tokio::test]
+async fn a_printer_that_says_that_developer_mode_is_on_now_takes_commands_whatever_it_refused_before() {
+    let bench = Bench::with(|bambu| (bambu.shows_fun, bambu.developer_mode) = (true, false)).await;
+    let start = bench.uploaded(4713, 60).await;
+    let mut connection = bench.connect().await;
+    assert!(matches!(soon(connection.start(&start, || true)).await, StartOutcome::Refused(_)));
+    reaches(&mut connection, |s| s.control_allowed == Some(false)).await;
+    bench.printer.person(&Action::SetDeveloperMode { enabled: true }).unwrap();
+    reaches(&mut connection, |s| s.control_allowed == Some(true)).await;
+    soon(connection.pause()).await.unwrap();
+    assert_eq!(bench.physical_starts(), 0);
+}
+
+#[tokio::test]
 async fn a_finished_print_still_shows_our_ids() {
     let bench = Bench::new().await;
     let start = bench.uploaded(4712, 60).await;

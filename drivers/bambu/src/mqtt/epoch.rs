@@ -225,7 +225,12 @@ impl Knowledge {
                 if doubtful {
                     vigil.doubted(now);
                 }
+                let required = self.report.signature_required;
                 self.report = Arc::new(self.merged.report());
+                if (required, self.report.signature_required) == (Some(true), Some(false)) {
+                    // Developer Mode was switched on: what was refused before would be taken now.
+                    self.was_refused = false;
+                }
                 self.arrived = now;
                 if full {
                     self.full_arrived = Some(now);
