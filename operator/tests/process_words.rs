@@ -46,12 +46,87 @@ async fn kubectl_describe_tells_the_story_of_a_job() {
         ]
     );
     assert!(told.iter().all(|e| e.type_.as_deref() == Some("Normal")), "nothing to warn of");
-    let mut kubectl = shop.cluster.kubectl();
-    kubectl.args(["describe", "printjob", "clip", "-n", shop.farm.namespace()]);
-    let output = tokio::task::spawn_blocking(move || kubectl.output()).await.unwrap().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = kubectl(&shop, &["describe", "printjob", "clip"]).await;
     for words in ["FileRead", "sliced for COREONE", "Assigned", "given to printer prusa-1", "PrintSucceeded"] {
         assert!(text.contains(words), "{words} is missing\n{text}");
+    }
+    shop.close().await;
+}
+
+async fn kubectl(shop: &Shop, arguments: &[&str]) -> String {
+    let mut kubectl = shop.cluster.kubectl();
+    kubectl.args(arguments).args(["--namespace", shop.farm.namespace()]);
+    let output = tokio::task::spawn_blocking(move || kubectl.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wide_table_says_in_words_why_each_job_waits() {
+    let mut shop = Shop::empty("table", Config::prusalink(2).time_scale(20.0)).await;
+    shop.farm.add_printers().await.unwrap();
+    for printer in ["prusa-1", "prusa-2"] {
+        let nozzle = json!({ "capabilities": { "nozzle": { "hardened": false } } });
+        shop.farm.change_printer(printer, nozzle).await.unwrap();
+    }
+    let plain = String::from_utf8(support::part(support::PRINT)).unwrap();
+    let with = |line: &str| plain.replace("; nozzle_diameter = 0.4", &format!("; nozzle_diameter = 0.4\n; {line}"));
+    let files = [
+        ("part", plain.clone()),
+        ("petg", plain.replace("= PLA", "= PETG")),
+        ("carbon", with("filament_abrasive = 1")),
+        ("tower", with("max_layer_z = 300.00")),
+        ("odd", plain.replace("COREONE", "COREONNE")),
+    ];
+    for (name, file) in &files {
+        shop.farm.add_file(name, file.clone().into_bytes()).await.unwrap();
+    }
+    for (job, file, spec) in [
+        ("next", "part", json!({ "priority": 1 })),
+        ("later", "part", json!({})),
+        ("held", "part", json!({ "desiredState": "Pause" })),
+        ("petg", "petg", json!({})),
+        ("carbon", "carbon", json!({})),
+        ("tower", "tower", json!({})),
+        ("odd", "odd", json!({})),
+        ("elsewhere", "part", json!({ "printerRef": { "name": "prusa-9" } })),
+        ("cellar", "part", json!({ "printerSelector": { "matchLabels": { "room": "cellar" } } })),
+    ] {
+        shop.farm.print(job, file, spec).await.unwrap();
+    }
+    shop.operate(&[]).await;
+    let rows = [
+        (
+            "next",
+            "WaitingForBed",
+            "the next job for prusa-1 (bed not confirmed clear) or prusa-2 (bed not confirmed clear)",
+        ),
+        ("later", "Queued", "waiting for a printer that fits and is free"),
+        ("held", "Held", "held back: set spec.desiredState to Run to print it"),
+        ("petg", "NoMatchingPrinter", "2 printers: 2 no PETG"),
+        ("carbon", "NoMatchingPrinter", "2 printers: 2 nozzle not hardened (the filament is abrasive)"),
+        ("tower", "NoMatchingPrinter", "2 printers: 2 too low for the part (has 270 mm)"),
+        ("odd", "NoMatchingPrinter", "did you mean Prusa CORE One?"),
+        ("elsewhere", "NoMatchingPrinter", "printer prusa-9 does not exist in this namespace"),
+        ("cellar", "NoMatchingPrinter", "2 printers: 2 without the labels of spec.printerSelector"),
+    ];
+    for (job, reason, words) in rows {
+        let told = |s: &printernizer_crds::PrintJobStatus| {
+            s.waiting_for.as_deref() == Some(reason) && s.message.as_ref().is_some_and(|m| m.contains(words))
+        };
+        shop.job(job, &format!("waits for {reason}: {words}"), told).await;
+    }
+    let table = kubectl(&shop, &["get", "printjobs", "--output", "wide"]).await;
+    println!("{table}");
+    for (job, reason, words) in rows {
+        let row = table.lines().find(|line| line.split_whitespace().next() == Some(job)).unwrap();
+        assert!(row.contains(&format!(" {reason} ")) && row.contains(words), "{table}");
+    }
+    for job in ["next", "petg", "held"] {
+        let text = kubectl(&shop, &["describe", "printjob", job]).await;
+        println!("{text}");
+        let (_, _, words) = rows.into_iter().find(|(name, ..)| *name == job).unwrap();
+        assert!(text.contains(words), "{text}");
     }
     shop.close().await;
 }
