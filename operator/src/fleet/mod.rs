@@ -153,7 +153,8 @@ impl Fleet {
     }
 
     fn begin(&self, session: Session, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(watched(Arc::clone(&self.context), session, task));
+        // On the heap once: each function a future is handed through would keep room for it twice.
+        self.tasks.spawn(watched(Arc::clone(&self.context), session, Box::pin(task)));
     }
 
     /// The session of a printer, if there is one.
@@ -234,6 +235,35 @@ mod tests {
         assert!(fleet.ensure(&printer(json!({}))).is_none());
         assert!(session.cancel.is_cancelled());
         fleet.close().await;
+    }
+
+    /// There are hundreds of them, and each keeps its room while it rests.
+    #[tokio::test]
+    async fn a_session_of_either_kind_needs_little_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let context = Arc::new(testing::context(&Leadership::fixed(true), directory.path()));
+        let size = |connection: serde_json::Value| {
+            let printer: Printer = serde_json::from_value(json!({
+                "apiVersion": "printernizer.io/v1alpha1", "kind": "Printer", "metadata": { "name": "one" },
+                "spec": { "model": "Any", "connection": connection },
+            }))
+            .unwrap();
+            let (context, (session, commands, _)) = (Arc::clone(&context), testing::serving());
+            let connection = printer.spec.connection.clone();
+            match (connection.bambu, connection.prusa_link) {
+                (Some(bambu), _) => size_of_val(&task::run(context, session, commands, printer, bambu)),
+                (_, Some(prusa_link)) => size_of_val(&task::run(context, session, commands, printer, prusa_link)),
+                _ => panic!("no connection"),
+            }
+        };
+        let prusa_link = json!({ "url": "http://127.0.0.1:1", "credentialsSecretRef": { "name": "s" } });
+        let bambu = json!({
+            "host": "127.0.0.1", "serialNumber": "03919A3B0100254", "accessCodeSecretRef": { "name": "s", "key": "code" },
+        });
+        for connection in [json!({ "prusaLink": prusa_link }), json!({ "bambu": bambu })] {
+            let bytes = size(connection.clone());
+            assert!(bytes < 12 * 1024, "{bytes} bytes with {connection}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,11 +6,10 @@ use std::time::Duration;
 use printernizer_rules::device::{DeviceReport, DeviceState, LinkFault};
 use printernizer_rules::plan::DeviceCommand;
 use rand::Rng as _;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::device::{Device, DeviceFault, Reported, local};
-use super::session::{Command, Session};
+use super::session::{Command, Commands, Session};
 use super::upload::{self, Uploads};
 use super::{FleetContext, start};
 
@@ -26,7 +25,7 @@ pub(super) async fn serve<D: Device>(
     context: &FleetContext,
     session: &Session,
     device: &mut D,
-    commands: &mut mpsc::Receiver<Command>,
+    commands: &mut Commands,
     uploads: &mut Uploads,
     until: Instant,
 ) -> Result<(), DeviceFault> {

@@ -168,7 +168,7 @@ impl State {
 pub struct Session {
     pub(super) printer: Key,
     pub(super) state: Arc<Mutex<State>>,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<Box<Command>>,
     pub(super) cancel: CancellationToken,
     pub(super) timing: Timing,
 }
@@ -338,14 +338,17 @@ impl Session {
             true
         });
         let what = command.what.clone();
-        if fits && self.commands.try_send(command).is_err() {
+        if fits && self.commands.try_send(Box::new(command)).is_err() {
             self.with(|s| s.pending.retain(|p| *p != what));
         }
     }
 }
 
+/// What waits for a session's task. On the heap: a queue keeps room for 32 of what it carries, however few there are.
+pub(super) type Commands = mpsc::Receiver<Box<Command>>;
+
 /// A session's two ends: what the rest sees, and what its task works on.
-pub(super) fn new(printer: Key, timing: &Timing, cancel: CancellationToken) -> (Session, mpsc::Receiver<Command>) {
+pub(super) fn new(printer: Key, timing: &Timing, cancel: CancellationToken) -> (Session, Commands) {
     let (commands, waiting) = mpsc::channel(WAITING_COMMANDS);
     let state = State { since: Some(Instant::now()), ..State::default() };
     (Session { printer, state: Arc::new(Mutex::new(state)), commands, cancel, timing: *timing }, waiting)

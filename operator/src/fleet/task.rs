@@ -7,12 +7,11 @@ use std::time::Duration;
 use printernizer_crds::Printer;
 use printernizer_rules::device::LinkFault;
 use rand::Rng as _;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::connect::{Reach, read_login};
 use super::device::DeviceFault;
-use super::session::{Command, Session};
+use super::session::{Commands, Session};
 use super::upload::Uploads;
 use super::{FleetContext, serve};
 
@@ -31,12 +30,12 @@ const REFUSED_BASE: Duration = Duration::from_secs(30);
 pub(super) async fn run<C: Reach>(
     context: Arc<FleetContext>,
     session: Session,
-    mut commands: mpsc::Receiver<Command>,
+    mut commands: Commands,
     printer: Printer,
     connection: C,
 ) {
     let mut failures: u32 = 0;
-    let mut uploads = Uploads::new();
+    let mut uploads = Uploads::default();
     while !session.cancel.is_cancelled() {
         // Version of the Secret that is tried.
         let mut version = String::new();
@@ -122,7 +121,7 @@ async fn serve_with<C: Reach>(
     context: &FleetContext,
     session: &Session,
     device: &mut C::Device,
-    commands: &mut mpsc::Receiver<Command>,
+    commands: &mut Commands,
     uploads: &mut Uploads,
     (printer, connection, version): (&Printer, &C, &str),
 ) -> Served {

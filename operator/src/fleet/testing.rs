@@ -12,11 +12,11 @@ use printernizer_rules::device::DeviceReport;
 use printernizer_rules::identity::Token;
 use printernizer_rules::plan::DeviceCommand;
 use printernizer_rules::timing::Timing;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::session::{self, Attempt, Command, FileToSend, Session};
+use super::session::{self, Attempt, Command, Commands, FileToSend, Session};
 use super::{FleetContext, Networks};
 use crate::api::{Api, Key};
 use crate::files::testing::{Objects, config};
@@ -51,7 +51,7 @@ pub(super) fn context(leadership: &Leadership, directory: &Path) -> FleetContext
 }
 
 /// A connected session that serves an attempt, and the command to upload its file.
-pub(super) fn serving() -> (Session, mpsc::Receiver<Command>, Command) {
+pub(super) fn serving() -> (Session, Commands, Command) {
     let (session, commands) = session::new(Key::new("farm", "prusa-1"), &Timing::default(), CancellationToken::new());
     let job_uid = "3f2504e0-4f89-41d3-9a0c-0305e82c3301".to_owned();
     let token = Token::new(&job_uid, 1);

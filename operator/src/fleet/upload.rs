@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use printernizer_rules::print_job::UploadView;
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,41 +27,40 @@ const GIVEN_UP: &str = "the upload was given up";
 type Ended = (Attempt, Result<(), DeviceFault>);
 
 /// The uploads of a session, of which one at most is under way.
+#[derive(Default)]
 pub(super) struct Uploads {
-    /// What is uploaded, and what cuts it off.
-    under_way: Option<(Command, CancellationToken)>,
-    tell: mpsc::Sender<Ended>,
-    told: mpsc::Receiver<Ended>,
+    under_way: Option<UnderWay>,
+}
+
+struct UnderWay {
+    command: Command,
+    /// Cuts it off.
+    cancel: CancellationToken,
+    ended: oneshot::Receiver<Ended>,
 }
 
 impl Uploads {
-    /// None is under way.
-    pub(super) fn new() -> Self {
-        let (tell, told) = mpsc::channel(1);
-        Self { under_way: None, tell, told }
-    }
-
     /// The command whose upload is under way.
     pub(super) fn under_way(&self) -> Option<&Command> {
-        self.under_way.as_ref().map(|(command, _)| command)
+        self.under_way.as_ref().map(|under_way| &under_way.command)
     }
 
     /// Waits until the upload under way has ended, and notes what came of it. Without one it waits for ever.
     pub(super) async fn ended(&mut self, session: &Session) {
-        match self.told.recv().await {
-            Some(result) => {
-                self.under_way = None;
-                ended(session, result);
-            }
-            // The sender lives in `self`.
-            None => std::future::pending().await,
+        if let Some(under_way) = &mut self.under_way
+            && let Ok(result) = (&mut under_way.ended).await
+        {
+            self.under_way = None;
+            ended(session, result);
+        } else {
+            std::future::pending::<()>().await;
         }
     }
 
     /// Ends the upload under way, if there is one, and waits until the device's storage is free of it.
     pub(super) async fn give_up(&mut self, session: &Session) {
-        if let Some((_, cancel)) = &self.under_way {
-            cancel.cancel();
+        if let Some(under_way) = &self.under_way {
+            under_way.cancel.cancel();
             self.ended(session).await;
         }
     }
@@ -127,13 +126,13 @@ impl Uploads {
                 () = given_up => Err(local(&GIVEN_UP)),
             }
         };
-        let (attempt, tell) = (command.attempt.clone(), self.tell.clone());
+        let (attempt, (tell, ended)) = (command.attempt.clone(), oneshot::channel());
         tokio::spawn(async move {
             let result = caught("the upload", task).await.unwrap_or_else(|panicked| Err(local(&panicked)));
             // The session may have ended; then nobody waits for this.
-            let _ = tell.send((attempt, result)).await;
+            let _ = tell.send((attempt, result));
         });
-        self.under_way = Some((command.clone(), cancel));
+        self.under_way = Some(UnderWay { command: command.clone(), cancel, ended });
     }
 }
 
@@ -161,16 +160,17 @@ mod tests {
 
     use futures::FutureExt as _;
 
+    use super::super::session::Commands;
     use super::super::testing;
     use super::*;
     use crate::leadership::Leadership;
 
     /// Begins an upload with this uploader; gives the session, and the state it is in when the upload has ended.
-    async fn upload(leadership: &Leadership, uploader: Uploader) -> (Session, mpsc::Receiver<Command>, Command) {
+    async fn upload(leadership: &Leadership, uploader: Uploader) -> (Session, Commands, Command) {
         let directory = tempfile::tempdir().unwrap();
         let context = testing::context(leadership, directory.path());
         let (session, commands, command) = testing::serving();
-        let mut uploads = Uploads::new();
+        let mut uploads = Uploads::default();
         uploads.begin(&context, &session, uploader, &command, "part.gcode");
         assert_eq!(session.seen().upload, UploadView::Running { percent: 0 });
         tokio::time::timeout(Duration::from_secs(20), uploads.ended(&session)).await.expect("it ends");
@@ -235,7 +235,7 @@ mod tests {
             }
             .boxed()
         });
-        let mut uploads = Uploads::new();
+        let mut uploads = Uploads::default();
         uploads.begin(&context, &session, uploader, &command, "part.gcode");
         begun.await.unwrap();
         (uploads, session, directory)
@@ -274,7 +274,7 @@ mod tests {
         let (session, mut commands, command) = testing::serving();
         let command = Command { file: None, ..command };
         let never: Uploader = Box::new(|_| panic!("nothing to upload"));
-        let mut uploads = Uploads::new();
+        let mut uploads = Uploads::default();
         uploads.begin(&context, &session, never, &command, "part.gcode");
         assert!(uploads.under_way().is_none());
         assert!(failure(&session).contains("spec.source"), "{}", failure(&session));
