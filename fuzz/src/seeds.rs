@@ -8,6 +8,27 @@ use crate::common::heatshrink::heatshrink;
 use crate::common::{self, PRINTER, gcode_block, header, metadata, packed_block};
 use crate::files::replacing;
 
+/// Numbers at the edges of what fits, and what is none.
+const EXTREMES: [&str; 8] = [
+    "18446744073709551",
+    "18446744073709552",
+    "18446744073709551615",
+    "4294967296",
+    "9999999999d",
+    "NaN",
+    "-1",
+    ".0005",
+];
+
+/// PrusaSlicer's file with one of [`EXTREMES`] in the place of every number that is read.
+fn extreme(number: &str) -> String {
+    let numbers = ["0.00, 437.64", "0.00, 1.31", "1h 2m 3s", "0.4,0.4", "1.31"];
+    numbers
+        .iter()
+        .fold(common::gcode(1, 0), |text, old| text.replace(old, number))
+        .replace(";Z:0.2", &format!(";Z:{number}"))
+}
+
 /// For the target `gcode`.
 pub fn gcode() -> Vec<Vec<u8>> {
     let prusa = common::gcode(2, 0);
@@ -28,7 +49,8 @@ pub fn gcode() -> Vec<Vec<u8>> {
         b"G28\nG1 X10 E1\nM84\n",
         b"\xFF\xFE;\0 \0=\0",
     ];
-    texts.iter().map(|text| text.as_bytes()).chain(others).map(<[u8]>::to_vec).collect()
+    let extremes = EXTREMES.iter().map(|number| extreme(number).into_bytes());
+    texts.iter().map(|text| text.as_bytes()).chain(others).map(<[u8]>::to_vec).chain(extremes).collect()
 }
 
 /// For the target `bgcode`.
@@ -81,7 +103,16 @@ pub fn slice_info() -> Vec<Vec<u8>> {
         <filament id=\"2\" type=\"A&amp;&#66;\" color=\"#f5a623ff\" used_m=\"1.2345\" used_g=\"NaN\"/>";
     let nested = format!("<config>{}{}</config>", "<a>".repeat(20), "</a>".repeat(20));
     let entity = format!("<!DOCTYPE config [<!ENTITY a \"aaaa\">]>{}", list(&[PLATE_1]));
-    [list(&[PLATE_1]), list(&[unusual]), list(&[PLATE_1, PLATE_1]), nested, entity].map(String::into_bytes).into()
+    let extremes = EXTREMES.iter().map(|number| {
+        let old = ["value=\"91\"", "value=\"0.4\"", "value=\"1\"", "used_g=\"0.03\"", "used_m=\"0.01\"", "id=\"1\""];
+        let changed = |text: String, old: &&str| {
+            let key = old.split('=').next().unwrap_or_default();
+            text.replace(old, &format!("{key}=\"{number}\""))
+        };
+        list(&[&old.iter().skip(usize::from(number.len() % 2 == 0) * 3).fold(PLATE_1.to_owned(), changed)])
+    });
+    let others = [list(&[PLATE_1]), list(&[unusual]), list(&[PLATE_1, PLATE_1]), nested, entity];
+    others.into_iter().chain(extremes).map(String::into_bytes).collect()
 }
 
 /// For the target `bambu_report`.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Error;
 use crate::install::{self, Use};
-use crate::process::{Finished, describe, quietly, say, stream, warn};
+use crate::process::{Finished, quietly, say, stream, warn};
 use crate::workspace::{Workspace, cargo};
 
 const PACKAGE: &str = "printernizer-fuzz";
@@ -147,13 +147,7 @@ fn run_one(folder: &Path, program: &Path, target: &str, seconds: u64) -> Result<
     let finished = quietly(&mut command)?;
     let mut outcome = Outcome::read(target, &finished);
     if !finished.status.success() {
-        outcome.found = Some(format!(
-            "{} ended with {}; to see it again: cargo run -p {PACKAGE} -- replay {target} FILE, with the file named \
-             below\n{}",
-            describe(&command),
-            finished.status,
-            text(&finished)
-        ));
+        outcome.found = Some(finding(target, &finished));
     }
     Ok(outcome)
 }
@@ -178,6 +172,18 @@ impl Outcome {
             coverage: after(" cov: ").unwrap_or_default(),
             found: (inputs == 0).then(|| format!("{target} tried no input:\n{}", text(finished))),
         }
+    }
+}
+
+/// What a run that ended badly says to a person: the panic, and how to see it again.
+fn finding(target: &str, finished: &Finished) -> String {
+    let lines = || finished.lines.iter().map(|(_, line)| line.as_str());
+    // The message follows its place, and a backtrace nobody needs before the replay follows both.
+    let panicked: Vec<&str> = lines().skip_while(|line| !line.contains(" panicked at ")).take(4).collect();
+    let told = if panicked.is_empty() { text(finished) } else { panicked.join("\n") };
+    match lines().find_map(|line| line.split_once("Test unit written to ")) {
+        Some((_, file)) => format!("{told}\nsee it again: cargo run -p {PACKAGE} -- replay {target} {file}"),
+        None => format!("{target} ended with {}\n{told}", finished.status),
     }
 }
 
@@ -218,6 +224,18 @@ mod tests {
         assert_eq!((outcome.inputs, outcome.inputs_per_second, outcome.coverage), (912, 304, 812));
         assert!(outcome.found.is_none());
         assert!(outcome.line().ends_with("nothing found"), "{}", outcome.line());
+    }
+
+    #[test]
+    fn a_finding_names_the_panic_and_how_to_see_it_again() {
+        let run = |script: &str| finding("gcode", &quietly(Command::new("sh").args(["-c", script])).unwrap());
+        let told = run("echo \"thread '<unnamed>' panicked at printfile/src/a.rs:1:2:\" >&2; echo 'attempt to add' >&2
+             for frame in $(seq 100); do echo \"  $frame: rust_begin_unwind\" >&2; done
+             echo \"artifact_prefix='x/'; Test unit written to x/gcode-crash-1\" >&2; exit 77");
+        assert!(told.contains("attempt to add") && told.lines().count() < 10, "{told}");
+        assert!(told.ends_with("cargo run -p printernizer-fuzz -- replay gcode x/gcode-crash-1"), "{told}");
+        let killed = run("echo 'out of memory' >&2; exit 71");
+        assert!(killed.contains("ended with exit status: 71") && killed.contains("out of memory"), "{killed}");
     }
 
     #[test]
