@@ -83,7 +83,7 @@ api_enum! {
         AddressForbidden,
         /// The spec names something that cannot be, for example a port that is none.
         InvalidSpec,
-        /// What answers at the address is not the kind of printer the spec names.
+        /// What answers at the address is not the kind of printer the spec names, or does not prove to be it.
         WrongProtocol,
         /// The code or password is accepted.
         CredentialsAccepted,

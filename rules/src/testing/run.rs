@@ -3,6 +3,7 @@
 
 use printernizer_crds::{ConditionType, Conditions, PRINTER_FINALIZER, PrintJobStatus, PrinterStatus};
 
+use super::documented::assert_documented;
 use super::{JOB_UID, Scene};
 use crate::device::DeviceKind;
 use crate::plan::{DeviceCommand, Effect, Plan};
@@ -137,8 +138,14 @@ impl Scene {
 
     pub(crate) fn apply_one(&mut self, effect: &Effect) {
         match effect {
-            Effect::WritePrinter(status) => self.printer.status = Some((**status).clone()),
-            Effect::WriteJob(status) => self.job.status = Some((**status).clone()),
+            Effect::WritePrinter(status) => {
+                assert_documented("Printer", &status.conditions);
+                self.printer.status = Some((**status).clone());
+            }
+            Effect::WriteJob(status) => {
+                assert_documented("PrintJob", &status.conditions);
+                self.job.status = Some((**status).clone());
+            }
             Effect::RemovePrinterFinalizer => self.printer.metadata.finalizers = None,
             Effect::AddPrinterFinalizer => self.printer.metadata.finalizers = Some(vec![PRINTER_FINALIZER.into()]),
             Effect::RemoveJobFinalizer => self.job.metadata.finalizers = None,
