@@ -83,7 +83,7 @@ impl PrusaLink {
                 cause: LinkFault::WrongSerialNumber,
                 message: format!(
                     "another printer answers at this address: its serial number is {found}, not {expected}; correct the \
-                     address or the serial number; a new device needs a new Printer"
+                     address, or, if it stands here for good, spec.connection.prusaLink.serialNumber"
                 ),
             });
         }

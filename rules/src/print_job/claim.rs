@@ -146,6 +146,10 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
     if let Some(why) = closed_too_long(seen) {
         return give_back(seen, old, &Next::Elsewhere(why));
     }
+    let device = printer.status.as_ref().and_then(|s| s.device.as_ref()).and_then(|d| d.serial_number.as_ref());
+    if device.is_some_and(|serial| old.printer.as_ref().is_some_and(|claimed| claimed.serial_number != *serial)) {
+        return give_back(seen, old, &Next::Queue("another machine stands behind the printer now".into()));
+    }
     // Without a rename the file lies there ready to be started by anyone: it is not carried on, and does not stay, where
     // nobody has said that the bed is clear.
     let bed_cleared = printer.status.as_ref().is_some_and(|s| s.conditions.is_true(ConditionType::BedCleared));

@@ -36,6 +36,9 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     };
     reclaim(seen, &mut new);
     if let Some(report) = report {
+        if is_another_device(&new, report) {
+            forget_device(&mut new);
+        }
         status::device(seen, &mut new, report);
         distrust(seen, &mut new, report);
     }
@@ -102,6 +105,19 @@ fn reclaim(seen: &Observed<'_>, new: &mut PrinterStatus) {
     let (remote_name, deadline) =
         status.start.as_ref().map_or((uploaded, Time(seen.now)), |s| (s.remote_name.clone(), s.deadline.clone()));
     new.last_start = Some(LastStart { token, job_name: name, job_uid: uid, remote_name, deadline, verdict: None });
+}
+
+/// Whether another machine answers than the one this status tells of: a session reports only what has the serial number
+/// that is asked for, so a person has written another one.
+fn is_another_device(known: &PrinterStatus, report: &DeviceReport) -> bool {
+    let known = known.device.as_ref().and_then(|d| d.serial_number.as_ref());
+    known.is_some() && report.serial_number.is_some() && known != report.serial_number.as_ref()
+}
+
+/// What was known of the machine before says nothing of the one that stands there now, and least of all what lies on its
+/// bed. A start that is not resolved stays: its job is asked about.
+fn forget_device(new: &mut PrinterStatus) {
+    (new.device, new.bed, new.distrust, new.consecutive_failures) = (None, None, None, 0);
 }
 
 /// A print of this kind of operator that this cluster knows nothing of.

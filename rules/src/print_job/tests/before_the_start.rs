@@ -255,3 +255,15 @@ fn only_a_job_that_git_may_create_again_leaves_a_record() {
     let record = crate::print_job::gate::record(&s.job, &s.printer, s.now).unwrap();
     assert_eq!((record.uid.as_str(), record.printed_on), (JOB_UID, s.printer.metadata.name.clone().unwrap()));
 }
+
+#[test]
+fn a_claim_on_a_machine_that_was_exchanged_is_given_back() {
+    let mut s = Scene::claimed();
+    s.report.serial_number = Some("10589-9999".into());
+    s.run_printer();
+    s.run_job();
+    let status = s.job_status();
+    assert_eq!((status.printer, status.attempt), (None, 2));
+    let told = status.conditions.condition(ConditionType::Scheduled).unwrap();
+    assert!(told.message.contains("another machine"), "{}", told.message);
+}

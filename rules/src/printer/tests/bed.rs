@@ -149,3 +149,20 @@ fn the_bed_survives_silence() {
     assert!(s.printer_is(ConditionType::BedCleared));
     assert!(!s.printer_is(ConditionType::Ready));
 }
+
+#[test]
+fn another_machine_behind_a_printer_has_a_bed_that_nobody_has_confirmed() {
+    // The trace: the bed of machine A is confirmed clear; B, with a part on its bed, takes A's place, and the serial number
+    // in the spec is corrected to B's; what was confirmed of A must not let a start onto B.
+    let mut s = Scene::waiting();
+    s.report.serial_number = Some("10589-9999".into());
+    s.run_printer();
+    assert_eq!(bed_reason(&s), "NeverConfirmed");
+    let device = s.printer_status().device.unwrap();
+    assert_eq!(device.serial_number.as_deref(), Some("10589-9999"), "claims name the machine that is there");
+    s.run_printer();
+    assert!(!s.printer_is(ConditionType::BedCleared), "the clearance was for the other machine");
+    s.clear_bed();
+    s.run_printer();
+    assert!(s.printer_is(ConditionType::BedCleared));
+}
