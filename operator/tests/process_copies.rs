@@ -1,12 +1,16 @@
 //! Objects that come back: copies out of backups and exports, jobs that Git creates again, and what is kept of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
+mod lifecycle;
 mod support;
 
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use lifecycle::{At, Stage, answer_until_over, open, reach_all, stage};
 use printernizer_crds::print_job::Phase;
-use printernizer_crds::{ConditionType, PrintRecord, RUN_ANNOTATION, Reason};
+use printernizer_crds::{
+    ConditionType, Conditions, PrintJobStatus, PrintRecord, PrinterStatus, RUN_ANNOTATION, Reason,
+};
 use printernizer_simulator::Config;
 use serde_json::json;
 use support::Shop;
@@ -106,7 +110,7 @@ async fn a_record_is_kept_for_ninety_days_after_the_print_and_as_long_as_its_job
             },
         });
         let record: PrintRecord = serde_json::from_value(record).unwrap();
-        records.create(&kube::api::PostParams::default(), &record).await.unwrap();
+        records.create(&PostParams::default(), &record).await.unwrap();
         if let Some(days) = ended {
             let status = json!({ "status": { "outcome": "Succeeded", "endTime": days_ago(days) } });
             records.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
@@ -121,5 +125,79 @@ async fn a_record_is_kept_for_ninety_days_after_the_print_and_as_long_as_its_job
     })
     .await
     .unwrap();
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_restored_from_a_backup_of_its_print_does_not_print_again_and_can_be_deleted() {
+    let shop = Shop::open("restored", Config::prusalink(1).time_scale(20.0)).await;
+    shop.print("clip", json!({})).await;
+    shop.phase("clip", Phase::Printing).await;
+    // Everything of the object is in the backup: status, finalizers, annotations.
+    let jobs = shop.farm.jobs();
+    let backup = jobs.get("clip").await.unwrap();
+    shop.finish_prints();
+    shop.phase("clip", Phase::Succeeded).await;
+    jobs.delete("clip", &DeleteParams::default()).await.unwrap();
+    shop.job_is_gone("clip").await;
+    shop.clear("prusa-1").await;
+
+    let mut restored = backup.clone();
+    (restored.metadata.uid, restored.metadata.resource_version) = (None, None);
+    let created = jobs.create(&PostParams::default(), &restored).await.unwrap();
+    assert_eq!(created.metadata.finalizers, backup.metadata.finalizers);
+    let status = json!({ "status": backup.status });
+    jobs.patch_status("clip", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    let status = shop.job_says("clip", ConditionType::Accepted, Reason::CopyOfPrintedJob).await;
+    assert_eq!((status.printer, status.start), (None, None), "what it was restored with is not its own");
+    // The printer is nobody's: another job gets it.
+    shop.print("other", json!({})).await;
+    shop.phase("other", Phase::Printing).await;
+    assert_eq!((shop.starts("clip"), shop.starts("pz-")), (1, 2));
+    jobs.delete("clip", &DeleteParams::default()).await.unwrap();
+    shop.job_is_gone("clip").await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_restored_to_a_time_before_the_print_asks_about_what_its_printers_show() {
+    const STAGES: [Stage; 2] = [stage("clip", "prusa-1", At::Held), stage("clip-a1", "bambu-1", At::Held)];
+    let mut shop = open("etcd", &STAGES).await;
+    reach_all(&shop, &STAGES, &json!({})).await;
+    let mut backup: Vec<(PrintJobStatus, PrinterStatus)> = Vec::new();
+    for s in &STAGES {
+        shop.clear(s.printer).await;
+        let job = shop.farm.jobs().get(s.job).await.unwrap();
+        let printer = shop.farm.printers().get(s.printer).await.unwrap();
+        backup.push((job.status.unwrap(), printer.status.unwrap()));
+        shop.want(s.job, "Run").await;
+    }
+    for s in &STAGES {
+        s.prints(&shop).await;
+    }
+    shop.close_operator().await;
+    for (s, (job_status, printer_status)) in STAGES.iter().zip(backup) {
+        let (jobs, printers, post) = (shop.farm.jobs(), shop.farm.printers(), PostParams::default());
+        let mut job = jobs.get(s.job).await.unwrap();
+        job.status = Some(job_status);
+        jobs.replace_status(s.job, &post, &job).await.unwrap();
+        let mut printer = printers.get(s.printer).await.unwrap();
+        printer.status = Some(printer_status);
+        printers.replace_status(s.printer, &post, &printer).await.unwrap();
+    }
+    shop.operate(&["--hold-starts"]).await;
+    for s in &STAGES {
+        let status = shop.job_says(s.job, ConditionType::OutcomeUnknown, Reason::NoRecordOfUpload).await;
+        assert_eq!(status.phase, Some(Phase::AttentionNeeded), "{s:?}");
+        let printer = shop.printer(s.printer, "is not free", |p| p.conditions.is_false(ConditionType::Idle)).await;
+        assert!(!printer.conditions.is_true(ConditionType::BedCleared), "{s:?}");
+    }
+    shop.finish_prints();
+    for s in &STAGES {
+        let status = answer_until_over(&shop, s.job, "Succeeded").await;
+        assert_eq!(status.phase, Some(Phase::Succeeded), "{s:?}");
+        assert_eq!((s.commands(&shop), s.starts(&shop)), (1, 1), "{s:?}");
+        shop.printer(s.printer, "asks for its bed", |p| p.conditions.is_false(ConditionType::BedCleared)).await;
+    }
     shop.close().await;
 }

@@ -185,14 +185,6 @@ async fn a_printer_deleted_while_it_prints_stays_until_its_print_is_resolved() {
     shop.printer("prusa-1", "is kept", |s| s.current_job.is_some()).await;
     shop.finish_prints();
     shop.phase("clip", Phase::Succeeded).await;
-    let printers = shop.farm.printers();
-    printernizer_e2e::wait_until("the printer is gone", support::SOON, async || {
-        match printers.get_opt("prusa-1").await.map_err(|e| e.to_string())? {
-            None => Ok(()),
-            Some(printer) => Err(format!("{:?}", printer.metadata.finalizers)),
-        }
-    })
-    .await
-    .unwrap();
+    shop.printer_is_gone("prusa-1").await;
     shop.close().await;
 }

@@ -1,108 +1,190 @@
-//! What people write wrongly: each mistake has its own reason and a text that says what to do, harms nobody else, and
-//! heals by itself when it is corrected.
+//! What people write wrongly about printers: each mistake has its own reason and a text that says what to do, costs nothing
+//! while it stands, harms nobody else, and heals by itself when it is corrected.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
+mod inputs;
 mod support;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use inputs::{both, counting, message, tries};
+use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use printernizer_crds::print_job::Phase;
 use printernizer_crds::{ConditionType, Conditions, Reason};
-use printernizer_simulator::{Config, Fault, FaultKind};
-use serde_json::json;
+use printernizer_simulator::{Action, Config, Fault, FaultKind, PrinterInfo, UnreachableManner};
+use serde_json::{Value, json};
 use support::{PRINT, Shop, part};
-use tokio::net::{TcpListener, TcpStream};
 
-/// Passes connections on to `target`, and counts them.
-async fn counting(target: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let count = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&count);
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            counter.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(async move {
-                if let Ok(mut server) = TcpStream::connect(target).await {
-                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-                }
-            });
+fn secrets(shop: &Shop) -> Api<Secret> {
+    Api::namespaced(shop.farm.client(), shop.farm.namespace())
+}
+
+async fn merge_secret(shop: &Shop, name: &str, patch: Value) {
+    secrets(shop).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+}
+
+/// The password or code of a simulated printer, as it belongs into its Secret.
+fn login(info: &PrinterInfo) -> Value {
+    match &info.bambu {
+        Some(bambu) => json!({ "accessCode": bambu.access_code.as_str() }),
+        None => json!({ "password": info.password.as_str() }),
+    }
+}
+
+/// What is wrong with a printer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mistake {
+    NoSecret,
+    NoKey,
+    NoLabel,
+    WrongCode,
+    WrongSerial,
+    NobodyThere,
+    NoAnswer,
+    NoDeveloperMode,
+}
+
+use Mistake::{NoAnswer, NoDeveloperMode, NoKey, NoLabel, NoSecret, NobodyThere, WrongCode, WrongSerial};
+
+/// The first pause after a refused password.
+const AFTER_REFUSAL: Duration = Duration::from_secs(30);
+
+const MISTAKES: [(&str, Mistake, ConditionType, Reason, &str); 14] = [
+    ("prusa-1", NoSecret, ConditionType::Authorized, Reason::SecretNotFound, "create the Secret prusa-1"),
+    ("prusa-2", NoKey, ConditionType::Authorized, Reason::SecretKeyMissing, "add the key password"),
+    ("prusa-3", NoLabel, ConditionType::Authorized, Reason::SecretNotLabeled, "printernizer.io/usage=printer"),
+    ("prusa-4", WrongCode, ConditionType::Authorized, Reason::CredentialsRefused, "copy user and password"),
+    ("prusa-5", WrongSerial, ConditionType::Reachable, Reason::WrongSerialNumber, "its serial number is SIM-PRUSA-5"),
+    ("prusa-6", NobodyThere, ConditionType::Reachable, Reason::Unreachable, "check that the printer is on"),
+    ("prusa-7", NoAnswer, ConditionType::Reachable, Reason::Unreachable, "no answer"),
+    ("bambu-1", NoSecret, ConditionType::Authorized, Reason::SecretNotFound, "create the Secret bambu-1"),
+    ("bambu-2", NoKey, ConditionType::Authorized, Reason::SecretKeyMissing, "add the key accessCode"),
+    ("bambu-3", NoLabel, ConditionType::Authorized, Reason::SecretNotLabeled, "printernizer.io/usage=printer"),
+    ("bambu-4", WrongCode, ConditionType::Authorized, Reason::CredentialsRefused, "copy it from the printer's screen"),
+    ("bambu-5", WrongSerial, ConditionType::Reachable, Reason::WrongSerialNumber, "039000000BAMBU5"),
+    ("bambu-6", NobodyThere, ConditionType::Reachable, Reason::Unreachable, "check that the printer is on"),
+    ("bambu-7", NoDeveloperMode, ConditionType::ControlAllowed, Reason::ControlRefused, "switch on Developer Mode"),
+];
+
+/// Where the printer is, as its Printer says it.
+fn place(info: &PrinterInfo, mistake: Option<Mistake>) -> Value {
+    let nobody = mistake == Some(NobodyThere);
+    if let Some(bambu) = &info.bambu {
+        let serial = if mistake == Some(WrongSerial) { "03919C000000001" } else { info.serial_number.as_str() };
+        let port = if nobody { 1 } else { bambu.mqtt_port };
+        json!({ "connection": { "bambu": { "serialNumber": serial, "mqttPort": port } } })
+    } else {
+        let serial = if mistake == Some(WrongSerial) { "SIM-ANOTHER" } else { info.serial_number.as_str() };
+        let url = if nobody { "http://127.0.0.1:1" } else { info.url.as_str() };
+        json!({ "connection": { "prusaLink": { "serialNumber": serial, "url": url } } })
+    }
+}
+
+async fn make(shop: &Shop, name: &str, mistake: Mistake) {
+    let info = shop.machine(name).info();
+    let key = if info.bambu.is_some() { "accessCode" } else { "password" };
+    match mistake {
+        NoSecret => drop(secrets(shop).delete(name, &DeleteParams::default()).await.unwrap()),
+        NoKey => merge_secret(shop, name, json!({ "data": { key: null } })).await,
+        NoLabel => {
+            merge_secret(shop, name, json!({ "metadata": { "labels": { "printernizer.io/usage": null } } })).await;
         }
-    });
-    (address, count)
+        WrongCode => merge_secret(shop, name, json!({ "stringData": { key: "12345678" } })).await,
+        WrongSerial | NobodyThere => drop(shop.farm.change_printer(name, place(&info, Some(mistake))).await.unwrap()),
+        NoAnswer => {
+            let manner = UnreachableManner::Silent;
+            shop.machine(name).fault(Fault::lasting(FaultKind::Unreachable { manner }));
+        }
+        NoDeveloperMode => shop.machine(name).person(&Action::SetDeveloperMode { enabled: false }).unwrap(),
+    }
 }
 
-fn message(conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition], type_: ConditionType) -> String {
-    conditions.iter().find(|c| c.type_ == type_.as_str()).map(|c| c.message.clone()).unwrap_or_default()
+async fn correct(shop: &Shop, name: &str, mistake: Mistake) {
+    let info = shop.machine(name).info();
+    match mistake {
+        NoSecret => {
+            let secret = json!({
+                "apiVersion": "v1", "kind": "Secret",
+                "metadata": { "name": name, "labels": { "printernizer.io/usage": "printer" } }, "stringData": login(&info),
+            });
+            let secret: Secret = serde_json::from_value(secret).unwrap();
+            secrets(shop).create(&PostParams::default(), &secret).await.unwrap();
+        }
+        NoKey | WrongCode => merge_secret(shop, name, json!({ "stringData": login(&info) })).await,
+        NoLabel => {
+            merge_secret(shop, name, json!({ "metadata": { "labels": { "printernizer.io/usage": "printer" } } })).await;
+        }
+        WrongSerial | NobodyThere => drop(shop.farm.change_printer(name, place(&info, None)).await.unwrap()),
+        NoAnswer => shop.machine(name).clear_faults(),
+        NoDeveloperMode => shop.machine(name).person(&Action::SetDeveloperMode { enabled: true }).unwrap(),
+    }
 }
 
-async fn merge_secret(shop: &Shop, name: &str, patch: serde_json::Value) {
-    let secrets: Api<Secret> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
-    secrets.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+/// The version of each Printer: what is not written keeps it.
+async fn versions(shop: &Shop) -> BTreeMap<String, String> {
+    let printers = shop.farm.printers().list(&ListParams::default()).await.unwrap();
+    let version = |p: printernizer_crds::Printer| Some((p.metadata.name?, p.metadata.resource_version?));
+    printers.items.into_iter().filter_map(version).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn printers_that_cannot_be_connected_say_why_and_heal_when_corrected() {
-    let mut shop = Shop::empty("wrong", Config::prusalink(6).time_scale(20.0)).await;
+async fn printers_that_cannot_be_used_say_why_cost_nothing_and_heal_when_corrected() {
+    let mut config = both(8, 7);
+    for printer in &mut config.printers {
+        printer.bambu.shows_fun = true;
+    }
+    let mut shop = Shop::empty("wrong", config).await;
+    shop.farm.add_file("part", part(PRINT)).await.unwrap();
     let infos = shop.farm.simulator().printers();
     let address: SocketAddr = infos[3].url.trim_start_matches("http://").parse().unwrap();
     let (proxy, logins) = counting(address).await;
-    for (index, info) in infos.iter().enumerate() {
-        let url = match index {
-            3 => format!("http://{proxy}"),
-            5 => "http://127.0.0.1:1".to_owned(),
-            _ => info.url.clone(),
-        };
+    for info in &infos {
+        let url = if info.name == "prusa-4" { format!("http://{proxy}") } else { info.url.clone() };
         shop.farm.add_printer(info, &url, json!({})).await.unwrap();
     }
-    let secrets: Api<Secret> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
-    let original = secrets.get("prusa-1").await.unwrap();
-    secrets.delete("prusa-1", &DeleteParams::default()).await.unwrap();
-    merge_secret(&shop, "prusa-2", json!({ "data": { "password": null } })).await;
-    merge_secret(&shop, "prusa-3", json!({ "metadata": { "labels": { "printernizer.io/usage": null } } })).await;
-    merge_secret(&shop, "prusa-4", json!({ "stringData": { "password": "not-the-password" } })).await;
-    let wrong = FaultKind::WrongSerial { serial_number: "SIM-ANOTHER".into() };
-    shop.machine("prusa-5").fault(Fault::lasting(wrong));
+    for (name, mistake, ..) in MISTAKES {
+        make(&shop, name, mistake).await;
+    }
     shop.operate(&[]).await;
-    let since = std::time::Instant::now();
-
-    for (name, condition, reason, advice) in [
-        ("prusa-1", ConditionType::Authorized, Reason::SecretNotFound, "create the Secret prusa-1"),
-        ("prusa-2", ConditionType::Authorized, Reason::SecretKeyMissing, "add the key password"),
-        ("prusa-3", ConditionType::Authorized, Reason::SecretNotLabeled, "printernizer.io/usage=printer"),
-        ("prusa-4", ConditionType::Authorized, Reason::CredentialsRefused, "copy user and password"),
-        ("prusa-5", ConditionType::Reachable, Reason::WrongSerialNumber, "SIM-ANOTHER"),
-        ("prusa-6", ConditionType::Reachable, Reason::Unreachable, "check that the printer is on"),
-    ] {
+    let since = Instant::now();
+    for (name, mistake, condition, reason, advice) in MISTAKES {
         let status = shop.printer_says(name, condition, reason).await;
         let text = message(&status.conditions, condition);
-        assert!(text.contains(advice), "{name}: {text}");
+        assert!(text.contains(advice), "{name}, {mistake:?}: {text}");
         assert!(status.conditions.is_false(ConditionType::Ready), "{name}: {:?}", status.conditions);
     }
+    let (before, asked) = (versions(&shop).await, shop.machine("bambu-4").requests());
+    // Meanwhile the one that is right prints.
+    shop.clear("prusa-8").await;
+    shop.print("clip", json!({})).await;
+    shop.phase("clip", Phase::Printing).await;
+    shop.finish_prints();
+    shop.phase("clip", Phase::Succeeded).await;
+    let after = versions(&shop).await;
+    for (name, mistake, ..) in MISTAKES {
+        assert_eq!(before[name], after[name], "{name} is written again and again: {mistake:?}");
+    }
+    let refusals = tries(since.elapsed(), AFTER_REFUSAL);
+    let tried = shop.machine("bambu-4").requests() - asked;
+    assert!(usize::try_from(tried).unwrap() <= refusals, "{tried} tries with a refused code");
 
-    let mut again = Secret { data: original.data, type_: original.type_, ..Secret::default() };
-    again.metadata.name = Some("prusa-1".into());
-    again.metadata.labels = original.metadata.labels;
-    secrets.create(&PostParams::default(), &again).await.unwrap();
-    merge_secret(&shop, "prusa-2", json!({ "stringData": { "password": infos[1].password.as_str() } })).await;
-    merge_secret(&shop, "prusa-3", json!({ "metadata": { "labels": { "printernizer.io/usage": "printer" } } })).await;
-    shop.machine("prusa-5").clear_faults();
-    let url = json!({ "connection": { "prusaLink": { "url": infos[5].url } } });
-    shop.farm.change_printer("prusa-6", url).await.unwrap();
-    for name in ["prusa-1", "prusa-2", "prusa-3", "prusa-5", "prusa-6"] {
+    for (name, mistake, ..) in MISTAKES.into_iter().filter(|(name, ..)| *name != "prusa-4") {
+        correct(&shop, name, mistake).await;
+    }
+    for (name, ..) in MISTAKES.into_iter().filter(|(name, ..)| *name != "prusa-4") {
         shop.printer_says(name, ConditionType::Ready, Reason::PrinterReady).await;
     }
     // The others took seconds to heal; meanwhile the refused password was not tried again and again.
     let tried = logins.load(Ordering::SeqCst);
-    // The pauses begin with half a minute and double; the first try needs two connections at most.
-    let pauses = usize::try_from(since.elapsed().as_secs() / 30).unwrap();
-    assert!((1..=2 + pauses).contains(&tried), "{tried} connections with a refused password");
-    merge_secret(&shop, "prusa-4", json!({ "stringData": { "password": infos[3].password.as_str() } })).await;
+    // A try needs two connections at most.
+    let refusals = 2 * tries(since.elapsed(), AFTER_REFUSAL);
+    assert!((1..=refusals).contains(&tried), "{tried} connections with a refused password");
+    correct(&shop, "prusa-4", WrongCode).await;
     shop.printer_says("prusa-4", ConditionType::Ready, Reason::PrinterReady).await;
     shop.close().await;
 }
@@ -134,117 +216,5 @@ async fn printers_on_this_machine_are_refused_unless_allowed() {
         .unwrap();
     shop.printer_says("prusa-1", ConditionType::Reachable, Reason::AddressForbidden).await;
     operator.kill().await.unwrap();
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn jobs_whose_file_cannot_be_used_say_why() {
-    let shop = Shop::open("files", Config::prusalink(1).time_scale(20.0)).await;
-    let html = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>\n".to_vec();
-    shop.farm.add_file("html", html).await.unwrap();
-    shop.farm.add_file("empty", Vec::new()).await.unwrap();
-    shop.farm.add_file("bare", b"G28\nG1 X10 Y10 E1\n".to_vec()).await.unwrap();
-    let whole = part(PRINT);
-    shop.farm.add_file("half", whole[..whole.len() - 60].to_vec()).await.unwrap();
-    let source = |source: serde_json::Value| {
-        let mut spec = json!({ "source": { "configMap": null } });
-        spec["source"].as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
-        spec
-    };
-    let refused = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = refused.local_addr().unwrap();
-    drop(refused);
-    shop.farm.print("page", "html", json!({})).await.unwrap();
-    shop.farm.print("nothing", "empty", json!({})).await.unwrap();
-    shop.farm.print("half", "half", json!({})).await.unwrap();
-    shop.farm.print("bare", "bare", json!({})).await.unwrap();
-    shop.farm.print("missing", "not-there", json!({})).await.unwrap();
-    shop.print("digest", json!({ "sha256": "0".repeat(64) })).await;
-    for (name, what) in [
-        ("metadata", json!({ "http": { "url": "http://169.254.169.254/latest/clip.gcode" } })),
-        ("nobody", json!({ "http": { "url": format!("http://{nobody}/clip.gcode") } })),
-    ] {
-        let mut job = json!({
-            "apiVersion": "printernizer.io/v1alpha1", "kind": "PrintJob", "metadata": { "name": name },
-            "spec": source(what),
-        });
-        job["spec"]["source"].as_object_mut().unwrap().remove("configMap");
-        shop.farm.jobs().patch(name, &PatchParams::apply("farm"), &Patch::Apply(job)).await.unwrap();
-    }
-    for (name, reason, advice) in [
-        ("page", Reason::NotAPrintFile, ""),
-        ("nothing", Reason::FileEmpty, ""),
-        ("half", Reason::FileCorrupt, ""),
-        ("bare", Reason::MachineUnstated, "spec.printerRef"),
-        ("missing", Reason::FileNotFound, "not-there"),
-        ("digest", Reason::DigestMismatch, "SHA-256"),
-        ("metadata", Reason::SourceForbidden, "169.254.169.254"),
-        ("nobody", Reason::SourceUnreachable, ""),
-    ] {
-        let status = shop.job_says(name, ConditionType::Accepted, reason).await;
-        assert!(status.conditions.is_false(ConditionType::Accepted), "{name}");
-        let text = message(&status.conditions, ConditionType::Accepted);
-        assert!(text.contains(advice) && text.len() > 20, "{name}: {text}");
-        assert_eq!(status.phase, Some(Phase::Pending));
-    }
-    // None of them keeps a good job from its printer, and a file that appears is found.
-    assert_eq!(shop.starts("pz-"), 0);
-    shop.farm.add_file("not-there", part(PRINT)).await.unwrap();
-    shop.phase("missing", Phase::Printing).await;
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_from_a_web_server_is_printed_and_a_changed_one_is_not() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let shop = Shop::open("http", Config::prusalink(1).time_scale(20.0)).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let requests = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&requests);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            count.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(async move {
-                let mut request = vec![0; 4096];
-                let _ = stream.read(&mut request).await;
-                let body = part(PRINT);
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-                let _ = stream.write_all(head.as_bytes()).await;
-                let _ = stream.write_all(&body).await;
-            });
-        }
-    });
-    let job = json!({
-        "apiVersion": "printernizer.io/v1alpha1", "kind": "PrintJob", "metadata": { "name": "clip" },
-        "spec": { "source": { "http": { "url": format!("http://{address}/clip.gcode") } } },
-    });
-    shop.farm.jobs().patch("clip", &PatchParams::apply("farm"), &Patch::Apply(job)).await.unwrap();
-    let status = shop.phase("clip", Phase::Printing).await;
-    assert_eq!(status.file.unwrap().printer_model.as_deref(), Some("COREONE"));
-    assert!(requests.load(Ordering::SeqCst) >= 1);
-
-    // What is printed is what was accepted: a file that has changed since is not uploaded.
-    shop.print("changed", json!({})).await;
-    shop.job_says("changed", ConditionType::Accepted, Reason::FileRead).await;
-    let maps: Api<ConfigMap> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
-    let mut map = maps.get("part").await.unwrap();
-    map.binary_data = Some([("part.gcode".to_owned(), k8s_openapi::ByteString(part(1200)))].into());
-    maps.replace("part", &PostParams::default(), &map).await.unwrap();
-    shop.finish_prints();
-    shop.phase("clip", Phase::Succeeded).await;
-    shop.clear("prusa-1").await;
-    // The bytes are still in the cache, under their digest: the part that was accepted is printed.
-    shop.phase("changed", Phase::Printing).await;
-    let shas: Vec<String> = shop
-        .ledger()
-        .into_iter()
-        .filter_map(|e| match e.event {
-            printernizer_simulator::Event::PhysicalStart { sha256, .. } => Some(sha256),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(shas.len(), 2);
-    assert_eq!(shas[0], shas[1], "both are the file that was accepted");
     shop.close().await;
 }

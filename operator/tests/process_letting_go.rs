@@ -25,18 +25,6 @@ fn cut_off(shop: &Shop) {
     shop.machine("prusa-1").fault(Fault::lasting(FaultKind::Unreachable { manner }));
 }
 
-async fn printer_is_gone(shop: &Shop) {
-    let printers = shop.farm.printers();
-    printernizer_e2e::wait_until("the printer is gone", SOON, async || {
-        match printers.get_opt("prusa-1").await.map_err(|e| e.to_string())? {
-            None => Ok(()),
-            Some(printer) => Err(format!("{:?}", printer.metadata.finalizers)),
-        }
-    })
-    .await
-    .unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_deleted_with_a_dead_printer_goes_and_the_printer_remembers_the_print() {
     let shop = printing("deadjob").await;
@@ -65,7 +53,7 @@ async fn a_dead_printer_that_is_deleted_leaves_a_question_and_takes_its_print_up
     cut_off(&shop);
     shop.printer_says("prusa-1", ConditionType::Reachable, Reason::Unreachable).await;
     shop.farm.printers().delete("prusa-1", &DeleteParams::default()).await.unwrap();
-    printer_is_gone(&shop).await;
+    shop.printer_is_gone("prusa-1").await;
     shop.question("clip").await;
     shop.job_says("clip", ConditionType::OutcomeUnknown, Reason::PrinterGone).await;
     // The same device under a Printer that is created again: its print is taken up before anything else.
@@ -86,7 +74,7 @@ async fn a_question_about_a_printer_that_is_gone_can_be_answered() {
     cut_off(&shop);
     shop.printer_says("prusa-1", ConditionType::Reachable, Reason::Unreachable).await;
     shop.farm.printers().delete("prusa-1", &DeleteParams::default()).await.unwrap();
-    printer_is_gone(&shop).await;
+    shop.printer_is_gone("prusa-1").await;
     shop.job_says("clip", ConditionType::OutcomeUnknown, Reason::PrinterGone).await;
     shop.answer("clip", "Succeeded").await;
     shop.phase("clip", Phase::Succeeded).await;

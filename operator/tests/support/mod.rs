@@ -208,6 +208,18 @@ impl Shop {
         gone.await.unwrap_or_else(|e| panic!("{}", self.explain(&FarmError::Waited(e.to_string()))));
     }
 
+    /// Waits until the Printer object is gone.
+    pub async fn printer_is_gone(&self, name: &str) {
+        let (printers, what) = (self.farm.printers(), format!("{name} is gone"));
+        let gone = printernizer_e2e::wait_until(&what, SOON, async || {
+            match printers.get_opt(name).await.map_err(|e| e.to_string())? {
+                None => Ok(()),
+                Some(printer) => Err(format!("{:?}", printer.metadata.finalizers)),
+            }
+        });
+        gone.await.unwrap_or_else(|e| panic!("{}", self.explain(&FarmError::Waited(e.to_string()))));
+    }
+
     /// What the machines did.
     pub fn ledger(&self) -> Vec<Entry> {
         self.farm.simulator().ledger().entries()

@@ -44,10 +44,11 @@ impl SlicedFile {
         self
     }
 
-    /// The file's bytes.
+    /// The file's bytes. Without a plate it is a project that was not sliced.
     pub fn build(&self) -> Vec<u8> {
         let mut files = vec![
             ("[Content_Types].xml".to_owned(), "<Types/>".to_owned()),
+            ("3D/3dmodel.model".to_owned(), "<model/>".to_owned()),
             ("Metadata/slice_info.config".to_owned(), self.slice_info()),
         ];
         // All filaments of the project, used on this plate or not.
