@@ -92,35 +92,6 @@ async fn a_cancelled_print_is_stopped_and_its_bed_waits_for_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_is_cancelled_before_it_is_printed() {
-    let shop = Shop::open("early", slow()).await;
-    // While it waits for a printer.
-    shop.print("running", json!({})).await;
-    shop.phase("running", Phase::Printing).await;
-    shop.print("waiting", json!({})).await;
-    shop.job_says("waiting", ConditionType::Scheduled, Reason::Queued).await;
-    shop.want("waiting", "Cancel").await;
-    shop.phase("waiting", Phase::Cancelled).await;
-    shop.want("running", "Cancel").await;
-    shop.phase("running", Phase::Cancelled).await;
-
-    // While its file is uploaded: a slow network holds it there.
-    let machine = shop.machine("prusa-1");
-    machine.fault(Fault::lasting(FaultKind::StallUpload { after_bytes: 16, milliseconds: 10_000 }));
-    shop.print("uploading", json!({})).await;
-    shop.clear("prusa-1").await;
-    shop.phase("uploading", Phase::Uploading).await;
-    shop.want("uploading", "Cancel").await;
-    shop.phase("uploading", Phase::Cancelled).await;
-    machine.clear_faults();
-    let printer = shop.printer("prusa-1", "is released", |s| s.current_job.is_none()).await;
-    assert!(printer.conditions.is_true(ConditionType::BedCleared), "nothing was printed: {:?}", printer.conditions);
-    assert_eq!(shop.starts("uploading"), 0);
-    assert_eq!(shop.starts("waiting"), 0);
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn deleting_a_printing_job_lets_it_finish_and_then_lets_go() {
     let shop = Shop::open("finish", slow()).await;
     shop.print("clip", json!({})).await;

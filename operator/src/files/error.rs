@@ -111,7 +111,7 @@ pub enum FetchError {
         refusal: S3Refusal,
     },
     /// No such file.
-    #[error("{shown} does not exist")]
+    #[error("{shown} does not exist; put it there, or correct spec.source")]
     NotFound {
         /// URL, or ConfigMap and key.
         shown: String,
@@ -191,7 +191,9 @@ pub enum FetchError {
     #[error("spec.sha256 must be 64 hexadecimal digits, as sha256sum prints them")]
     DigestForm,
     /// Not the file that was meant.
-    #[error("{shown} has the SHA-256 {actual}, expected is {expected}; it was changed or is damaged")]
+    #[error(
+        "{shown} has the SHA-256 {actual}, expected is {expected}; put the file there that was meant, or correct spec.sha256"
+    )]
     DigestMismatch {
         /// URL, or ConfigMap and key.
         shown: String,
