@@ -66,6 +66,7 @@ async fn a_part_behind_a_password_and_a_private_authority_is_printed_also_when_i
     // What was fetched stays, checked and on disk, over a restart of the operator and without its source.
     shop.close_operator().await;
     drop(server);
+    shop.farm.change_job("clip", json!({ "priority": 5 })).await.unwrap();
     shop.operate(&[]).await;
     shop.clear_all().await;
     shop.phase("clip", Phase::Printing).await;

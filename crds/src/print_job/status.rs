@@ -229,6 +229,10 @@ pub struct Question {
 pub struct FileStatus {
     /// SHA-256 of the file, 64 hex digits.
     pub sha256: String,
+    /// Digest of spec.source, spec.sha256 and spec.plate as they were when the file was read. While they are the same, the
+    /// job keeps to this file and does not ask the source what lies there now.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub read_for: String,
     /// Size of the file in bytes.
     pub size_bytes: i64,
     /// Kind of file: Gcode, BinaryGcode or Gcode3mf.

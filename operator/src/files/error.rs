@@ -192,7 +192,8 @@ pub enum FetchError {
     DigestForm,
     /// Not the file that was meant.
     #[error(
-        "{shown} has the SHA-256 {actual}, expected is {expected}; put the file there that was meant, or correct spec.sha256"
+        "{shown} has the SHA-256 {actual}, expected is {expected}; put the file there that was meant, correct \
+         spec.sha256, or create a new job for this one"
     )]
     DigestMismatch {
         /// URL, or ConfigMap and key.

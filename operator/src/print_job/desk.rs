@@ -207,6 +207,8 @@ pub fn status_of(file: &PrintFile, sha256: &str, size_bytes: u64) -> FileStatus 
     let large = |n: Option<u64>| n.and_then(|n| i64::try_from(n).ok());
     FileStatus {
         sha256: sha256.to_owned(),
+        // Whoever accepts the job knows what it asks for.
+        read_for: String::new(),
         size_bytes: i64::try_from(size_bytes).unwrap_or(i64::MAX),
         format: match file.format {
             Format::BinaryGcode => "BinaryGcode".into(),
@@ -287,6 +289,14 @@ mod tests {
         tokio::time::resume();
         assert_eq!(desk.fetch(&job), None);
         read(Reason::NotAPrintFile).await;
+    }
+
+    #[test]
+    fn what_costs_the_cluster_only_is_tried_again_sooner_and_a_wrong_spec_not_at_all() {
+        let pauses = |retry| [0, 1, 3, 9, 60].map(|refusals| pause(retry, refusals).as_secs());
+        assert_eq!(pauses(Retry::Backoff), [5, 10, 40, 300, 300]);
+        assert_eq!(pauses(Retry::Soon), [5, 10, 40, 60, 60]);
+        assert_eq!(pauses(Retry::AfterChange), [86_400; 5]);
     }
 
     fn example(name: &str) -> Vec<u8> {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::print_job::FileStatus;
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJob, PrintJobStatus, RUN_ANNOTATION, Reason};
+use sha2::{Digest as _, Sha256};
 
 use super::decide::{REST, write_if_changed};
 use super::release::unset_claim;
@@ -66,6 +67,12 @@ pub(super) fn decide(seen: &Observed<'_>, old: &PrintJobStatus) -> Option<Plan> 
     match &seen.file {
         // Its facts stay in status; the bytes are fetched again, and compared, before the upload.
         _ if accepted_as_written(seen.job, old) => None,
+        FileView::Read(file) => Some(accept(seen.job, old, file, seen.now)),
+        // Another part of the spec has changed. What its source holds now is not asked: the job keeps to the file it was
+        // accepted with, also while the source is away.
+        _ if old.file.as_ref().is_some_and(|file| file.read_for == wished(seen.job)) => {
+            old.file.as_ref().map(|file| accept(seen.job, old, file, seen.now))
+        }
         FileView::Unknown => {
             let plan = write(seen, old, Reason::FetchingFile, "the file is being fetched".into());
             Some(plan.then(Effect::FetchFile).again(REST))
@@ -76,8 +83,14 @@ pub(super) fn decide(seen: &Observed<'_>, old: &PrintJobStatus) -> Option<Plan> 
         FileView::Refused { reason, message } => {
             Some(write(seen, old, *reason, message.clone()).then(Effect::FetchFile).again(REST))
         }
-        FileView::Read(file) => Some(accept(seen.job, old, file, seen.now)),
     }
+}
+
+/// Which file a job's spec asks for, as one short word.
+fn wished(job: &PrintJob) -> String {
+    let spec = &job.spec;
+    let text = serde_json::json!([spec.source, spec.sha256, spec.plate]).to_string();
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// Whether the job was accepted in the form its spec has now.
@@ -95,7 +108,7 @@ const MACHINE_UNSTATED: &str = "the file does not say for which printer model it
 
 fn accept(job: &PrintJob, old: &PrintJobStatus, file: &FileStatus, now: Timestamp) -> Plan {
     let mut new = old.clone();
-    new.file = Some(file.clone());
+    new.file = Some(FileStatus { read_for: wished(job), ..file.clone() });
     let asked = job.spec.requirements.as_ref().map(|r| r.models.join(", ")).filter(|models| !models.is_empty());
     let named = job.spec.printer_ref.as_ref().map(|r| &r.name);
     let what = match (&file.printer_model, asked, named) {

@@ -49,7 +49,10 @@ async fn fetch(answers: Vec<Answer>) -> (Result<String, FetchError>, Vec<String>
     let (address, asked) = serve_answers(answers).await;
     let directory = TempDir::new().unwrap();
     let fetched = files(&directory).fetch(&http(format!("http://{address}/a")), None).await;
-    let fetched = fetched.map(|file| sha256(&std::fs::read(file.path).unwrap()));
+    let fetched = fetched.map(|file| {
+        assert_eq!(file.sha256, sha256(&std::fs::read(&file.path).unwrap()), "the digest is that of the bytes on disk");
+        file.sha256
+    });
     if fetched.is_err() {
         assert_eq!(names_in(&directory), Vec::<String>::new());
     }
@@ -128,7 +131,8 @@ async fn without_a_sure_name_of_its_version_a_file_is_not_continued() {
         "HTTP/1.1 200 OK\r\nETag: W/\"one\"\r\nContent-Length: 90",
         "HTTP/1.1 200 OK\r\nLast-Modified: Sat, 21 Nov 2026 10:00:00 GMT\r\nContent-Length: 90",
     ] {
-        let (fetched, asked) = fetch(vec![Answer::Part { head, from: 0, count: 40 }]).await;
+        let again = Answer::Bytes(String::new());
+        let (fetched, asked) = fetch(vec![Answer::Part { head, from: 0, count: 40 }, again]).await;
         let error = fetched.unwrap_err();
         assert_eq!((error.reason(), asked.len()), (Reason::SourceUnreachable, 1), "{head}: {error}");
     }

@@ -267,3 +267,34 @@ fn a_claim_on_a_machine_that_was_exchanged_is_given_back() {
     let told = status.conditions.condition(ConditionType::Scheduled).unwrap();
     assert!(told.message.contains("another machine"), "{}", told.message);
 }
+
+#[test]
+fn a_job_keeps_to_the_file_it_was_accepted_with_until_its_source_is_changed() {
+    let mut s = Scene::waiting();
+    let read = s.job_status().file.unwrap();
+    // A new process that has read nothing yet, and a source nobody can ask.
+    s.file = None;
+    s.job.spec.priority = 7;
+    s.job.metadata.generation = Some(2);
+    let plan = s.job_plan();
+    assert!(!plan.effects.contains(&Effect::FetchFile), "{plan:?}");
+    s.run_job();
+    let status = s.job_status();
+    let accepted = status.conditions.condition(ConditionType::Accepted).unwrap();
+    assert_eq!((accepted.status.as_str(), accepted.observed_generation), ("True", Some(2)));
+    assert_eq!(status.file.as_ref(), Some(&read));
+
+    let changes: [fn(&mut Scene); 3] = [
+        |s| s.job.spec.source.config_map.get_or_insert_default().key = "another".into(),
+        |s| s.job.spec.sha256 = Some("1".repeat(64)),
+        |s| s.job.spec.plate = 2,
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let mut s = s.clone();
+        change(&mut s);
+        s.job.metadata.generation = Some(3);
+        assert!(s.job_plan().effects.contains(&Effect::FetchFile), "{n}");
+        s.run_job();
+        assert!(s.job_status().conditions.is_false(ConditionType::Accepted), "{n}");
+    }
+}

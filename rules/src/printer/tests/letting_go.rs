@@ -151,6 +151,7 @@ fn a_start_that_is_resolved_is_no_reason_to_hold_a_printer_back() {
 fn a_half_claim_of_a_job_that_is_not_accepted_any_more_is_released() {
     let mut s = Scene::waiting();
     s.claim();
+    s.job.spec.source.config_map.get_or_insert_default().key = "another".into();
     s.job.metadata.generation = Some(2);
     (s.file, s.file_refused) = (None, Some(Reason::Unsliced));
     s.run_job();
