@@ -151,7 +151,6 @@ fn as_slot(printer: &Printer, slot: &SlotStatus) -> Slot {
     let agrees = |m: &String| declared.is_none_or(|d| same_material(m, &d.material));
     let contradicts = match &material {
         Some(material) if agrees(material) => None,
-        None if slot.contradiction.is_none() => None,
         _ => declared.and_then(|d| normalized_material(&d.material)),
     };
     Slot {

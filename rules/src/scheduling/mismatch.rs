@@ -334,6 +334,8 @@ mod tests {
         for (name, meant) in [
             ("Prusa CORE Onne", Some("Prusa CORE One")),
             ("coreon", Some("Prusa CORE One")),
+            ("cxrexne", Some("Prusa CORE One")),
+            ("cxrexnx", None),
             ("BambuLab A1-minni", Some("Bambu Lab A1 mini")),
             ("Original Prusa MK4SS", Some("Original Prusa MK4S")),
             ("X1 Karbon", Some("Bambu Lab X1 Carbon")),

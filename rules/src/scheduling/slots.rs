@@ -128,8 +128,15 @@ mod tests {
 
     #[test]
     fn the_device_wins_and_the_declaration_adds_what_it_does_not_say() {
-        let slot = merged(&[declared("Main", "pla", "#1F6FEB")], &[reported(Some("PLA"), None)]);
+        let mut spec = declared("Main", "pla", "#1F6FEB");
+        spec.subtype = Some("Matte".into());
+        let slot = merged(&[spec.clone()], &[reported(Some("PLA"), None)]);
         assert_eq!((slot.material.as_deref(), slot.source), (Some("PLA"), SlotSource::Device));
+        assert_eq!(slot.subtype.as_deref(), Some("Matte"));
+        let silk = DeviceSlot { subtype: Some("Silk".into()), ..reported(Some("PLA"), None) };
+        assert_eq!(merged(&[spec], std::slice::from_ref(&silk)).subtype.as_deref(), Some("Silk"));
+        assert_eq!(merged(&[], &[silk]).subtype.as_deref(), Some("Silk"));
+        let slot = merged(&[declared("Main", "pla", "#1F6FEB")], &[reported(Some("PLA"), None)]);
         assert_eq!(slot.color.as_deref(), Some("#1F6FEB"));
         assert_eq!(slot.contradiction, None);
     }

@@ -248,6 +248,10 @@ fn who_fits_nowhere_is_told_what_excluded_how_many() {
 
     asked.spec.printer_ref = Some(PrinterReference { name: "two".into() });
     assert_eq!(told(&run(&[asked.clone()], &[nozzle("one"), printer("two")]), "clip"), "printer two: no PETG");
+    let mut silent = asked.clone();
+    silent.status.as_mut().unwrap().file.as_mut().unwrap().filaments[0].material = None;
+    let advice = "the file does not say which material it needs: name it in spec.requirements.materials";
+    assert_eq!(told(&run(&[silent], &[printer("two")]), "clip"), advice, "it is not the printer's fault");
     asked.spec.printer_ref = Some(PrinterReference { name: "four".into() });
     let missing = run(&[asked], &[printer("two")]);
     assert_eq!(told(&missing, "clip"), "printer four does not exist in this namespace");
