@@ -121,6 +121,9 @@ pub struct DeviceReport {
     pub identity: DeviceIdentity,
     /// Error code it shows.
     pub error: Option<String>,
+    /// Whether that error says that it refused a start because it is busy with a job. Whose start, and which job, it does
+    /// not say.
+    pub busy_with_job: bool,
     /// What keeps it from taking a print.
     pub blockers: Vec<Blocker>,
     /// How far its print is.

@@ -171,7 +171,7 @@ fn any_stage() -> impl Strategy<Value = Scene> {
 fn show(s: &mut Scene, state: DeviceState, shown: Identity, error: bool) {
     let ours = s.remote_name();
     s.shows(state);
-    s.report.error = error.then(|| "0500_4004".into());
+    s.report.error = error.then(|| "0500_4003".into());
     s.report.identity = match shown {
         Identity::Older | Identity::OlderWithOurFile => identity("7", "older.gcode"),
         Identity::Ours | Identity::OursUnnamed => identity("8", &ours),
@@ -217,7 +217,7 @@ fn happen(s: &mut Scene, event: &Event) {
         Event::SeenActive => s.watch.seen_active = true,
         Event::SeenPreview(n) => (s.watch.seen_preview, s.watch.preview_for) = (true, seconds(n)),
         Event::StaysIdle(n) => s.watch.idle_for = Some(seconds(n)),
-        Event::ErrorStands(n) => s.watch.standing_error = Some(("0500_4004".into(), seconds(n))),
+        Event::ErrorStands(n) => s.watch.standing_error = Some(("0500_4003".into(), seconds(n))),
         Event::Sent(answer, unbroken, quiet) => {
             (s.watch.answer, s.watch.unbroken, s.watch.quiet) = (Some(answer), unbroken, seconds(quiet));
         }

@@ -183,6 +183,7 @@ impl PrusaLink {
             has_print,
             identity,
             error: None,
+            busy_with_job: false,
             blockers,
             progress: status.job.as_ref().map(|job| DeviceProgress {
                 percent: job.progress_percent.map_or(0, whole_percent),

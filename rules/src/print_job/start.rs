@@ -224,6 +224,8 @@ pub fn judge(view: &StartView<'_>) -> Verdict {
     // An error that stood there before the start says nothing about the start.
     let standing = view.watch.standing_error.as_ref().filter(|(error, _)| report.error.as_ref() == Some(error));
     let standing = standing.filter(|_| view.intent.is_none_or(|i| i.before.error != report.error));
+    // Nor does one that may be about another start than ours, refused because the printer has taken ours.
+    let standing = standing.filter(|_| !report.busy_with_job);
     let failed_on_its_own = standing.is_some_and(|(_, lasting)| stands(*lasting));
 
     match relation {

@@ -12,6 +12,8 @@ use crate::report::{CANCELLED_CODES, Hms};
 
 /// Error numbers below this are states, not errors.
 const FIRST_ERROR: u32 = 0x4000;
+/// A start was refused, because there is a job already.
+pub(crate) const BUSY_WITH_JOB: u32 = 0x0500_4004;
 /// The low half of a unit in codes of the AMS that means the external spool, of either nozzle.
 const EXTERNAL_UNITS: [u8; 2] = [0xFE, 0xFF];
 
@@ -123,6 +125,13 @@ impl PrintError {
     /// Whether it says that a power loss interrupted a print that the printer offers to resume.
     pub fn is_unfinished_print(self) -> bool {
         self.0 == 0x0300_8007
+    }
+
+    /// Whether it says that a start was refused because the printer is busy with a job. It stands on the screen and says
+    /// neither whose start that was nor which job: a start of another program is refused so because of ours, too
+    /// (bambuddy#2598).
+    pub fn is_busy_with_job(self) -> bool {
+        self.0 == BUSY_WITH_JOB
     }
 
     /// Whether it says that a print was canceled. It stands for about two seconds; afterwards a canceled print looks

@@ -95,6 +95,7 @@ fn what_a_start_depends_on_is_told_apart() {
         assert_eq!(error.blocks_start(), seen.blocks, "{error} blocks");
         assert_eq!(error.is_unfinished_print(), seen.unfinished, "{error} unfinished");
         assert_eq!(error.is_cancellation(), seen.cancellation, "{error} cancellation");
+        assert_eq!(error.is_busy_with_job(), seen.code == 0x0500_4004, "{error} busy with a job");
     }
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::lenient::{bits32, integer, text};
+use crate::codes::BUSY_WITH_JOB;
 use crate::error::clean_text;
 use crate::version::Version;
 
@@ -95,7 +96,7 @@ impl Answer {
             || reason.to_ascii_lowercase().contains("verify failed");
         let kind = match self.err_code {
             _ if verify_failed => RefusalKind::VerifyFailed,
-            Some(0x0500_4004) => RefusalKind::Busy,
+            Some(BUSY_WITH_JOB) => RefusalKind::Busy,
             _ => RefusalKind::Other,
         };
         Some(Refusal { kind, code: self.err_code.filter(|code| *code != 0), reason })

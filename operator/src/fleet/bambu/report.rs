@@ -31,6 +31,7 @@ pub(super) fn device_report(
         has_print: active,
         identity: identity(report),
         error: error(report).filter(|e| e.is_error()).map(|e| e.to_string()),
+        busy_with_job: error(report).is_some_and(PrintError::is_busy_with_job),
         blockers: if active { Vec::new() } else { blockers(report) },
         progress: active.then(|| progress(report)),
         slots: slots(report),

@@ -89,6 +89,13 @@ fn whatever_stands_on_the_screen_keeps_an_idle_printer_from_a_start() {
 }
 
 #[test]
+fn only_the_code_for_it_says_that_a_printer_is_busy_with_a_job() {
+    for (code, busy) in [(Some(0x0500_4004), true), (Some(0x0500_4003), false), (Some(0), false), (None, false)] {
+        assert_eq!(seen(&Report { print_error: code, ..Report::default() }).busy_with_job, busy, "{code:?}");
+    }
+}
+
+#[test]
 fn slots_have_the_names_of_the_api_and_those_it_has_no_name_for_are_left_out() {
     let tray = |id| Tray {
         id,

@@ -189,7 +189,7 @@ fn our_identity_idle_or_as_before_waits() {
     waits_then_asks(&s, Reason::NoSignOfStart);
     // The identity comes before the state: an end screen of before with our identity and an old error is no refusal.
     s.shows_ours(DeviceState::Finished);
-    s.report.error = Some("0500_4004".into());
+    s.report.error = Some("0500_4003".into());
     s.job.status.as_mut().unwrap().start.as_mut().unwrap().before.state = s.report.printer_state();
     waits_then_asks(&s, Reason::NoSignOfStart);
 }

@@ -30,6 +30,30 @@ fn an_error_of_a_moment_before_the_print_is_no_failure_of_it() {
     assert_eq!(shows(DeviceState::Preparing, None, 2), Verdict::Started);
 }
 
+/// The same, on a printer whose screen keeps showing the code until somebody takes it away. It stood for 30 s beside our
+/// ids, while our print was still to come: our job had failed to start, its file was deleted, and the next printer printed
+/// it; this one did, too. Nothing tells this from a start of ours that was refused, so it is put before a person.
+#[test]
+fn busy_with_a_job_is_never_said_of_ours_however_long_it_stands() {
+    let shown_until = |last: u64| {
+        let mut s = sender();
+        for _ in (0..=last).step_by(2) {
+            s.shows_ours(DeviceState::Idle);
+            (s.report.error, s.report.busy_with_job) = (Some("0500_4004".into()), true);
+            s.watch.report(&s.report, true, Some(seconds(2)), s.timing.report_gap);
+            assert_eq!(s.verdict(), Verdict::Wait);
+        }
+        s
+    };
+    let mut s = shown_until(210);
+    waits_then_asks(&s, Reason::NoSignOfStart);
+    s.report.busy_with_job = false;
+    assert_eq!(s.verdict(), Verdict::FailedToStart, "were it any other error");
+    s.shows_ours(DeviceState::Preparing);
+    s.watch.report(&s.report, true, Some(seconds(2)), s.timing.report_gap);
+    assert_eq!(s.verdict(), Verdict::Started);
+}
+
 /// A printer that has never shown a print shows the first one, which is seen running, and is switched off and on: it shows
 /// nothing again, as before the start. Judged by that alone, "everything as before", a person was told that there was no
 /// sign of a start, in front of half a part.
