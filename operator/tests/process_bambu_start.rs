@@ -146,15 +146,43 @@ async fn a_refusal_that_shows_only_among_the_faults_is_told_and_its_start_is_not
     shop.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_printer_that_turns_busy_under_a_start_keeps_its_print_and_ours_is_asked_about() {
-    let held = FaultKind::DelayHandling { milliseconds: 1_500 };
-    let shop = with("busy", vec![to_a_start(held)]).await;
+/// A farm in which a person starts another file at the screen while our start lies at the printer, which has not looked at
+/// it yet: nothing can take it back.
+async fn turned_busy(name: &str, lasting: Option<BambuFault>) -> Shop {
+    let shop = with(name, vec![to_a_start(FaultKind::DelayHandling { milliseconds: 1_500 })]).await;
     let machine = shop.machine(A1);
-    // From here on the start lies at the printer, which has not looked at it: nothing can take it back.
     shop.machine_shows(A1, "that a start has come", |m| m.faults.is_empty()).await;
+    if let Some(fault) = lasting {
+        machine.fault(bambu::lasting(fault));
+    }
     let foreign = Action::PrintForeignFile { file_name: "vase.gcode.3mf".into(), duration_seconds: 100_000 };
     machine.person(&foreign).unwrap();
+    shop
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_printer_that_cancels_its_print_when_told_to_start_ours_loses_that_one_and_ours_is_printed_once() {
+    let shop = turned_busy("cancels", Some(BambuFault::BusyStartCancels)).await;
+    let over = |e: &printernizer_simulator::Entry| {
+        matches!(&e.event, Event::PhysicalEnd { file_name, outcome, .. }
+            if file_name.contains("vase") && *outcome == printernizer_simulator::Outcome::Stopped)
+    };
+    shop.ledger_shows("the end of their print", |entries| entries.iter().any(over)).await;
+    shop.question(CLIP).await;
+    shop.printer(A1, "asks for a clear bed", |s| s.conditions.is_false(ConditionType::BedCleared)).await;
+    assert_eq!((commands(&shop), shop.starts("vase"), shop.starts("pz-")), (1, 1, 0));
+    bambu::not_printed(&shop, CLIP).await;
+    shop.clear(A1).await;
+    shop.phase(CLIP, Phase::Printing).await;
+    assert_eq!((commands(&shop), shop.starts("vase")), (2, 1));
+    assert_eq!(shop.farm.simulator().ledger().starts_on_occupied_bed(), []);
+    prints_to_its_end(shop, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_printer_that_turns_busy_under_a_start_keeps_its_print_and_ours_is_asked_about() {
+    let shop = turned_busy("busy", None).await;
+    let machine = shop.machine(A1);
     shop.printer_says(A1, ConditionType::Idle, Reason::Occupied).await;
     shop.question(CLIP).await;
     assert_eq!((commands(&shop), shop.starts("pz-")), (1, 0));
