@@ -20,6 +20,8 @@ use printernizer_e2e::proxy::{Hook, Rule, Which};
 
 /// How far into the recovery the second kill reaches.
 const RECOVERY_WRITES: usize = 6;
+/// Before and after both halves of the intent and the start itself; from the start on there are more.
+const FEWEST_AROUND_A_START: usize = 6;
 
 fn life(course: Course) -> Life {
     Life { maker: Maker::Prusa, course }
@@ -35,9 +37,7 @@ async fn a_killed_operator_never_prints_a_part_twice_and_never_loses_a_job() {
     let test = test("a_killed_operator_never_prints_a_part_twice_and_never_loses_a_job");
     let Some(trace) = recorded(cluster, life(Course::Printed), test).await else { return };
     let points: Vec<Point> = trace.iter().flat_map(around).map(|rule| vec![rule]).collect();
-    assert!(points.len() >= FEWEST_POINTS, "only {} kill points", points.len());
-    let met = live_all(cluster, life(Course::Printed), test, &points).await;
-    assert!(met >= FEWEST_POINTS, "only {met} kill points were met");
+    live_all(cluster, life(Course::Printed), test, &points, FEWEST_POINTS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +47,7 @@ async fn a_killed_operator_cancels_what_it_was_asked_to_cancel_and_nothing_is_pr
     let Some(trace) = recorded(cluster, life(Course::Canceled), test).await else { return };
     // Up to the start this life is like any other.
     let points = since(&trace, "POST start");
-    live_all(cluster, life(Course::Canceled), test, &points).await;
+    live_all(cluster, life(Course::Canceled), test, &points, FEWEST_AROUND_A_START).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +58,7 @@ async fn a_print_that_ended_while_no_operator_was_there_is_not_printed_again() {
         return;
     };
     let points = since(&trace, "intent");
-    live_all(cluster, life(Course::PrintedMeanwhile), test, &points).await;
+    live_all(cluster, life(Course::PrintedMeanwhile), test, &points, FEWEST_AROUND_A_START).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,5 +76,5 @@ async fn an_operator_killed_again_while_it_recovers_never_prints_a_part_twice() 
         .flat_map(around)
         .flat_map(|first| (1..=RECOVERY_WRITES).map(move |nth| vec![first.clone(), second(nth)]))
         .collect();
-    live_all(cluster, life(Course::Printed), test, &points).await;
+    live_all(cluster, life(Course::Printed), test, &points, FEWEST_AROUND_A_START * RECOVERY_WRITES / 2).await;
 }

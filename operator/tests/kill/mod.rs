@@ -4,6 +4,7 @@
 //! The person is deliberately eager: were the bed cleared late, it would hide a second start.
 
 pub mod points;
+mod successor;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,12 +23,11 @@ use printernizer_simulator::{
     Action, AfterPowerCut, BambuFault, Config, Entry, Event, Fault, FaultKind, Ledger, Simulator, SlicedFile,
 };
 use serde_json::json;
+use successor::Connections;
 use tokio::time::Instant;
 
 /// How long a life may take. It takes a few seconds; a machine that is busy takes longer.
 const LIMIT: Duration = Duration::from_secs(120);
-/// The operator's windows and the machine's steps run this much faster: five minutes take three seconds.
-const FASTER: u32 = 100;
 /// The person looks this often.
 const LOOK: Duration = Duration::from_millis(100);
 const JOB: &str = "clip-1";
@@ -89,6 +89,15 @@ pub enum Course {
 }
 
 impl Course {
+    /// The operator's windows and the machine's steps run this much faster: five minutes take three seconds.
+    fn faster(self) -> u32 {
+        match self {
+            // Whoever comes after a killed operator is to be there before the printer shows anything: 135 s are 2.7 s.
+            Self::EchoLate | Self::EchoLateRebooted => 50,
+            _ => 100,
+        }
+    }
+
     /// How long the print takes on a machine whose time is not shortened.
     fn print_minutes(self) -> u32 {
         match self {
@@ -107,6 +116,8 @@ pub struct Story {
     pub kills: usize,
     /// Whether a person had to say what became of the print.
     pub asked: bool,
+    /// Whether an operator that was started again found the printer told to print and showing nothing of it yet.
+    pub found_nothing_shown: bool,
     /// Start commands the printer received.
     pub start_commands: usize,
 }
@@ -116,12 +127,14 @@ pub async fn live(cluster: &Cluster, life: Life, kills: &[Rule]) -> Result<Story
     let directory = tempfile::tempdir().map_err(text)?;
     let client = cluster.client().await.map_err(text)?;
     let namespace = Namespace::create(&client, "kill").await.map_err(text)?;
-    let simulator = Simulator::start(life.maker.config().time_scale(f64::from(FASTER))).await.map_err(text)?;
+    let simulator =
+        Simulator::start(life.maker.config().time_scale(f64::from(life.course.faster()))).await.map_err(text)?;
     let ledger = simulator.ledger();
     let script = Script::new(kills.iter().cloned());
     let farm = Farm::new(client, namespace.name(), simulator);
+    let connections = Connections::default();
     let mut logs = Vec::new();
-    let lived = run(cluster, life, &farm, &script, directory.path(), &mut logs).await;
+    let lived = run(cluster, life, &farm, &script, &connections, directory.path(), &mut logs).await;
     let lived = lived.and_then(|lived| judge(&ledger).map(|()| lived));
     let (kills, asked) = lived.map_err(|why| {
         let writes: Vec<String> = script.trace().iter().map(|w| format!("  {} {w}", w.life)).collect();
@@ -135,7 +148,9 @@ pub async fn live(cluster: &Cluster, life: Life, kills: &[Rule]) -> Result<Story
         )
     })?;
     namespace.delete().await.map_err(text)?;
-    Ok(Story { trace: script.trace(), kills, asked, start_commands: ledger.start_commands("").len() })
+    let found_nothing_shown = connections.before_the_print_was_shown(&ledger.entries());
+    let start_commands = ledger.start_commands("").len();
+    Ok(Story { trace: script.trace(), kills, asked, found_nothing_shown, start_commands })
 }
 
 async fn run(
@@ -143,6 +158,7 @@ async fn run(
     life: Life,
     farm: &Farm,
     script: &Script,
+    connections: &Connections,
     directory: &std::path::Path,
     logs: &mut Vec<PathBuf>,
 ) -> Result<(usize, bool), String> {
@@ -157,7 +173,10 @@ async fn run(
             Some(Proxy::device(maker.printer(), target, script.clone()).await.map_err(text)?)
         }
         Maker::Bambu => {
-            assert!(machine.guard(guard(maker.printer(), script.clone())), "its commands can be held");
+            assert!(
+                machine.guard(connections.noted(guard(maker.printer(), script.clone()))),
+                "its commands can be held"
+            );
             None
         }
     };
@@ -179,7 +198,7 @@ async fn run(
         kubeconfig: api.kubeconfig(directory).map_err(text)?,
         directory: directory.to_owned(),
         namespace: farm.namespace().to_owned(),
-        simulated_time: FASTER,
+        simulated_time: course.faster(),
         arguments: Vec::new(),
     };
     let mut operator = Operator::start(&options).await.map_err(text)?;
