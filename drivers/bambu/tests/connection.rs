@@ -274,6 +274,53 @@ async fn pause_resume_and_stop_are_sent_once_and_a_refusal_is_told() {
     assert_eq!(connection.report().control_allowed, Some(false));
 }
 
+async fn refuse_stop(session: &mut common::Session) {
+    let stop = session.expect("print", "stop").await;
+    let refused = json!({"print": {"sequence_id": stop["sequence_id"], "command": "stop", "result": "failed",
+                                   "err_code": 84_033_543}});
+    session.publish(refused.to_string()).await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_over_when_developer_mode_is_on_also_if_a_report_in_between_does_not_say_so() {
+    let broker = Broker::start().await;
+    let with = |bits: &str| {
+        let mut report = idle();
+        report["fun"] = bits.into();
+        report
+    };
+    let (mut connection, mut session) = broker.connected(with("3EC1AFFF9CFF")).await;
+    let serve = async {
+        refuse_stop(&mut session).await;
+        session.report(0, idle()).await;
+    };
+    let (stopped, ()) = soon(async { tokio::join!(connection.stop(), serve) }).await;
+    assert!(matches!(stopped, Err(Error::CommandRefused(_))), "{stopped:?}");
+    while connection.report().report.signature_required.is_some() {
+        soon(connection.changed()).await.unwrap();
+    }
+    assert_eq!(connection.report().control_allowed, Some(false), "it says nothing, so what it did counts");
+    session.report(0, with("3EC18FFF9CFF")).await;
+    while connection.report().report.signature_required.is_none() {
+        soon(connection.changed()).await.unwrap();
+    }
+    assert_eq!(connection.report().control_allowed, Some(true));
+    // That it goes on saying so takes no later refusal back.
+    let serve = async {
+        refuse_stop(&mut session).await;
+        session.report(0, idle()).await;
+        let mut last = with("3EC18FFF9CFF");
+        last["mc_percent"] = 7.into();
+        session.report(0, last).await;
+    };
+    let (stopped, ()) = soon(async { tokio::join!(connection.stop(), serve) }).await;
+    assert!(matches!(stopped, Err(Error::CommandRefused(_))), "{stopped:?}");
+    while connection.report().report.percent.is_none() {
+        soon(connection.changed()).await.unwrap();
+    }
+    assert_eq!(connection.report().control_allowed, Some(false));
+}
+
 #[tokio::test]
 async fn closing_says_goodbye_and_dropping_hangs_up_at_once() {
     let broker = Broker::start().await;

@@ -137,6 +137,8 @@ struct Knowledge {
     full_arrived: Option<Instant>,
     version: Option<Arc<Version>>,
     was_refused: bool,
+    /// What was last said about it; not every full report says something.
+    signature_required: Option<bool>,
     damaged_messages: u64,
 }
 
@@ -163,6 +165,7 @@ async fn serve(reader: &mut Reader, shared: &Shared, publish: &watch::Sender<Opt
         full_arrived: None,
         version: None,
         was_refused: false,
+        signature_required: None,
         damaged_messages: 0,
     };
     loop {
@@ -225,11 +228,11 @@ impl Knowledge {
                 if doubtful {
                     vigil.doubted(now);
                 }
-                let required = self.report.signature_required;
                 self.report = Arc::new(self.merged.report());
-                if (required, self.report.signature_required) == (Some(true), Some(false)) {
+                if let Some(required) = self.report.signature_required {
                     // Developer Mode was switched on: what was refused before would be taken now.
-                    self.was_refused = false;
+                    self.was_refused &= required || self.signature_required == Some(false);
+                    self.signature_required = Some(required);
                 }
                 self.arrived = now;
                 if full {
