@@ -151,6 +151,35 @@ async fn a_wrong_code_says_where_the_right_one_is_and_is_not_tried_again_and_aga
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_only_the_file_server_refuses_is_told_and_not_tried_again_and_again() {
+    let shop = printing("filecode").await;
+    let machine = shop.machine(A1);
+    // The connection that reports is let in already, and goes on.
+    machine.person(&Action::ChangePassword { password: Password::new("12345678") }).unwrap();
+    let deletes = |shop: &Shop| shop.ledger().iter().filter(|e| matches!(e.event, Event::Delete { .. })).count();
+    let before = deletes(&shop);
+    // Its file is deleted now.
+    bambu::succeeds(&shop).await;
+    let advice = printer_advice(&shop, ConditionType::Authorized, Reason::CredentialsRefused).await;
+    assert!(advice.contains("code"), "{advice}");
+    let refused = machine.requests();
+    // Long enough for dozens of tries, were they as frequent as the rules ask for the deletion.
+    assert!(!machine.wait_for(std::time::Duration::from_secs(6), |_| machine.requests() > refused + 1).await);
+    assert_eq!(deletes(&shop), before);
+    change_secret(&shop, json!({ "accessCode": NEW_CODE })).await;
+    shop.machine_shows(A1, "no file", |m| m.files.is_empty()).await;
+    // The same for an upload.
+    machine.person(&Action::ChangePassword { password: Password::new("87654321") }).unwrap();
+    shop.print("next", json!({})).await;
+    shop.clear(A1).await;
+    printer_advice(&shop, ConditionType::Authorized, Reason::CredentialsRefused).await;
+    change_secret(&shop, json!({ "accessCode": "ODc2NTQzMjE=" })).await;
+    shop.phase("next", Phase::Printing).await;
+    assert_eq!(commands(&shop), 2);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_printer_whose_developer_mode_is_switched_on_later_prints_with_its_new_code() {
     let mut config = a1();
     config.printers[0].bambu.developer_mode = false;

@@ -35,6 +35,9 @@ pub(super) async fn serve<D: Device>(
     let phase = if live { rand::rng().random_range(0.0..1.0) } else { 0.0 };
     let mut next_poll = Instant::now() + session.timing.poll_period.mul_f64(phase);
     loop {
+        if let Some(fault) = session.ends_by() {
+            return Err(fault);
+        }
         tokio::select! {
             biased;
             () = session.cancel.cancelled() => return Ok(()),
@@ -168,6 +171,9 @@ async fn carry_out<D: Device>(
             let told_before = session.with(|s| s.is_undeleted(remote_name, &result));
             if !told_before {
                 told(session, command, &result);
+            }
+            if let Err(fault) = &result {
+                session.command_failed(fault);
             }
             session.with(|s| s.deletion_ended(remote_name, &result));
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use printernizer_crds::print_job::{FileStatus, StartIntent};
-use printernizer_rules::device::{DeviceReport, Link};
+use printernizer_rules::device::{DeviceReport, Link, LinkFault};
 use printernizer_rules::identity::Token;
 use printernizer_rules::plan::DeviceCommand;
 use printernizer_rules::print_job::gate::Closed;
@@ -95,6 +95,8 @@ pub(super) struct State {
     /// When a start was sent last.
     pub(super) start_sent: Option<Instant>,
     pub(super) unstored_since: Option<Instant>,
+    /// A command was refused for its credentials on this connection, which ends by that.
+    refused: Option<DeviceFault>,
 }
 
 impl State {
@@ -302,10 +304,29 @@ impl Session {
         })
     }
 
+    /// Whether the connection has carried a start so lately that it is kept: what it shows is worth more than that of the
+    /// next one.
+    pub(super) fn keeps_connection(&self) -> bool {
+        self.with(|s| s.start_sent.is_some_and(|at| at.elapsed() < self.timing.observation_window))
+    }
+
+    /// A command has failed. Refused credentials end the connection: nobody is hammered.
+    pub(super) fn command_failed(&self, fault: &DeviceFault) {
+        if fault.cause == LinkFault::CredentialsRefused {
+            self.with(|s| s.refused = Some(fault.clone()));
+        }
+    }
+
+    /// The refusal by which the connection ends now.
+    pub(super) fn ends_by(&self) -> Option<DeviceFault> {
+        self.with(|s| s.refused.clone()).filter(|_| !self.keeps_connection())
+    }
+
     /// The connection has ended, and the next one is tried before that counts: what was reported stays worth its age.
     pub(super) fn connection_broken(&self) {
         self.with(|s| {
             s.connected = false;
+            s.refused = None;
             if let Some(watching) = s.watching.as_mut() {
                 watching.connection_lost();
             }
@@ -331,7 +352,9 @@ impl Session {
                 DeviceCommand::Start => s.no_try_before.is_some_and(|at| Instant::now() < at),
                 what => s.taken.as_ref().is_some_and(|(taken, at)| taken == what && at.elapsed() < COMMAND_REPEAT),
             };
-            if known || !live || !served || pointless || rests {
+            let control = matches!(command.what, DeviceCommand::Pause | DeviceCommand::Resume | DeviceCommand::Stop);
+            let refused = s.refused.is_some() && !control;
+            if known || !live || !served || pointless || rests || refused {
                 return false;
             }
             s.pending.push(command.what.clone());

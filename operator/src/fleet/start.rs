@@ -18,7 +18,7 @@ use printernizer_rules::print_job::{
 };
 use tokio::time::Instant;
 
-use super::device::{Device, Reported};
+use super::device::{Device, DeviceFault, Reported};
 use super::serve::{COMMAND_LEASE, POLL_LIMIT, too_slow, took, within_lease};
 use super::session::{Attempt, Command, Session};
 use super::{FleetContext, fresh_id};
@@ -190,7 +190,10 @@ async fn attempt<D: Device>(
     device: &mut D,
     command: &Command,
 ) -> Result<SendAnswer, Closed> {
-    let unreachable = |fault: super::device::DeviceFault| Closed::NotNow(fault.message);
+    let unreachable = |fault: DeviceFault| {
+        session.command_failed(&fault);
+        Closed::NotNow(fault.message)
+    };
     if context.hold_starts {
         // The gate says so too; the device need not be asked for that.
         return Err(Closed::Held);
@@ -293,7 +296,7 @@ async fn attempt<D: Device>(
     };
     let judged = match ready {
         Ok(Reported { report, at, .. }) => ask::<D>(context, &objects, &report, at.elapsed(), Some(&sender)),
-        Err(fault) => Err(Closed::NotNow(fault.message)),
+        Err(fault) => Err(unreachable(fault)),
     };
     let leadership = context.api.leadership();
     if let Err(closed) = judged {

@@ -135,8 +135,7 @@ async fn serve_with<C: Reach>(
         if session.cancel.is_cancelled() {
             return Served::Anew;
         }
-        // A connection that has carried a start is kept: what it shows is worth more than that of the next one.
-        if session.with(|s| s.start_sent.is_some_and(|at| at.elapsed() < session.timing.observation_window)) {
+        if session.keeps_connection() {
             continue;
         }
         match Box::pin(read_login(&context.api, printer, connection)).await {

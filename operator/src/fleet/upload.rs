@@ -138,6 +138,9 @@ impl Uploads {
 
 /// Notes what came of an upload, unless the session serves another attempt by now.
 pub(super) fn ended(session: &Session, (attempt, result): Ended) {
+    if let Err(fault) = &result {
+        session.command_failed(fault);
+    }
     session.with(|s| match result {
         _ if s.attempt.as_ref() != Some(&attempt) => {}
         Ok(()) => {
