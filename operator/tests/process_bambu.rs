@@ -140,6 +140,41 @@ async fn a_print_is_paused_resumed_and_cancelled_by_spec() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_printer_that_never_answers_a_command_is_paused_and_resumed_all_the_same() {
+    let shop = printing("mute").await;
+    shop.machine(A1).fault(lasting(BambuFault::NoAcknowledgement));
+    shop.machine_shows(A1, "RUNNING", |m| m.link_state.as_deref() == Some("RUNNING")).await;
+    shop.want(CLIP, "Pause").await;
+    let status = shop.phase(CLIP, Phase::Paused).await;
+    assert!(status.conditions.has_reason(ConditionType::Started, Reason::PausedAsAsked), "{:?}", status.conditions);
+    shop.want(CLIP, "Run").await;
+    shop.phase(CLIP, Phase::Printing).await;
+    for command in [JobCommand::Pause, JobCommand::Resume] {
+        assert_eq!(shop.effects(command), 1, "{command:?}: {:?}", shop.ledger());
+    }
+    prints_to_its_end(shop, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_print_that_shows_our_name_and_no_number_is_paused_resumed_and_cancelled() {
+    let shop = bambu::with("nonumber", vec![lasting(BambuFault::NoIdEcho)]).await;
+    let status = shop.phase(CLIP, Phase::Printing).await;
+    assert_eq!(status.device_job_id, None);
+    shop.machine_shows(A1, "RUNNING", |m| m.link_state.as_deref() == Some("RUNNING")).await;
+    shop.want(CLIP, "Pause").await;
+    shop.phase(CLIP, Phase::Paused).await;
+    shop.want(CLIP, "Run").await;
+    shop.phase(CLIP, Phase::Printing).await;
+    shop.machine_shows(A1, "RUNNING", |m| m.link_state.as_deref() == Some("RUNNING")).await;
+    shop.want(CLIP, "Cancel").await;
+    shop.phase(CLIP, Phase::Cancelled).await;
+    for command in [JobCommand::Pause, JobCommand::Resume, JobCommand::Stop] {
+        assert_eq!(shop.effects(command), 1, "{command:?}: {:?}", shop.ledger());
+    }
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pause_at_the_screen_is_not_ended_by_spec() {
     let shop = printing("screen").await;
     let machine = shop.machine(A1);

@@ -12,7 +12,9 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use printernizer_crds::print_job::Phase;
 use printernizer_crds::{ConditionType, Conditions, Reason};
-use printernizer_simulator::{Action, AfterPowerCut, BambuFault, Event, Fault, FaultKind, Password, SlicedFile};
+use printernizer_simulator::{
+    Action, AfterPowerCut, BambuFault, Event, Fault, FaultKind, JobCommand, Password, SlicedFile,
+};
 use serde_json::json;
 use support::Shop;
 
@@ -148,6 +150,26 @@ async fn a_wrong_code_says_where_the_right_one_is_and_is_not_tried_again_and_aga
     change_secret(&shop, json!({ "accessCode": NEW_CODE })).await;
     connects(&shop).await;
     prints_to_its_end(shop, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_that_is_lost_on_its_way_gets_a_new_connection_and_is_carried_out() {
+    let shop = printing("swallow").await;
+    let machine = shop.machine(A1);
+    shop.machine_shows(A1, "RUNNING", |m| m.link_state.as_deref() == Some("RUNNING")).await;
+    // Reports go on, and whatever is sent to the printer is lost.
+    machine.fault(lasting(BambuFault::SwallowCommand));
+    let before = machine.state().bambu.unwrap().logins;
+    shop.want(CLIP, "Cancel").await;
+    let anew = |m: &printernizer_simulator::PrinterState| m.bambu.as_ref().is_some_and(|b| b.logins > before);
+    shop.machine_shows(A1, "a new connection", anew).await;
+    let advice = printer_advice(&shop, ConditionType::Reachable, Reason::Unreachable).await;
+    assert!(advice.contains("drops what is sent") && advice.contains("restart"), "{advice}");
+    assert_eq!(shop.commands(JobCommand::Stop), 0);
+    machine.clear_faults();
+    shop.phase(CLIP, Phase::Cancelled).await;
+    assert_eq!(shop.effects(JobCommand::Stop), 1);
+    shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -129,7 +129,8 @@ pub struct Timeouts {
     pub echo: Duration,
     /// A command from its first byte to the kernel's hands; also the kernel's limit for unacknowledged bytes of it.
     pub send: Duration,
-    /// How long a command's caller waits for the printer's answer. Some firmware never answers.
+    /// How long a command's caller waits for the printer's answer; a pause, resume or stop has this time from before its
+    /// first byte. Some firmware never answers.
     pub acknowledgement: Duration,
     /// Without a report for this long the printer is asked for a full one; without an answer the connection ends.
     pub silence: Duration,

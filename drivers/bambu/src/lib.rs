@@ -17,6 +17,6 @@ mod version;
 
 pub use config::{AuthoritiesError, Config, SerialNumber, SerialNumberError, Timeouts, Trust};
 pub use error::{Cause, Error};
-pub use mqtt::{Connection, NotSent, Snapshot, StartAnswer, StartOutcome};
+pub use mqtt::{Answered, Connection, NotSent, Snapshot, StartAnswer, StartOutcome};
 pub use tls::{CertificateProblem, Shown, identify};
 pub use version::Version;

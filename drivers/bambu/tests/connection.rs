@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::certificates::Draft;
 use common::{ACCESS_CODE, Broker, SERIAL, idle, short, soon};
 use printernizer_bambu::report::{RefusalKind, State, Storage};
-use printernizer_bambu::{CertificateProblem, Connection, Error, Timeouts, Trust};
+use printernizer_bambu::{Answered, CertificateProblem, Connection, Error, Timeouts, Trust};
 use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -261,8 +261,8 @@ async fn pause_resume_and_stop_are_sent_once_and_a_refusal_is_told() {
         session.publish(refused.to_string()).await;
     };
     let act = async {
-        connection.pause().await.unwrap();
-        connection.resume().await.expect("a printer that does not answer has not refused");
+        assert_eq!(connection.pause().await.unwrap(), Answered::Yes);
+        assert_eq!(connection.resume().await.unwrap(), Answered::No, "who does not answer has not refused");
         let Err(Error::CommandRefused(refusal)) = connection.stop().await else { panic!("a refusal") };
         assert_eq!((refusal.kind, refusal.code), (RefusalKind::VerifyFailed, Some(0x0502_4007)));
         assert!(refusal.to_string().contains("Developer Mode"), "{refusal}");

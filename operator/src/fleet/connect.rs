@@ -23,6 +23,7 @@ use super::FleetContext;
 use super::bambu::Bambu;
 use super::device::{Device, DeviceFault};
 use super::prusalink::{PrusaLink, fault};
+use super::serve::COMMAND_ANSWER;
 use crate::api::{Api, ApiError, Key};
 use crate::files::allow::Networks;
 use crate::files::resolve::{ResolveError, SystemResolver, resolve};
@@ -210,6 +211,9 @@ pub async fn bambu(
         trust,
         timeouts: printernizer_bambu::Timeouts {
             send: timing.send_timeout,
+            acknowledgement: COMMAND_ANSWER,
+            // As long as a start is watched on the connection that carried it.
+            hold_after_start: timing.observation_window,
             transfer_end: timing.upload_end,
             ..printernizer_bambu::Timeouts::default()
         },

@@ -57,6 +57,15 @@ impl Reported {
     }
 }
 
+/// What a device said to a pause, resume or stop that it did not refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It took the command.
+    Confirmed,
+    /// Nothing: it may have taken the command, or never got it.
+    Unanswered,
+}
+
 /// An upload, detached from the session so that polling goes on.
 pub struct UploadJob {
     /// Name on the device.
@@ -79,13 +88,15 @@ pub type Uploader = Box<dyn FnOnce(UploadJob) -> BoxFuture<'static, Result<(), D
 pub trait Device: Send + 'static {
     /// Kind of the device.
     const KIND: DeviceKind;
+    /// Whether a pause, resume or stop names the device's own number of the print.
+    const COMMANDS_BY_NUMBER: bool;
     /// What one try to start holds of the device. Dropping it ends that.
     type Starting: Send;
 
     /// A whole report. `own_upload` says that a transfer on the device is ours.
     fn poll(&mut self, own_upload: bool) -> impl Future<Output = Result<Reported, DeviceFault>> + Send;
 
-    /// A whole report that is young enough to command by.
+    /// A whole report that is young enough to command by, over a connection that is not known to lose commands.
     fn fresh(&mut self) -> impl Future<Output = Result<Reported, DeviceFault>> + Send {
         self.poll(false)
     }
@@ -148,12 +159,12 @@ pub trait Device: Send + 'static {
         may: &(dyn Fn() -> bool + Sync),
     ) -> impl Future<Output = Result<(), DeviceFault>> + Send;
 
-    /// Asks to pause the print with this number.
-    fn pause(&mut self, id: &str) -> impl Future<Output = Result<(), DeviceFault>> + Send;
+    /// Asks to pause the print; the one with this number where the device wants one.
+    fn pause(&mut self, id: Option<&str>) -> impl Future<Output = Result<Taken, DeviceFault>> + Send;
 
-    /// Asks to resume the print with this number.
-    fn resume(&mut self, id: &str) -> impl Future<Output = Result<(), DeviceFault>> + Send;
+    /// Asks to resume the print, likewise.
+    fn resume(&mut self, id: Option<&str>) -> impl Future<Output = Result<Taken, DeviceFault>> + Send;
 
-    /// Asks to stop the print with this number.
-    fn stop(&mut self, id: &str) -> impl Future<Output = Result<(), DeviceFault>> + Send;
+    /// Asks to stop the print, likewise.
+    fn stop(&mut self, id: Option<&str>) -> impl Future<Output = Result<Taken, DeviceFault>> + Send;
 }

@@ -15,7 +15,7 @@ use printernizer_rules::device::{
 use printernizer_rules::print_job::start::SendAnswer;
 use tokio::time::Instant;
 
-use super::device::{Device, DeviceFault, Reported, UploadJob, Uploader, local, micrometers, not_leading};
+use super::device::{Device, DeviceFault, Reported, Taken, UploadJob, Uploader, local, micrometers, not_leading};
 use super::serve::within_lease;
 
 /// Facts that change rarely are asked for this often.
@@ -220,6 +220,7 @@ impl PrusaLink {
 
 impl Device for PrusaLink {
     const KIND: DeviceKind = DeviceKind::PrusaLink;
+    const COMMANDS_BY_NUMBER: bool = true;
     /// `None` once the start was sent.
     type Starting = Option<StartConnection>;
 
@@ -306,20 +307,21 @@ impl Device for PrusaLink {
         within_lease(async { self.client.delete_file(&name).await.map(drop).map_err(fault) }).await
     }
 
-    async fn pause(&mut self, id: &str) -> Result<(), DeviceFault> {
-        self.client.pause(number(id)?).await.map_err(fault)
+    async fn pause(&mut self, id: Option<&str>) -> Result<Taken, DeviceFault> {
+        self.client.pause(number(id)?).await.map(|()| Taken::Confirmed).map_err(fault)
     }
 
-    async fn resume(&mut self, id: &str) -> Result<(), DeviceFault> {
-        self.client.resume(number(id)?).await.map_err(fault)
+    async fn resume(&mut self, id: Option<&str>) -> Result<Taken, DeviceFault> {
+        self.client.resume(number(id)?).await.map(|()| Taken::Confirmed).map_err(fault)
     }
 
-    async fn stop(&mut self, id: &str) -> Result<(), DeviceFault> {
-        self.client.stop(number(id)?).await.map_err(fault)
+    async fn stop(&mut self, id: Option<&str>) -> Result<Taken, DeviceFault> {
+        self.client.stop(number(id)?).await.map(|()| Taken::Confirmed).map_err(fault)
     }
 }
 
-fn number(id: &str) -> Result<u32, DeviceFault> {
+fn number(id: Option<&str>) -> Result<u32, DeviceFault> {
+    let id = id.ok_or_else(|| local(&"the printer's number of the print is not known"))?;
     id.parse().map_err(|e| local(&e))
 }
 

@@ -8,13 +8,16 @@ use printernizer_rules::plan::DeviceCommand;
 use rand::Rng as _;
 use tokio::time::Instant;
 
-use super::device::{Device, DeviceFault, Reported, local};
+use super::device::{Device, DeviceFault, Reported, Taken, local};
 use super::session::{Command, Commands, Session};
 use super::upload::{self, Uploads};
 use super::{FleetContext, start};
 
 /// Lease that must be left when a command to a device begins: it may take a request's whole time.
 pub(super) const COMMAND_LEASE: Duration = Duration::from_secs(5);
+/// How long a device has for its answer to a pause, resume or stop. Less than the command itself has: one that is not
+/// answered must not pass for one that was cut off.
+pub(super) const COMMAND_ANSWER: Duration = COMMAND_LEASE.saturating_sub(Duration::from_millis(500));
 /// Longest time for a deletion with its login.
 const DELETE_LIMIT: Duration = Duration::from_secs(45);
 /// Longest time for a whole report, of which each request has a limit of its own: no printer keeps its session for ever.
@@ -170,7 +173,7 @@ async fn carry_out<D: Device>(
             let result = delete(context, device, remote_name).await;
             let told_before = session.with(|s| s.is_undeleted(remote_name, &result));
             if !told_before {
-                told(session, command, &result);
+                told(session, command, &result.clone().map(|()| Taken::Confirmed));
             }
             if let Err(fault) = &result {
                 session.command_failed(fault);
@@ -196,42 +199,66 @@ pub(super) fn too_slow() -> DeviceFault {
 }
 
 /// No command lasts longer than the lease that was asked for it; one that is cut off may have been taken.
-pub(super) async fn within_lease(command: impl Future<Output = Result<(), DeviceFault>>) -> Result<(), DeviceFault> {
+pub(super) async fn within_lease<T>(command: impl Future<Output = Result<T, DeviceFault>>) -> Result<T, DeviceFault> {
     tokio::time::timeout(COMMAND_LEASE, command).await.unwrap_or_else(|_| Err(too_slow()))
 }
 
-/// Logs what came of a command; whether the device took it.
-fn told(session: &Session, command: &Command, result: &Result<(), DeviceFault>) -> bool {
+/// Logs what came of a command; whether the device may have taken it.
+fn told(session: &Session, command: &Command, result: &Result<Taken, DeviceFault>) -> bool {
     let (printer, job, what) = (&session.printer, &command.attempt.job, &command.what);
     match result {
-        Ok(()) => tracing::info!(%printer, %job, command = ?what, "the printer took the command"),
+        Ok(Taken::Confirmed) => tracing::info!(%printer, %job, command = ?what, "the printer took the command"),
+        Ok(Taken::Unanswered) => {
+            tracing::info!(%printer, %job, command = ?what, "the command was sent, and the printer did not answer");
+        }
         Err(fault) => tracing::info!(%printer, %job, command = ?what, %fault, "the printer did not take the command"),
     }
     result.is_ok()
 }
 
 async fn control<D: Device>(context: &FleetContext, session: &Session, device: &mut D, command: &Command) {
-    let Some(id) = command.device_job_id.as_deref() else { return };
-    // Only while a report not older than 5 s on this connection shows our identity active.
-    let Ok(Ok(reported)) = tokio::time::timeout(POLL_LIMIT, device.fresh()).await else { return };
+    let result = give(context, session, device, command).await;
+    if let Err(fault) = &result {
+        session.command_failed(fault);
+    }
+    if told(session, command, &result) {
+        session.with(|s| s.taken = Some((command.what.clone(), Instant::now())));
+    }
+}
+
+/// Gives a pause, resume or stop: only while a report not older than 5 s on this connection shows our identity active.
+async fn give<D: Device>(
+    context: &FleetContext,
+    session: &Session,
+    device: &mut D,
+    command: &Command,
+) -> Result<Taken, DeviceFault> {
+    let fresh = tokio::time::timeout(POLL_LIMIT, device.fresh()).await;
+    let reported = fresh.unwrap_or_else(|_| Err(too_slow()))?;
     let Reported { report, at, .. } = &reported;
     let fresh = at.elapsed() <= session.timing.fresh_report;
-    let ours = fresh && report.is_active() && report.identity.id.as_deref() == Some(id);
+    let id = command.device_job_id.as_deref();
+    // A device that is commanded by its number of the print must show that one; another may never show a number at all,
+    // and the name is ours as well.
+    let ours = if D::COMMANDS_BY_NUMBER {
+        id.is_some() && report.identity.id.as_deref() == id
+    } else {
+        session.with(|s| s.serves(command) && s.watching.as_ref().is_some_and(|w| w.is_ours(report)))
+    };
+    let ours = fresh && ours && report.is_active();
     took(context, session, reported);
-    if !ours || context.api.leadership().permit(COMMAND_LEASE).is_err() {
-        return;
+    if !ours {
+        return Err(local(&"it does not show the print as running now"));
     }
-    let result = match command.what {
+    context.api.leadership().permit(COMMAND_LEASE).map_err(|e| local(&e))?;
+    match command.what {
         DeviceCommand::Pause => {
             let result = within_lease(device.pause(id)).await;
-            // A pause that was refused, or of which nobody knows, is not ours to end.
+            // A pause that was refused, or of which nobody knows whether it was sent, is not ours to end.
             session.with(|s| s.pause_sent = result.is_ok());
             result
         }
         DeviceCommand::Resume => within_lease(device.resume(id)).await,
         _ => within_lease(device.stop(id)).await,
-    };
-    if told(session, command, &result) {
-        session.with(|s| s.taken = Some((command.what.clone(), Instant::now())));
     }
 }

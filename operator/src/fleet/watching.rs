@@ -79,7 +79,8 @@ impl Watching {
         self.watch.report(report, ours, since, self.report_gap);
     }
 
-    fn is_ours(&self, report: &DeviceReport) -> bool {
+    /// Whether this report shows the attempt's print.
+    pub fn is_ours(&self, report: &DeviceReport) -> bool {
         // As the verdict sees it, or the two would disagree about what was seen running.
         relation(&self.token, self.intent.as_ref(), self.device_job_id.as_deref(), &report.identity) == Relation::Ours
     }

@@ -45,6 +45,16 @@ pub struct Connection {
     task: Option<AbortOnDropHandle<Error>>,
 }
 
+/// Whether a printer answered a command that it did not refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answered {
+    /// It said that it took the command.
+    Yes,
+    /// It said nothing in time: its firmware gives no answers, or the command was lost. [`Connection::full_report`] finds
+    /// out whether what we publish arrives at all.
+    No,
+}
+
 impl fmt::Debug for Connection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -138,23 +148,29 @@ impl Connection {
         }
     }
 
+    /// Whether a start was sent over this connection so lately that nothing but the network may end it.
+    pub fn is_held(&self) -> bool {
+        self.shared.book().vigil.is_held(Instant::now())
+    }
+
     /// Asks to pause the print. Only a report shows whether it did.
-    pub async fn pause(&mut self) -> Result<(), Error> {
+    pub async fn pause(&mut self) -> Result<Answered, Error> {
         self.command("pause").await
     }
 
     /// Asks to resume the print. Only a report shows whether it did.
-    pub async fn resume(&mut self) -> Result<(), Error> {
+    pub async fn resume(&mut self) -> Result<Answered, Error> {
         self.command("resume").await
     }
 
     /// Asks to stop the print. Only a report shows whether it did.
-    pub async fn stop(&mut self) -> Result<(), Error> {
+    pub async fn stop(&mut self) -> Result<Answered, Error> {
         self.command("stop").await
     }
 
     /// Sends a command once. That no answer comes is no error: some firmware gives none.
-    async fn command(&mut self, name: &str) -> Result<(), Error> {
+    async fn command(&mut self, name: &str) -> Result<Answered, Error> {
+        let deadline = Instant::now() + self.shared.timeouts.acknowledgement;
         let members =
             Map::from_iter([("command".to_owned(), Value::from(name)), ("param".to_owned(), Value::from(""))]);
         let (payload, expected) = command::print(members, self.shared.sequence_id());
@@ -165,13 +181,13 @@ impl Connection {
             Err(Error::Ended) => return Err(self.end().await),
             Err(error) => return Err(error),
         }
-        match timeout(self.shared.timeouts.acknowledgement, answer).await {
+        match timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => match answer.refusal() {
                 Some(refusal) => Err(Error::CommandRefused(refusal)),
-                None => Ok(()),
+                None => Ok(Answered::Yes),
             },
             Ok(Err(_)) => Err(self.end().await),
-            Err(_) => Ok(()),
+            Err(_) => Ok(Answered::No),
         }
     }
 

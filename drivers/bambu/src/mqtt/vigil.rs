@@ -133,6 +133,11 @@ impl Vigil {
         self.hold_until = Some(now + self.timeouts.hold_after_start);
     }
 
+    /// Whether a start was sent so lately that nothing but the network ends this connection.
+    pub(super) fn is_held(&self, now: Instant) -> bool {
+        self.hold_until.is_some_and(|until| now < until)
+    }
+
     /// When [`Self::due`] has to be asked next.
     pub(super) fn next(&self) -> Instant {
         let t = &self.timeouts;
@@ -151,7 +156,7 @@ impl Vigil {
         self.looked = now;
         let t = self.timeouts;
         let mut due = Vec::new();
-        let held = self.hold_until.is_some_and(|until| now < until);
+        let held = self.is_held(now);
         if self.ping_open && now >= self.pinged + t.answer && !held {
             due.push(Due::End(Error::NoAnswer { request: "a ping", seconds: t.answer.as_secs_f64() }));
         } else if now >= self.pinged + t.keep_alive && (held || !self.ping_open) {

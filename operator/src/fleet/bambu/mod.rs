@@ -5,14 +5,17 @@
 //! anew. Rules and their reasons: drivers/bambu/README.md and docs/adr.
 
 mod report;
+mod storage;
 
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use printernizer_bambu::ftps::{Ftps, FtpsError, RemoteName, Renamed};
+use printernizer_bambu::ftps::{Ftps, RemoteName, Renamed};
 use printernizer_bambu::mapping::{AmsMapping, Slot};
 use printernizer_bambu::project_file::{BedType, FileUrl, PrintId, ProjectFile, StartOptions};
-use printernizer_bambu::{CertificateProblem, Config, Connection, Error, Snapshot, StartAnswer, StartOutcome};
+use printernizer_bambu::{
+    Answered, CertificateProblem, Config, Connection, Error, Snapshot, StartAnswer, StartOutcome,
+};
 use printernizer_crds::PrintJob;
 use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::print_job::{BambuStartOptions, Switch};
@@ -20,22 +23,19 @@ use printernizer_rules::device::{DeviceKind, LinkFault};
 use printernizer_rules::identity::Token;
 use printernizer_rules::print_job::start::SendAnswer;
 
-use super::device::{Device, DeviceFault, Reported, UploadJob, Uploader, local, not_leading};
+use super::device::{Device, DeviceFault, Reported, Taken, UploadJob, Uploader, local, not_leading};
 use super::serve::{COMMAND_LEASE, within_lease};
 
 use report::device_report;
+use storage::{file_fault, ready, unproven, upload};
 
 /// A report older than this is asked for again before a command is given by it.
 const FRESH_WITHIN: Duration = Duration::from_secs(3);
 /// A printer that has reported nothing for this long is asked. Shorter than the gap after which reports do not add up,
 /// longer than any pause of one that reports by itself.
 const ASK_AFTER: Duration = Duration::from_secs(20);
-/// The reply of a file server that knows no renaming.
-const NOT_IMPLEMENTED: u16 = 502;
 /// Numbers of prints that are remembered, so that none is given to a second one.
 const IDS_REMEMBERED: usize = 32;
-/// What the name of a file begins with until the printer was seen to rename it.
-const UNPROVEN: &str = "up-";
 
 /// One printer behind Bambu's LAN protocol.
 pub struct Bambu {
@@ -46,6 +46,10 @@ pub struct Bambu {
     /// Why the connection has ended.
     over: Option<DeviceFault>,
     ids_seen: Vec<u32>,
+    /// Whether the last command was not answered, and nothing has been since.
+    unanswered: bool,
+    /// Whether it was said of this connection that messages on it cannot be read whole.
+    damage_told: bool,
 }
 
 impl Bambu {
@@ -56,7 +60,15 @@ impl Bambu {
         remembered: Option<&DeviceIdentity>,
     ) -> Result<Self, DeviceFault> {
         let connection = Connection::open(&config).await.map_err(|e| fault(&e))?;
-        let mut device = Self { config, url, connection: Some(connection), over: None, ids_seen: Vec::new() };
+        let mut device = Self {
+            config,
+            url,
+            connection: Some(connection),
+            over: None,
+            ids_seen: Vec::new(),
+            unanswered: false,
+            damage_told: false,
+        };
         device.remember(remembered.and_then(|i| i.id.as_deref()));
         Ok(device)
     }
@@ -82,6 +94,11 @@ impl Bambu {
         let (version, allowed) = (snapshot.version.as_deref(), snapshot.control_allowed);
         let report = device_report(&snapshot.report, version, allowed, &self.config.serial_number);
         self.remember(report.identity.id.as_deref());
+        if snapshot.damaged_messages > 0 && !self.damage_told {
+            self.damage_told = true;
+            let serial_number = &self.config.serial_number;
+            tracing::info!(%serial_number, "the printer sends messages that cannot be read whole; the rest of them counts");
+        }
         let refused = match &snapshot.start_answer {
             Some(StartAnswer::Refused(refusal)) => Some(refusal.to_string()),
             _ => None,
@@ -91,7 +108,25 @@ impl Bambu {
 
     async fn full_report(&mut self) -> Result<Reported, DeviceFault> {
         match self.connected()?.full_report().await {
-            Ok(snapshot) => Ok(self.reported(&snapshot)),
+            Ok(snapshot) => {
+                self.unanswered = false;
+                Ok(self.reported(&snapshot))
+            }
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    /// The connection, for one command. Until its answer has come, it counts as not answered.
+    fn commanding(&mut self) -> Result<&mut Connection, DeviceFault> {
+        self.unanswered = true;
+        self.connected()
+    }
+
+    fn commanded(&mut self, given: Result<Answered, Error>) -> Result<Taken, DeviceFault> {
+        self.unanswered = matches!(given, Ok(Answered::No));
+        match given {
+            Ok(Answered::Yes) => Ok(Taken::Confirmed),
+            Ok(Answered::No) => Ok(Taken::Unanswered),
             Err(error) => Err(self.failed(&error)),
         }
     }
@@ -99,7 +134,14 @@ impl Bambu {
     /// Notes the error if it ended the connection.
     fn failed(&mut self, error: &Error) -> DeviceFault {
         let fault = fault(error);
-        if !matches!(error, Error::CommandsSwallowed | Error::CommandRefused(_)) {
+        let ends = match error {
+            Error::CommandRefused(_) => false,
+            // Only a new connection is heard again. But a printer that reads a new job may just be slow, and to connect
+            // anew could make that job fail.
+            Error::CommandsSwallowed => !self.connection.as_ref().is_some_and(Connection::is_held),
+            _ => true,
+        };
+        if ends {
             self.over.get_or_insert_with(|| fault.clone());
         }
         fault
@@ -151,6 +193,7 @@ fn options(wanted: Option<&BambuStartOptions>) -> StartOptions {
 
 impl Device for Bambu {
     const KIND: DeviceKind = DeviceKind::Bambu;
+    const COMMANDS_BY_NUMBER: bool = false;
     /// The file session.
     type Starting = Ftps;
 
@@ -166,7 +209,12 @@ impl Device for Bambu {
 
     async fn fresh(&mut self) -> Result<Reported, DeviceFault> {
         let snapshot = self.connected()?.report();
-        if snapshot.arrived.elapsed() < FRESH_WITHIN { Ok(self.reported(&snapshot)) } else { self.full_report().await }
+        // Reports also come over connections on which what we publish is lost.
+        let heard = snapshot.fit_for_commands && !self.unanswered;
+        if heard && snapshot.arrived.elapsed() < FRESH_WITHIN {
+            return Ok(self.reported(&snapshot));
+        }
+        self.full_report().await
     }
 
     async fn changed(&mut self) {
@@ -211,22 +259,13 @@ impl Device for Bambu {
         };
         let snapshot = connection.report();
         (self.connection, self.over) = (Some(connection), None);
+        (self.unanswered, self.damage_told) = (false, false);
         Ok((ftps, self.reported(&snapshot)))
     }
 
     async fn ready_file(&mut self, ftps: &mut Ftps, remote_name: &str) -> Result<(), DeviceFault> {
         let name = RemoteName::new(remote_name).map_err(|e| local(&e))?;
-        match ftps.rename(&name.part(), &name).await {
-            Ok(Renamed::Done) => Ok(()),
-            // Where a printer does not rename, the file was uploaded under its own name.
-            Ok(Renamed::NotSupported { .. }) | Err(FtpsError::Missing { .. }) => {
-                match ftps.size(&name).await.map_err(|e| file_fault(&e))? {
-                    Some(_) => Ok(()),
-                    None => Err(local(&"the file is not on the printer any more")),
-                }
-            }
-            Err(error) => Err(file_fault(&error)),
-        }
+        ready(ftps, &name).await
     }
 
     async fn withdraw_file(&mut self, ftps: &mut Ftps, remote_name: &str) {
@@ -259,7 +298,10 @@ impl Device for Bambu {
         };
         match connection.start(&project_file, may).await {
             StartOutcome::NotSent(why) => SendAnswer::NotSent(crate::error::chain(&why)),
-            StartOutcome::Sent { .. } => SendAnswer::Accepted,
+            StartOutcome::Sent { acknowledged } => {
+                tracing::info!(file = name, acknowledged, "the start was sent");
+                SendAnswer::Accepted
+            }
             StartOutcome::Refused(refusal) => SendAnswer::Refused(refusal.to_string()),
             StartOutcome::Unclear(error) => {
                 self.failed(&error);
@@ -294,59 +336,20 @@ impl Device for Bambu {
         Ok(())
     }
 
-    async fn pause(&mut self, _id: &str) -> Result<(), DeviceFault> {
-        let result = self.connected()?.pause().await;
-        result.map_err(|e| self.failed(&e))
+    async fn pause(&mut self, _id: Option<&str>) -> Result<Taken, DeviceFault> {
+        let given = self.commanding()?.pause().await;
+        self.commanded(given)
     }
 
-    async fn resume(&mut self, _id: &str) -> Result<(), DeviceFault> {
-        let result = self.connected()?.resume().await;
-        result.map_err(|e| self.failed(&e))
+    async fn resume(&mut self, _id: Option<&str>) -> Result<Taken, DeviceFault> {
+        let given = self.commanding()?.resume().await;
+        self.commanded(given)
     }
 
-    async fn stop(&mut self, _id: &str) -> Result<(), DeviceFault> {
-        let result = self.connected()?.stop().await;
-        result.map_err(|e| self.failed(&e))
+    async fn stop(&mut self, _id: Option<&str>) -> Result<Taken, DeviceFault> {
+        let given = self.commanding()?.stop().await;
+        self.commanded(given)
     }
-}
-
-/// The name of a file of which is not known yet whether the printer can rename it. No printer starts it by itself.
-fn unproven(name: &RemoteName) -> Result<RemoteName, DeviceFault> {
-    RemoteName::new(format!("{UNPROVEN}{name}")).map(|n| n.part()).map_err(|e| local(&e))
-}
-
-/// Uploads under a name that no printer starts by itself, and finds out by renaming it once whether the printer can. One
-/// that cannot gets the file under its own name; the bed is clear, or there would be no upload.
-async fn upload(config: &Config, job: UploadJob) -> Result<(), DeviceFault> {
-    let name = RemoteName::new(job.remote_name.as_str()).map_err(|e| local(&e))?;
-    let first = unproven(&name)?;
-    let mut ftps = tokio::select! {
-        biased;
-        () = job.cancel.cancelled() => return Err(file_fault(&FtpsError::Cancelled)),
-        connected = Ftps::connect(config) => connected.map_err(|e| file_fault(&e))?,
-    };
-    send_file(&mut ftps, &first, &job).await?;
-    let mut renamed = ftps.rename(&first, &name.part()).await.map_err(|e| file_fault(&e))?;
-    if matches!(renamed, Renamed::NotSupported { code, .. } if code != NOT_IMPLEMENTED) {
-        // It may only be that the name was taken.
-        ftps.delete(&name.part()).await.map_err(|e| file_fault(&e))?;
-        renamed = ftps.rename(&first, &name.part()).await.map_err(|e| file_fault(&e))?;
-    }
-    if let Renamed::NotSupported { code, message } = renamed {
-        tracing::info!(code, message, "the printer does not rename files: uploading once more under the final name");
-        ftps.delete(&first).await.map_err(|e| file_fault(&e))?;
-        send_file(&mut ftps, &name, &job).await?;
-    }
-    // The file is there whatever comes of this.
-    let _ = ftps.close().await;
-    Ok(())
-}
-
-async fn send_file(ftps: &mut Ftps, name: &RemoteName, job: &UploadJob) -> Result<(), DeviceFault> {
-    let file = tokio::fs::File::open(&job.path).await.map_err(|e| local(&e))?;
-    let progress = |bytes| (job.progress)(bytes);
-    let uploaded = ftps.upload(name, file, job.size_bytes, progress, &job.cancel).await;
-    uploaded.map(drop).map_err(|e| file_fault(&e.error))
 }
 
 /// An error of the driver with its whole chain of causes.
@@ -360,12 +363,5 @@ pub(crate) fn fault(error: &Error) -> DeviceFault {
     DeviceFault { cause, message: crate::error::chain(error) }
 }
 
-fn file_fault(error: &FtpsError) -> DeviceFault {
-    match error {
-        FtpsError::Connect(error) => fault(error),
-        FtpsError::AccessCodeRefused => {
-            DeviceFault { cause: LinkFault::CredentialsRefused, message: error.to_string() }
-        }
-        error => DeviceFault { cause: LinkFault::Unreachable, message: crate::error::chain(error) },
-    }
-}
+#[cfg(test)]
+mod tests;
