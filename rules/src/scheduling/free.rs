@@ -3,8 +3,6 @@
 //! Decides about the printer alone: what passes by itself or by a person's hand, in the order in which it is worth
 //! knowing. That its device could take a print is the session's word, which the gate asks again before every start.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use printernizer_crds::{ConditionType, Conditions, Printer};
 
@@ -40,27 +38,6 @@ pub enum NotFree {
         /// When the next one opens.
         opens: Option<Timestamp>,
     },
-}
-
-impl fmt::Display for NotFree {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BeingDeleted => f.write_str("the Printer is being deleted"),
-            Self::Unschedulable => {
-                f.write_str("the printer is unschedulable: set spec.unschedulable to false to use it")
-            }
-            Self::Claimed { job } => write!(f, "the printer holds the job {job}"),
-            Self::StartUnresolved { job } => write!(f, "the start of {job} on this printer is not resolved"),
-            Self::NotReady => f.write_str("the printer is not ready: its condition Ready says what to do"),
-            Self::BedNotCleared => f.write_str(
-                "the bed is not clear: take the part off and set spec.bed.clearedFor to status.bed.occupancyID",
-            ),
-            Self::NotIdle => f.write_str("the printer is busy"),
-            Self::UnreadableWindow(what) => write!(f, "a start window cannot be read: {what}"),
-            Self::OutsideStartWindows { opens: Some(at) } => write!(f, "prints may start from {at} on (startWindows)"),
-            Self::OutsideStartWindows { opens: None } => f.write_str("no start window opens any more"),
-        }
-    }
 }
 
 /// Whether the printer may be given a job now. The start windows are asked last, so that `OutsideStartWindows` means

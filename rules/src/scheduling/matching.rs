@@ -278,6 +278,17 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_of_printer_takes_its_kind_of_file() {
+        let (mut job, mut printer) = (job("clip"), printer("one"));
+        printer.spec.connection.prusa_link = Some(PrusaLinkConnection::default());
+        assert_eq!(verdict(&job, &printer), Ok(1));
+        file(&mut job).format = "Gcode3mf".into();
+        printer.spec.connection = printernizer_crds::printer::Connection::default();
+        printer.spec.connection.bambu = Some(BambuConnection::default());
+        assert_eq!(verdict(&job, &printer), Ok(1));
+    }
+
+    #[test]
     fn a_person_can_vouch_for_a_file_without_facts_by_naming_the_printer() {
         let mut job = job("clip");
         file(&mut job).printer_model = None;

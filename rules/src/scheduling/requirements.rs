@@ -213,6 +213,7 @@ mod tests {
             ("-1", None),
             ("1,5", None),
             ("1e3", None),
+            ("999999999.999", Some(999_999_999_999)),
             ("9999999999", None),
         ] {
             assert_eq!(milligrams(text), expected, "{text}");
@@ -236,6 +237,40 @@ mod tests {
         assert_eq!(found.color_match, ColorMatch::Near);
         job.spec.color_match = Some(ColorMatch::Exact);
         assert_eq!(requirements(&job).color_match, ColorMatch::Exact);
+    }
+
+    #[test]
+    fn a_filament_is_unused_only_where_all_that_the_file_says_of_its_amount_is_nothing() {
+        let of = |grams: Option<&str>, millimeters| FileFilament {
+            grams: grams.map(Into::into),
+            millimeters,
+            ..filament(1, "PLA", "#0000FF", "")
+        };
+        for (grams, millimeters, is_used) in [
+            (Some("0.00"), Some(0), false),
+            (Some("0.00"), Some(7), true),
+            (Some("0.02"), Some(0), true),
+            (Some("0.02"), Some(7), true),
+            (Some("0.00"), None, false),
+            (None, Some(0), false),
+            (None, Some(7), true),
+            (Some("?"), None, true),
+            (None, None, true),
+        ] {
+            let found = used(&[of(grams, millimeters)]);
+            assert_eq!(found.len(), usize::from(is_used), "{grams:?} g, {millimeters:?} mm");
+        }
+    }
+
+    #[test]
+    fn a_choice_of_a_slot_is_for_its_filament_and_for_none_that_is_not_used() {
+        let mut job = job("one");
+        let file = job.status.as_mut().unwrap().file.as_mut().unwrap();
+        file.filaments = vec![filament(1, "PLA", "#0000FF", "5"), filament(2, "PLA", "#FF0000", "5")];
+        let choice = |index, slot: &str| FilamentChoice { index, slot: slot.into() };
+        job.spec.filaments = vec![choice(2, "AMS1-1"), choice(3, "AMS1-3")];
+        let found: Vec<_> = requirements(&job).filaments.into_iter().map(|f| (f.index, f.slot)).collect();
+        assert_eq!(found, [(1, None), (2, Some("AMS1-1".into()))]);
     }
 
     #[test]

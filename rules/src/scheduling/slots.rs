@@ -173,6 +173,15 @@ mod tests {
     }
 
     #[test]
+    fn what_the_device_does_not_report_stays_as_declared_beside_what_it_does() {
+        let mut printer = printer("one");
+        printer.spec.slots = vec![declared("Main", "PLA", "#1F6FEB"), declared("External", "TPU", "#000000")];
+        let all = slots(&printer.spec, &[reported(Some("PLA"), None)]);
+        let told: Vec<_> = all.iter().map(|s| (s.slot.as_str(), s.material.as_deref(), s.source)).collect();
+        assert_eq!(told, [("External", Some("TPU"), SlotSource::Declared), ("Main", Some("PLA"), SlotSource::Device)]);
+    }
+
+    #[test]
     fn all_slots_come_in_one_order_and_in_bounded_number() {
         let mut printer = printer("one");
         printer.spec.slots = vec![declared("External", "TPU", "#000000")];

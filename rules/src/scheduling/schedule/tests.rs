@@ -2,12 +2,14 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::Reason;
-use printernizer_crds::print_job::{AvoidedPrinter, ClaimedPrinter, PrinterReference};
+use printernizer_crds::print_job::{ClaimedPrinter, PrinterReference};
 use printernizer_crds::printer::{CurrentJob, StartWindow};
 
 use super::super::fixtures::{NOW, at, condition, declared, filament, job, printer};
 use super::super::waiting::QUEUED_MESSAGE;
 use super::*;
+
+mod passing_over;
 
 fn run(jobs: &[PrintJob], printers: &[Printer]) -> Schedule {
     run_with(jobs, printers, false)
@@ -126,7 +128,9 @@ fn what_passes_by_itself_is_called_queued() {
     set(&mut connecting, "Ready", "Unknown", Reason::Connecting);
     let mut new = printer("one");
     new.status = None;
-    for printer in [busy("one"), printing("one"), connecting, new] {
+    let mut ending = printer("one");
+    set(&mut ending, "Idle", "False", Reason::Printing);
+    for printer in [busy("one"), printing("one"), ending, connecting, new] {
         let schedule = run(&[job("clip")], &[printer]);
         assert_eq!(*waiting(&schedule, "clip"), Waiting::Queued);
         assert_eq!(waiting(&schedule, "clip").message(), QUEUED_MESSAGE);
@@ -357,41 +361,4 @@ fn only_jobs_that_wait_for_a_printer_are_looked_at() {
         change(&mut job);
         assert_eq!(run(&[job], &[printer("one")]), Schedule::default(), "row {row}");
     }
-}
-
-fn avoiding(printer: &str, until: &str) -> PrintJob {
-    let mut job = job("clip");
-    job.status.as_mut().unwrap().avoid = Some(AvoidedPrinter { name: printer.into(), until: Time(at(until)) });
-    job
-}
-
-#[test]
-fn a_printer_that_could_not_start_the_job_is_passed_over_while_another_one_fits() {
-    let later = "2026-11-21T10:15:00Z";
-    let run = |printers: &[Printer]| run(&[avoiding("one", later)], printers);
-    assert_eq!(pairs(&run(&[printer("one"), printer("two")])), [("clip", "two")]);
-    // Also while the other one is busy; the moment that changes this is known.
-    let waits = run(&[printer("one"), busy("two")]);
-    assert_eq!((pairs(&waits), waits.next_change), (vec![], Some(at(later))));
-    assert_eq!(waiting(&waits, "clip"), &Waiting::Queued);
-    // Not for one that does not fit, is out of service or is going.
-    let mut others = [printer("two"), printer("two"), printer("two")];
-    others[0].spec.slots.clear();
-    others[1].spec.unschedulable = true;
-    others[2].metadata.deletion_timestamp = Some(Time(at(NOW)));
-    for other in others {
-        assert_eq!(pairs(&run(&[printer("one"), other])), [("clip", "one")]);
-    }
-    assert_eq!(pairs(&run(&[printer("one")])), [("clip", "one")]);
-}
-
-#[test]
-fn a_printer_is_passed_over_by_that_job_and_for_that_time_only() {
-    let farm = [printer("one"), busy("two")];
-    assert_eq!(pairs(&run(&[avoiding("one", NOW)], &farm)), [("clip", "one")]);
-    let other = job("other");
-    assert_eq!(pairs(&run(&[avoiding("one", "2026-11-21T10:15:00Z"), other], &farm)), [("other", "one")]);
-    let mut named = avoiding("one", "2026-11-21T10:15:00Z");
-    named.spec.printer_ref = Some(PrinterReference { name: "one".into() });
-    assert_eq!(pairs(&run(&[named], &farm)), [("clip", "one")], "a person chose it");
 }
