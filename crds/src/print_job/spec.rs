@@ -345,7 +345,7 @@ pub enum Answer {
     Succeeded,
     /// It was printed, or begun, and is not good.
     Failed,
-    /// It was never begun; the job may try again.
+    /// It was never begun; the job may try again. No answer, and without effect, where the print was seen running.
     NotPrinted,
 }
 

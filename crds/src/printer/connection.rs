@@ -22,7 +22,7 @@ pub struct Connection {
 }
 
 /// Connection to a Bambu Lab printer.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BambuConnection {
     /// Host name or address of the printer, without scheme and port.
@@ -52,6 +52,21 @@ pub struct BambuConnection {
     #[serde(default, rename = "fileURLScheme", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "FileUrlScheme")]
     pub file_url_scheme: Option<FileUrlScheme>,
+}
+
+/// As the API server fills in what is left out.
+impl Default for BambuConnection {
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            serial_number: String::new(),
+            access_code_secret_ref: SecretKeyReference::default(),
+            mqtt_port: default_mqtt_port(),
+            ftps_port: default_ftps_port(),
+            tls: BambuTls::default(),
+            file_url_scheme: None,
+        }
+    }
 }
 
 fn default_mqtt_port() -> i32 {

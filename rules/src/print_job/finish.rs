@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use printernizer_crds::print_job::{AttemptRecord, Outcome};
+use printernizer_crds::print_job::{Answer, AttemptRecord, Outcome};
 use printernizer_crds::printer::{BedClearing, Distrust, DistrustReason, LastStart, StartVerdict};
 use printernizer_crds::{
     ConditionStatus, ConditionType, Conditions, PRINT_JOB_FINALIZER, PrintJobStatus, PrintRecordStatus, Printer,
@@ -187,7 +187,7 @@ fn finish_attempt(
     verdict: StartVerdict,
 ) -> Plan {
     let mut new = old.clone();
-    let text = if answered_by_person(seen, old) {
+    let text = if answer_of_person(seen, old).is_some() {
         format!("{}, as a person says", words_of(verdict))
     } else {
         words_of(verdict).to_owned()
@@ -208,15 +208,17 @@ fn finish_attempt(
     end(seen, old, new, reason, text)
 }
 
-/// Whether a person has answered the open question.
-pub(super) fn answered_by_person(seen: &Observed<'_>, old: &PrintJobStatus) -> bool {
-    let given = seen.job.spec.outcome.as_ref().map(|o| &o.question_id);
-    old.question.as_ref().is_some_and(|q| Some(&q.id) == given)
+/// A person's answer to the open question. Of a print that was seen running nobody can say that it was not printed: it
+/// would be printed a second time.
+pub(super) fn answer_of_person(seen: &Observed<'_>, old: &PrintJobStatus) -> Option<Answer> {
+    let question = old.question.as_ref()?;
+    let given = seen.job.spec.outcome.as_ref().filter(|o| o.question_id == question.id)?;
+    (given.answer != Answer::NotPrinted || old.start_time.is_none()).then_some(given.answer)
 }
 
 /// Nothing is asked any more: an answer was given, or the device has shown what became of the print.
 pub(super) fn close_question(seen: &Observed<'_>, new: &mut PrintJobStatus) {
-    let (reason, text) = if answered_by_person(seen, new) {
+    let (reason, text) = if answer_of_person(seen, new).is_some() {
         (Reason::AnsweredByPerson, "a person answered")
     } else {
         (Reason::OutcomeKnown, "it is known what became of the print")

@@ -80,15 +80,15 @@ pub(super) fn resolve(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Print
 /// A person's answer, if it is to the open question and a fresh report still shows what was asked about.
 fn answer(seen: &Observed<'_>, old: &PrintJobStatus, link: &Link) -> Option<Answer> {
     let question = old.question.as_ref()?;
-    let given = seen.job.spec.outcome.as_ref().filter(|o| o.question_id == question.id)?;
+    let given = finish::answer_of_person(seen, old)?;
     let report = link.report_within(seen.timing.fresh_report)?;
-    still_shows(&question.shown, report).then_some(given.answer)
+    still_shows(&question.shown, report).then_some(given)
 }
 
 /// How long to rest with this status: a fresh report is no news by itself, and an answer may be waiting for one.
 fn rest(seen: &Observed<'_>, status: &PrintJobStatus, otherwise: Duration) -> Duration {
     let live = matches!(seen.shown_on.or(seen.session.as_ref().map(|s| s.link)), Some(Link::Live { .. }));
-    if live && finish::answered_by_person(seen, status) { seen.timing.poll_period } else { otherwise }
+    if live && finish::answer_of_person(seen, status).is_some() { seen.timing.poll_period } else { otherwise }
 }
 
 /// The print runs: adopts it, follows it, carries out what is wanted of it.
@@ -250,8 +250,15 @@ fn ask(
     };
     let mut text =
         format!("{what}. Look at the printer, then set spec.outcome to {{questionID: {id}, answer: {answers}");
-    if let Some(given) = seen.job.spec.outcome.as_ref().filter(|o| o.question_id != id) {
-        text += &without_effect("spec.outcome.questionID", &given.question_id, "the id of this question");
+    match seen.job.spec.outcome.as_ref() {
+        Some(given) if given.question_id != id => {
+            text += &without_effect("spec.outcome.questionID", &given.question_id, "the id of this question");
+        }
+        Some(given) if given.answer == Answer::NotPrinted && new.start_time.is_some() => {
+            text +=
+                &without_effect("spec.outcome.answer", "NotPrinted", "one of these, for the print was seen running,");
+        }
+        _ => {}
     }
     seen.set(&mut new, ConditionType::OutcomeUnknown, ConditionStatus::True, reason, text);
     let rest = rest(seen, &new, REST);
@@ -361,10 +368,9 @@ pub(super) fn adopt_without_intent(seen: &Observed<'_>, old: &PrintJobStatus, pr
 /// There is no device any more that shows, or could show, what a person must be asked about: the Printer object is gone, or
 /// what was shown without a record is not shown any more. The answer to that very question counts without a report.
 pub(super) fn without_device(seen: &Observed<'_>, old: &PrintJobStatus, reason: Reason) -> Plan {
-    let asked = old.question.as_ref().filter(|q| q.shown == Shown::default() && q.reason == reason.as_str());
-    let given = seen.job.spec.outcome.as_ref().filter(|o| asked.is_some_and(|q| q.id == o.question_id));
-    match given {
-        Some(given) => finish::end_by_answer(seen, old, verdict_of(given.answer), old.attempt),
+    let asked = old.question.as_ref().is_some_and(|q| q.shown == Shown::default() && q.reason == reason.as_str());
+    match finish::answer_of_person(seen, old).filter(|_| asked) {
+        Some(given) => finish::end_by_answer(seen, old, verdict_of(given), old.attempt),
         None => ask(seen, old, old.clone(), None, reason),
     }
 }

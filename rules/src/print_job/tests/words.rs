@@ -190,6 +190,15 @@ fn who_saw_it_printing_is_not_asked_whether_it_was_printed() {
     s.run_job();
     let told = message(&s, ConditionType::OutcomeUnknown);
     assert!(told.contains("answer: Succeeded | Failed}") && !told.contains("NotPrinted"), "{told}");
+    s.answer(Answer::NotPrinted);
+    s.run_job();
+    let told = message(&s, ConditionType::OutcomeUnknown);
+    assert!(told.contains("spec.outcome.answer is NotPrinted, which is not one of these"), "{told}");
+    assert!(told.contains(NO_EFFECT) && s.verdict_written().is_none(), "it would be printed a second time: {told}");
+    assert!(s.job_plan().effects.is_empty(), "told once");
+    s.answer(Answer::Failed);
+    settle(&mut s);
+    assert_eq!(s.reason(ConditionType::Failed), "PrintFailed");
 }
 
 #[test]
