@@ -106,22 +106,29 @@ impl ModelNames {
     pub(super) fn capabilities(&mut self, printer: &Printer) -> Capabilities {
         let status = printer.status.as_ref();
         // Merged again with the spec, which may be newer than the status: a slot a person has just declared anew counts.
-        let reported: Vec<DeviceSlot> =
-            status.iter().flat_map(|s| &s.slots).filter(|s| s.source == SlotSource::Device).map(as_reported).collect();
+        let reported: Vec<DeviceSlot> = status.iter().flat_map(|s| &s.slots).filter_map(as_reported).collect();
         build(printer, &Said::in_status(printer), &slots(&printer.spec, &reported), self)
     }
 }
 
-/// The report a slot in status was made of. A device slot without material that contradicts its declaration is empty.
-fn as_reported(slot: &SlotStatus) -> DeviceSlot {
-    DeviceSlot {
+/// The report a slot in status was made of. A device slot without material that contradicts its declaration is empty; of
+/// a declared one the device may have told what is left. `None` where it told nothing.
+fn as_reported(slot: &SlotStatus) -> Option<DeviceSlot> {
+    let left = DeviceSlot {
         slot: slot.slot.clone(),
-        loaded: (slot.material.is_none() && slot.contradiction.is_some()).then_some(false),
-        material: slot.material.clone(),
-        subtype: slot.subtype.clone(),
-        color: slot.color.clone(),
         remaining_percent: slot.remaining_percent,
         spool_grams: slot.spool_grams,
+        ..DeviceSlot::default()
+    };
+    match slot.source {
+        SlotSource::Declared => (slot.remaining_percent.is_some() || slot.spool_grams.is_some()).then_some(left),
+        SlotSource::Device => Some(DeviceSlot {
+            loaded: (slot.material.is_none() && slot.contradiction.is_some()).then_some(false),
+            material: slot.material.clone(),
+            subtype: slot.subtype.clone(),
+            color: slot.color.clone(),
+            ..left
+        }),
     }
 }
 
@@ -274,6 +281,27 @@ mod tests {
         assert_eq!(left(Some(0), Some(1000), blue, Some(900)), Some(900_000), "as devices say that cannot tell");
         assert_eq!(left(Some(40), Some(0), blue, None), None);
         assert_eq!(left(None, None, "#FF0000", Some(900)), None, "declared of the blue spool");
+    }
+
+    /// Otherwise the scheduler gives a printer what its gate then refuses, again and again.
+    #[test]
+    fn what_the_device_says_is_left_of_a_declared_spool_counts_in_the_status_as_in_the_report() {
+        let mut printer = printer("one");
+        printer.spec.slots = vec![declared("Main", "PLA", "#1F6FEB")];
+        let slot = DeviceSlot {
+            slot: "Main".into(),
+            remaining_percent: Some(1),
+            spool_grams: Some(250),
+            ..DeviceSlot::default()
+        };
+        let mut status = printer.status.clone().unwrap();
+        status.slots = slots(&printer.spec, std::slice::from_ref(&slot));
+        printer.status = Some(status);
+        let report = DeviceReport { slots: vec![slot], ..DeviceReport::default() };
+        for found in [capabilities(&printer), capabilities_reported(&printer, &report)] {
+            assert_eq!(found.slots[0].remaining_milligrams, Some(2_500));
+            assert_eq!(found.slots[0].material.as_deref(), Some("PLA"));
+        }
     }
 
     #[test]
