@@ -119,7 +119,8 @@ pub(super) async fn read_login<C: Reach>(api: &Api, printer: &Printer, connectio
     let secret = match api.secret(&Key::new(namespace, name)).await {
         Ok(Some(secret)) => secret,
         Ok(None) => {
-            let text = format!("create the Secret {name} with the key {key}");
+            let text =
+                format!("create the Secret {name} with the label printernizer.io/usage=printer and the key {key}");
             return Err(secret_fault(LinkFault::SecretNotFound, text));
         }
         Err(error @ ApiError::Other(_)) => {

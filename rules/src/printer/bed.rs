@@ -11,6 +11,7 @@ use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::printer::{BedClearing, BedStatus, Printer, PrinterStatus};
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, Reason};
 
+use super::decide::unresolved;
 use super::status::at;
 use crate::plan::{NO_EFFECT, without_effect};
 
@@ -89,14 +90,18 @@ pub(super) fn tell(printer: &Printer, new: &mut PrinterStatus, shown: Option<boo
     .to_owned();
     // What was applied last stays written, and an ejecting printer leaves it behind.
     let written = printer.spec.bed.cleared_for.as_ref();
-    let written =
-        written.filter(|w| bed.cleared_for.as_ref() != Some(*w) && printer.spec.bed.clearing == BedClearing::Manual);
+    let manual = printer.spec.bed.clearing == BedClearing::Manual;
+    let written = written.filter(|w| manual && !w.is_empty() && bed.cleared_for.as_ref() != Some(*w));
     match written {
         Some(written) if bed.print_in_progress => {
             let _ = write!(text, ". {field} is {written}, which {NO_EFFECT} while a print runs");
         }
         Some(written) if bed.occupancy_id.as_ref() != Some(written) => {
             text += &without_effect(field, written, "the id of what lies there now");
+        }
+        Some(written) if unresolved(new) => {
+            let when = "counts once it is known what became of the last print; its job says what is asked";
+            let _ = write!(text, ". {field} is {written}, which {when}");
         }
         _ => {}
     }

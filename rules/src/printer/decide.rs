@@ -79,7 +79,7 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     plan
 }
 
-fn unresolved(status: &PrinterStatus) -> bool {
+pub(super) fn unresolved(status: &PrinterStatus) -> bool {
     status.last_start.as_ref().is_some_and(|l| l.verdict.is_none())
 }
 

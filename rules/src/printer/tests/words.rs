@@ -63,6 +63,21 @@ fn a_clearance_with_a_wrong_id_is_told_to_have_no_effect_until_it_is_corrected()
 }
 
 #[test]
+fn a_clearance_before_it_is_known_what_became_of_the_print_is_told_to_count_later() {
+    let mut s = Scene::printing();
+    (s.watched, s.printer.spec.bed.cleared_for) = (false, Some(String::new()));
+    s.shows_nothing();
+    s.run_printer();
+    assert_eq!(bed_reason(&s), "Unconfirmed");
+    assert!(!message(&s, ConditionType::BedCleared).contains("clearedFor is "), "nothing was written");
+    s.clear_bed();
+    s.run_printer();
+    let told = message(&s, ConditionType::BedCleared);
+    assert!(told.contains("counts once it is known what became of the last print"), "{told}");
+    assert!(s.printer_plan().effects.is_empty(), "told once");
+}
+
+#[test]
 fn a_clearance_while_a_print_runs_is_told_to_have_no_effect() {
     let mut s = Scene::waiting();
     s.shows_foreign(DeviceState::Printing);
