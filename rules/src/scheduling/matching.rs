@@ -36,8 +36,10 @@ pub(super) fn fit(
     #[cfg(test)]
     FITS.with(|count| count.set(count.get() + 1));
     may_use(requirements, printer)?;
-    machine(requirements, capabilities)?;
+    model(requirements, capabilities)?;
+    // What the spec alone tells comes before what only the device may still tell.
     takes(requirements, printer)?;
+    machine(requirements, capabilities)?;
     map(requirements, capabilities)
 }
 
@@ -68,7 +70,7 @@ fn takes(requirements: &Requirements, printer: &Printer) -> Result<(), Mismatch>
     }
 }
 
-fn machine(requirements: &Requirements, capabilities: &Capabilities) -> Result<(), Mismatch> {
+fn model(requirements: &Requirements, capabilities: &Capabilities) -> Result<(), Mismatch> {
     // Who names one printer vouches for its model; who names several, or none, cannot.
     if requirements.models.is_empty() && requirements.printer.is_none() {
         return Err(Mismatch::ModelUnstated);
@@ -77,6 +79,10 @@ fn machine(requirements: &Requirements, capabilities: &Capabilities) -> Result<(
         let (has, wants) = (capabilities.model_shown.clone(), requirements.models.clone());
         return Err(Mismatch::WrongModel { has, wants });
     }
+    Ok(())
+}
+
+fn machine(requirements: &Requirements, capabilities: &Capabilities) -> Result<(), Mismatch> {
     volume(requirements, capabilities)?;
     nozzle(requirements, capabilities)?;
     let has = capabilities.plate.as_deref();

@@ -197,6 +197,7 @@ proptest! {
             match waiting {
                 Waiting::NoMatchingPrinter(why) => prop_assert!(!fitting, "{why}"),
                 Waiting::Queued => prop_assert!(fitting, "the printers of this farm have all been connected"),
+                Waiting::Unconnected => prop_assert!(false, "the printers of this farm have all been connected"),
                 Waiting::NextFor(next) => {
                     prop_assert!(!next.is_empty() && next.len() <= MAX_NEXT_FOR);
                     for NextFor { printer, .. } in next {

@@ -332,15 +332,18 @@ impl<'a> Namespace<'a> {
     }
 
     /// What a job without printer waits for. It is queued when a printer fits as it is, whatever that one does at the
-    /// moment, or may fit once it has been connected for the first time.
+    /// moment.
     fn waiting(&self, requirements: &Requirements) -> Waiting {
-        let mut mismatches = Vec::new();
+        let (mut mismatches, mut unconnected) = (Vec::new(), false);
         for (_, candidate) in self.candidates(requirements) {
             match fit(requirements, candidate.printer, &candidate.capabilities) {
                 Ok(_) => return Waiting::Queued,
-                Err(mismatch) if mismatch.is_unknown() && !was_connected(candidate.printer) => return Waiting::Queued,
+                Err(mismatch) if mismatch.is_unknown() && !was_connected(candidate.printer) => unconnected = true,
                 Err(mismatch) => mismatches.push(mismatch),
             }
+        }
+        if unconnected {
+            return Waiting::Unconnected;
         }
         Waiting::NoMatchingPrinter(match (&requirements.printer, mismatches.as_slice()) {
             (Some(name), []) => format!("printer {name} does not exist in this namespace"),

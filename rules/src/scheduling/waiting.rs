@@ -13,6 +13,9 @@ use super::free::NotFree;
 /// The one message of every job that waits for a printer that could print it.
 pub const QUEUED_MESSAGE: &str =
     "waiting for a printer that fits and is free; `kubectl get printers` shows beds to clear";
+/// The one message of every job that no printer is known to fit, but one that was never connected may.
+const UNCONNECTED_MESSAGE: &str =
+    "no printer is known to fit; one that has never been connected may: `kubectl get printers` shows what keeps it";
 /// Most printers a job is told of by name. A job that is next for more of them is told nothing of any: which those are
 /// changes all the time in a large farm.
 pub const MAX_NEXT_FOR: usize = 3;
@@ -22,6 +25,8 @@ pub const MAX_NEXT_FOR: usize = 3;
 pub enum Waiting {
     /// For a printer that fits to become free.
     Queued,
+    /// For a printer to be connected for the first time: what it has then may fit.
+    Unconnected,
     /// Likewise, and it is the next for these printers, each of which needs something first.
     NextFor(Vec<NextFor>),
     /// For someone to change a printer or the job; the text says what excluded how many.
@@ -52,7 +57,7 @@ impl Waiting {
     /// Reason for the condition Scheduled.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Queued => Reason::Queued,
+            Self::Queued | Self::Unconnected => Reason::Queued,
             Self::NextFor(next) if next.iter().any(|n| n.obstacle == Obstacle::Bed) => Reason::WaitingForBed,
             Self::NextFor(_) => Reason::WaitingForPrinter,
             Self::NoMatchingPrinter(_) => Reason::NoMatchingPrinter,
@@ -64,6 +69,7 @@ impl Waiting {
     pub fn message(&self) -> String {
         match self {
             Self::Queued => QUEUED_MESSAGE.to_owned(),
+            Self::Unconnected => UNCONNECTED_MESSAGE.to_owned(),
             Self::NextFor(next) => next_for(next),
             Self::NoMatchingPrinter(text) => text.clone(),
             Self::BackingOff(until) => format!("the next attempt is made after {until}"),

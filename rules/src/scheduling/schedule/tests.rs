@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::Reason;
 use printernizer_crds::print_job::{ClaimedPrinter, PrinterReference};
-use printernizer_crds::printer::{CurrentJob, StartWindow};
+use printernizer_crds::printer::{CurrentJob, PrusaLinkConnection, StartWindow};
 
 use super::super::fixtures::{NOW, at, condition, declared, filament, job, printer};
 use super::super::waiting::QUEUED_MESSAGE;
@@ -311,7 +311,14 @@ fn a_first_printer_without_slots_is_told_what_to_write() {
     assert_eq!(told(&run(&[job("clip")], &[bare.clone()]), "clip"), advice);
     bare.status = None;
     let schedule = run(&[job("clip")], &[bare.clone()]);
-    assert_eq!(*waiting(&schedule, "clip"), Waiting::Queued, "the device may still tell, once it is connected");
+    assert_eq!(*waiting(&schedule, "clip"), Waiting::Unconnected, "the device may still tell, once it is connected");
+    let both = run(&[job("clip")], &[bare.clone(), busy("two")]);
+    assert_eq!(*waiting(&both, "clip"), Waiting::Queued, "the other one is known to fit");
+    let mut plate = job("clip");
+    plate.status.as_mut().unwrap().file.as_mut().unwrap().format = "Gcode3mf".into();
+    bare.spec.connection.prusa_link = Some(PrusaLinkConnection::default());
+    let told_at_once = told(&run(&[plate], &[bare.clone()]), "clip");
+    assert!(told_at_once.contains("wrong file"), "which no connection will change either: {told_at_once}");
     bare.spec.model = "Bambu Lab A1".into();
     let excluded = "1 printer: 1 wrong model (Bambu Lab A1; the job is for Prusa CORE One)";
     assert_eq!(told(&run(&[job("clip")], &[bare]), "clip"), excluded, "which no connection will change");
