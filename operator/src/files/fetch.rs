@@ -87,7 +87,9 @@ pub(super) async fn follow(
                 "it leads from https to an unencrypted address; write that URL yourself if it is meant",
             ));
         }
-        url = parse(target.as_str())?;
+        // It is the server's URL that is not fetched, not the spec's: it may be corrected at any time.
+        url = parse(target.as_str())
+            .map_err(|_| refuse("it leads to a URL that is not fetched; correct the server or the URL"))?;
     }
     Err(FetchError::Redirect { shown: shown(&url), why: "there are more than 5 redirects; write the final URL" })
 }

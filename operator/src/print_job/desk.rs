@@ -10,6 +10,7 @@ use printernizer_crds::{PrintJob, Reason};
 use printernizer_printfile::{Error as PrintFileError, Format, Limits, PrintFile};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::api::Key;
 use crate::files::{FetchError, Files, Retry, SourceRequest};
@@ -59,6 +60,9 @@ struct Wish {
 struct Entry {
     wish: Wish,
     state: FileState,
+    /// The reading under way, or waiting for a reader. It ends when this is dropped: when the job is forgotten, or wishes
+    /// for another file.
+    reading: Option<DropGuard>,
     retry_at: Instant,
     refusals: u32,
 }
@@ -114,7 +118,8 @@ impl Desk {
         let begin = self.with(|entries| {
             let known = entries.get(&key).filter(|e| e.wish == wish);
             match known.map(|e| (&e.state, e.retry_at)) {
-                Some((FileState::Fetching | FileState::Read(_), _)) => return Err(None),
+                _ if known.is_some_and(|e| e.reading.is_some()) => return Err(None),
+                Some((FileState::Read(_), _)) => return Err(None),
                 Some((FileState::Refused { .. }, at)) if Instant::now() < at => {
                     return Err(Some(at.saturating_duration_since(Instant::now())));
                 }
@@ -126,23 +131,29 @@ impl Desk {
                 _ => FileState::Fetching,
             };
             let refusals = known.map_or(0, |e| e.refusals);
-            let entry = Entry { wish: wish.clone(), state, retry_at: Instant::now() + RETRY_CAP, refusals };
+            let cancel = CancellationToken::new();
+            let reading = Some(cancel.clone().drop_guard());
+            let entry = Entry { wish: wish.clone(), state, reading, retry_at: Instant::now(), refusals };
             entries.insert(key.clone(), entry);
-            Ok(())
+            Ok(cancel)
         });
-        if let Err(again) = begin {
-            return again;
-        }
+        let cancel = match begin {
+            Ok(cancel) => cancel,
+            Err(again) => return again,
+        };
         let request = request_of(job);
         let (files, readers, entries, jobs) =
             (self.files.clone(), Arc::clone(&self.readers), Arc::clone(&self.entries), self.jobs.clone());
         tokio::spawn(async move {
-            let _reader = readers.acquire_owned().await;
-            let read = caught("reading the file", read(&files, &request, &wish)).await;
+            let work = async {
+                let _reader = readers.acquire_owned().await;
+                caught("reading the file", read(&files, &request, &wish)).await
+            };
+            let Some(read) = cancel.run_until_cancelled(work).await else { return };
             let (state, retry) = read.unwrap_or_else(|panicked| refused_fetch(&panicked.into()));
             let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(entry) = entries.get_mut(&key).filter(|e| e.wish == wish) {
-                entry.state = state;
+            if let Some(entry) = entries.get_mut(&key).filter(|_| !cancel.is_cancelled()) {
+                (entry.state, entry.reading) = (state, None);
                 entry.retry_at = Instant::now() + pause(retry, entry.refusals);
                 entry.refusals = entry.refusals.saturating_add(1);
                 jobs.now(key);
@@ -251,6 +262,28 @@ mod tests {
     use super::*;
     use crate::files::testing::{Objects, config};
 
+    fn job() -> PrintJob {
+        serde_json::from_value(json!({
+            "apiVersion": "printernizer.io/v1alpha1", "kind": "PrintJob",
+            "metadata": { "name": "clip", "namespace": "farm", "uid": "1" },
+            "spec": { "source": { "configMap": { "name": "part", "key": "part.gcode" } } },
+        }))
+        .unwrap()
+    }
+
+    /// Waits until the file is refused for this reason; gives the message.
+    async fn refused(desk: &Desk, job: &PrintJob, expected: Reason) -> String {
+        let ended = async {
+            loop {
+                match desk.state(job) {
+                    FileState::Refused { reason, message } if reason == expected => return message,
+                    _ => tokio::task::yield_now().await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), ended).await.expect("it ends")
+    }
+
     #[tokio::test]
     async fn a_file_whose_reading_panics_is_read_again_after_a_pause() {
         let directory = tempfile::tempdir().unwrap();
@@ -262,25 +295,9 @@ mod tests {
         let files = Files::new(config(directory.path(), objects));
         let jobs = Queue::default();
         let desk = Desk::new(files.unwrap(), jobs.clone());
-        let job: PrintJob = serde_json::from_value(json!({
-            "apiVersion": "printernizer.io/v1alpha1", "kind": "PrintJob",
-            "metadata": { "name": "clip", "namespace": "farm", "uid": "1" },
-            "spec": { "source": { "configMap": { "name": "part", "key": "part.gcode" } } },
-        }))
-        .unwrap();
-        let read = async |expected: Reason| {
-            let ended = async {
-                loop {
-                    match desk.state(&job) {
-                        FileState::Refused { reason, message } if reason == expected => return message,
-                        _ => tokio::task::yield_now().await,
-                    }
-                }
-            };
-            tokio::time::timeout(Duration::from_secs(20), ended).await.expect("it ends")
-        };
+        let job = job();
         assert_eq!(desk.fetch(&job), None);
-        let message = read(Reason::FetchingFile).await;
+        let message = refused(&desk, &job, Reason::FetchingFile).await;
         assert!(message.contains("unforeseen"), "{message}");
         assert!(jobs.is_due(&Key::of(&job)), "the job hears of it");
         assert!(desk.fetch(&job).is_some_and(|pause| pause <= RETRY), "not at once, but soon");
@@ -288,7 +305,7 @@ mod tests {
         tokio::time::advance(RETRY).await;
         tokio::time::resume();
         assert_eq!(desk.fetch(&job), None);
-        read(Reason::NotAPrintFile).await;
+        refused(&desk, &job, Reason::NotAPrintFile).await;
     }
 
     #[test]
@@ -297,6 +314,35 @@ mod tests {
         assert_eq!(pauses(Retry::Backoff), [5, 10, 40, 300, 300]);
         assert_eq!(pauses(Retry::Soon), [5, 10, 40, 60, 60]);
         assert_eq!(pauses(Retry::AfterChange), [86_400; 5]);
+    }
+
+    /// Otherwise a source that answers slowly keeps more and more readers, and no other job gets its file.
+    #[tokio::test]
+    async fn a_file_is_read_once_at_a_time_and_not_for_a_job_that_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let objects = Objects::of(|_, _| Some(b"<!DOCTYPE html>\n".to_vec()));
+        let desk = Desk::new(Files::new(config(directory.path(), objects)).unwrap(), Queue::default());
+        let job = job();
+        assert_eq!(desk.fetch(&job), None);
+        refused(&desk, &job, Reason::NotAPrintFile).await;
+        let permits = Arc::clone(&desk.readers).acquire_many_owned(u32::try_from(READERS).unwrap()).await.unwrap();
+        let idle = Arc::strong_count(&desk.readers);
+        tokio::time::pause();
+        tokio::time::advance(RETRY).await;
+        assert_eq!(desk.fetch(&job), None);
+        assert_eq!(Arc::strong_count(&desk.readers), idle + 1, "it waits for a reader");
+        assert!(matches!(desk.state(&job), FileState::Refused { .. }), "and says what it said");
+        tokio::time::advance(RETRY_CAP * 2).await;
+        assert_eq!(desk.fetch(&job), None);
+        assert_eq!(Arc::strong_count(&desk.readers), idle + 1, "once");
+        desk.forget(&Key::of(&job));
+        let gone = async {
+            while Arc::strong_count(&desk.readers) > idle {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), gone).await.expect("nobody waits for it any more");
+        drop(permits);
     }
 
     fn example(name: &str) -> Vec<u8> {

@@ -193,8 +193,8 @@ async fn each_bad_answer_has_its_reason_and_leaves_nothing_behind() {
         ("to-metadata", Reason::SourceForbidden),
         ("to-private", Reason::SourceForbidden),
         ("to-mapped", Reason::SourceForbidden),
-        ("to-file", Reason::NotSupported),
-        ("to-password", Reason::NotSupported),
+        ("to-file", Reason::SourceForbidden),
+        ("to-password", Reason::SourceForbidden),
         ("silent", Reason::SourceUnreachable),
     ] {
         let error = files.fetch(&http(format!("http://{address}/{path}?signature=hidden")), None).await.unwrap_err();
