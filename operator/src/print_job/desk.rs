@@ -28,6 +28,9 @@ const RETRY_SOON_CAP: Duration = Duration::from_secs(60);
 /// Where only another spec helps, which is looked at as soon as it is written.
 const RETRY_LATE: Duration = Duration::from_hours(24);
 
+/// Most filaments of a plate that stand in a job's status, as its schema says.
+const FILAMENTS_MAX: usize = 16;
+
 /// How far a job's file is.
 #[allow(clippy::large_enum_variant, reason = "there is one per job, and nearly always it is the large one")]
 #[derive(Clone, Debug, Default)]
@@ -186,6 +189,14 @@ async fn read(files: &Files, request: &SourceRequest, wish: &Wish) -> (FileState
         printernizer_printfile::inspect_plate(std::io::BufReader::new(file), plate, &Limits::default())
     });
     let state = match inspected.await {
+        // Those that are not in status would be printed unmatched.
+        Ok(Ok(facts)) if facts.filaments.len() > FILAMENTS_MAX => FileState::Refused {
+            reason: Reason::NotSupported,
+            message: format!(
+                "the plate uses {} filaments, and at most {FILAMENTS_MAX} are matched",
+                facts.filaments.len()
+            ),
+        },
         Ok(Ok(facts)) => FileState::Read(status_of(&facts, &cached.sha256, cached.size_bytes)),
         Ok(Err(error)) => FileState::Refused { reason: reason_of(&error), message: crate::error::chain(&error) },
         Err(_) => FileState::Refused {
@@ -239,7 +250,7 @@ pub fn status_of(file: &PrintFile, sha256: &str, size_bytes: u64) -> FileStatus 
         filaments: file
             .filaments
             .iter()
-            .take(16)
+            .take(FILAMENTS_MAX)
             .map(|f| FileFilament {
                 index: i32::try_from(f.index).unwrap_or(i32::MAX),
                 material: f.material.clone(),
@@ -253,134 +264,4 @@ pub fn status_of(file: &PrintFile, sha256: &str, size_bytes: u64) -> FileStatus 
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use printernizer_crds::common::ConfigMapKeyReference;
-    use serde_json::json;
-
-    use super::*;
-    use crate::files::testing::{Objects, config};
-
-    fn job() -> PrintJob {
-        serde_json::from_value(json!({
-            "apiVersion": "printernizer.io/v1alpha1", "kind": "PrintJob",
-            "metadata": { "name": "clip", "namespace": "farm", "uid": "1" },
-            "spec": { "source": { "configMap": { "name": "part", "key": "part.gcode" } } },
-        }))
-        .unwrap()
-    }
-
-    /// Waits until the file is refused for this reason; gives the message.
-    async fn refused(desk: &Desk, job: &PrintJob, expected: Reason) -> String {
-        let ended = async {
-            loop {
-                match desk.state(job) {
-                    FileState::Refused { reason, message } if reason == expected => return message,
-                    _ => tokio::task::yield_now().await,
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), ended).await.expect("it ends")
-    }
-
-    #[tokio::test]
-    async fn a_file_whose_reading_panics_is_read_again_after_a_pause() {
-        let directory = tempfile::tempdir().unwrap();
-        let asked = AtomicUsize::new(0);
-        let objects = Objects::of(move |_, _| {
-            assert!(asked.fetch_add(1, Ordering::SeqCst) > 0, "a bug");
-            Some(b"<!DOCTYPE html>\n".to_vec())
-        });
-        let files = Files::new(config(directory.path(), objects));
-        let jobs = Queue::default();
-        let desk = Desk::new(files.unwrap(), jobs.clone());
-        let job = job();
-        assert_eq!(desk.fetch(&job), None);
-        let message = refused(&desk, &job, Reason::FetchingFile).await;
-        assert!(message.contains("unforeseen"), "{message}");
-        assert!(jobs.is_due(&Key::of(&job)), "the job hears of it");
-        assert!(desk.fetch(&job).is_some_and(|pause| pause <= RETRY), "not at once, but soon");
-        tokio::time::pause();
-        tokio::time::advance(RETRY).await;
-        tokio::time::resume();
-        assert_eq!(desk.fetch(&job), None);
-        refused(&desk, &job, Reason::NotAPrintFile).await;
-    }
-
-    #[test]
-    fn what_costs_the_cluster_only_is_tried_again_sooner_and_a_wrong_spec_not_at_all() {
-        let pauses = |retry| [0, 1, 3, 9, 60].map(|refusals| pause(retry, refusals).as_secs());
-        assert_eq!(pauses(Retry::Backoff), [5, 10, 40, 300, 300]);
-        assert_eq!(pauses(Retry::Soon), [5, 10, 40, 60, 60]);
-        assert_eq!(pauses(Retry::AfterChange), [86_400; 5]);
-    }
-
-    /// Otherwise a source that answers slowly keeps more and more readers, and no other job gets its file.
-    #[tokio::test]
-    async fn a_file_is_read_once_at_a_time_and_not_for_a_job_that_is_gone() {
-        let directory = tempfile::tempdir().unwrap();
-        let objects = Objects::of(|_, _| Some(b"<!DOCTYPE html>\n".to_vec()));
-        let desk = Desk::new(Files::new(config(directory.path(), objects)).unwrap(), Queue::default());
-        let job = job();
-        assert_eq!(desk.fetch(&job), None);
-        refused(&desk, &job, Reason::NotAPrintFile).await;
-        let permits = Arc::clone(&desk.readers).acquire_many_owned(u32::try_from(READERS).unwrap()).await.unwrap();
-        let idle = Arc::strong_count(&desk.readers);
-        tokio::time::pause();
-        tokio::time::advance(RETRY).await;
-        assert_eq!(desk.fetch(&job), None);
-        assert_eq!(Arc::strong_count(&desk.readers), idle + 1, "it waits for a reader");
-        assert!(matches!(desk.state(&job), FileState::Refused { .. }), "and says what it said");
-        tokio::time::advance(RETRY_CAP * 2).await;
-        assert_eq!(desk.fetch(&job), None);
-        assert_eq!(Arc::strong_count(&desk.readers), idle + 1, "once");
-        desk.forget(&Key::of(&job));
-        let gone = async {
-            while Arc::strong_count(&desk.readers) > idle {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), gone).await.expect("nobody waits for it any more");
-        drop(permits);
-    }
-
-    fn example(name: &str) -> Vec<u8> {
-        std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/files").join(name)).unwrap()
-    }
-
-    #[test]
-    fn the_status_of_a_sliced_3mf_says_what_its_start_needs() {
-        let bytes = std::io::Cursor::new(example("label-stand-two-colors-a1.gcode.3mf"));
-        let facts = printernizer_printfile::inspect_plate(bytes, 1, &Limits::default()).unwrap();
-        let status = status_of(&facts, "", 1);
-        assert_eq!((status.format.as_str(), status.printer_model.as_deref()), ("Gcode3mf", Some("N2S")));
-        assert_eq!(status.plate.as_deref(), Some("Textured PEI Plate"));
-        assert_eq!(status.bed_type.as_deref(), Some("textured_plate"));
-        assert_eq!(status.project_filaments, Some(3));
-        assert_eq!(status.filaments.iter().map(|f| f.index).collect::<Vec<_>>(), [1, 3]);
-    }
-
-    #[tokio::test]
-    async fn a_job_gets_the_facts_of_its_plate_or_hears_which_there_are() {
-        let directory = tempfile::tempdir().unwrap();
-        let objects = Objects::of(|_, _| Some(example("two-plates-a1.gcode.3mf")));
-        let files = Files::new(config(directory.path(), objects)).unwrap();
-        let part = ConfigMapKeyReference { name: "part".into(), key: "part.gcode.3mf".into() };
-        let source = Source { config_map: Some(part), ..Source::default() };
-        let request = SourceRequest { namespace: "farm".into(), source };
-        let mut seconds = Vec::new();
-        for plate in [1, 2, 3] {
-            let wish = Wish { uid: "1".into(), source: Source::default(), sha256: None, plate };
-            match read(&files, &request, &wish).await.0 {
-                FileState::Read(status) => seconds.push(status.estimated_seconds.unwrap()),
-                FileState::Refused { reason, message } => {
-                    assert_eq!((plate, reason), (3, Reason::MissingPlate));
-                    assert!(message.contains("only 1, 2"), "{message}");
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        assert!(matches!(seconds.as_slice(), [clip, stand] if clip < stand), "{seconds:?}");
-    }
-}
+mod tests;
