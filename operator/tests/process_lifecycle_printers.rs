@@ -13,7 +13,7 @@ use inputs::{counting, message};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use lifecycle::{At, Stage, open, reach_all, stage};
+use lifecycle::{At, Stage, each_is_printed_once, open, reach_all, stage};
 use printernizer_crds::print_job::Phase;
 use printernizer_crds::{ConditionType, Conditions, PrinterStatus, Reason};
 use printernizer_simulator::{Action, Fault, FaultKind, Password, UnreachableManner};
@@ -60,11 +60,7 @@ async fn a_printer_that_moves_to_another_address_keeps_its_print_and_its_jobs() 
     for s in &STAGES {
         s.prints(&shop).await;
     }
-    shop.finish_prints();
-    for s in &STAGES {
-        s.is(&shop, Phase::Succeeded).await;
-        assert_eq!((s.commands(&shop), s.starts(&shop)), (1, 1), "{s:?}");
-    }
+    each_is_printed_once(&shop, &STAGES).await;
     shop.close().await;
 }
 
@@ -118,11 +114,7 @@ async fn a_machine_in_the_place_of_another_gets_no_job_before_a_person_has_said_
         s.prints(&shop).await;
     }))
     .await;
-    shop.finish_prints();
-    for s in &STAGES {
-        s.is(&shop, Phase::Succeeded).await;
-        assert_eq!((s.commands(&shop), s.starts(&shop)), (1, 1), "{s:?}");
-    }
+    each_is_printed_once(&shop, &STAGES).await;
     shop.close().await;
 }
 
@@ -187,11 +179,7 @@ async fn a_secret_that_is_changed_or_gone_while_it_prints_ends_no_print() {
         s.prints(&shop).await;
     }))
     .await;
-    shop.finish_prints();
-    for s in &STAGES {
-        s.is(&shop, Phase::Succeeded).await;
-        assert_eq!((s.commands(&shop), s.starts(&shop)), (1, 1), "{s:?}");
-    }
+    each_is_printed_once(&shop, &STAGES).await;
     shop.close().await;
 }
 
@@ -228,11 +216,7 @@ async fn a_printer_that_takes_connections_and_never_answers_keeps_nobody_waiting
     }
     // Its file goes as soon as the printer can be asked.
     shop.machine_shows("prusa-2", "no file", |m| m.files.is_empty()).await;
-    shop.finish_prints();
-    for s in [&STAGES[0], &STAGES[1], &STAGES[3]] {
-        s.is(&shop, Phase::Succeeded).await;
-        assert_eq!((s.commands(&shop), s.starts(&shop)), (1, 1), "{s:?}");
-    }
+    each_is_printed_once(&shop, [&STAGES[0], &STAGES[1], &STAGES[3]]).await;
     assert_eq!(STAGES[2].commands(&shop), 0);
     shop.close().await;
 }
@@ -276,11 +260,7 @@ async fn a_printer_that_is_deleted_and_created_again_asks_for_its_bed_and_goes_o
         shop.clear(s.printer).await;
         s.prints(&shop).await;
     }
-    shop.finish_prints();
-    for s in &STAGES {
-        s.is(&shop, Phase::Succeeded).await;
-        assert_eq!((s.commands(&shop), s.starts(&shop)), (1, 1), "{s:?}");
-    }
+    each_is_printed_once(&shop, &STAGES).await;
     for s in &STAGES[4..] {
         shop.printer_is_gone(s.printer).await;
     }

@@ -233,6 +233,15 @@ pub async fn reach_all(shop: &Shop, stages: &[Stage], more: &Value) {
     join_all(stages.iter().map(|stage| stage.reach(shop, more))).await;
 }
 
+/// Lets all prints come to their ends; each of these jobs was told to its machine once, and begun once.
+pub async fn each_is_printed_once(shop: &Shop, stages: impl IntoIterator<Item = &Stage>) {
+    shop.finish_prints();
+    for stage in stages {
+        stage.is(shop, Phase::Succeeded).await;
+        assert_eq!((stage.commands(shop), stage.starts(shop)), (1, 1), "{stage:?}");
+    }
+}
+
 /// A person says what became of the print until he is believed: whenever the printer shows something else than when he was
 /// asked, he is asked again.
 pub async fn answer_until_over(shop: &Shop, job: &str, answer: &str) -> PrintJobStatus {
