@@ -72,7 +72,7 @@ async fn a_gate_that_is_closed_at_the_printer_costs_it_no_connections_and_its_op
     assert!(!machine.wait_for(std::time::Duration::from_secs(6), more).await, "{} logins", logins() - before);
     machine.person(&Action::ChangeFilament { seconds: 0 }).unwrap();
     shop.phase(CLIP, Phase::Printing).await;
-    assert_eq!(logins(), before + 1, "the connection of the start");
+    assert_eq!(logins(), before + 1, "the connection of the start\n{}", shop.operator.as_ref().unwrap().tail());
     prints_to_its_end(shop, 1).await;
 }
 

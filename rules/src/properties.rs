@@ -246,13 +246,12 @@ fn happen(s: &mut Scene, event: &Event) {
         }
         Event::Tries(writes) => {
             if promises::gate_is_asked(s)
-                && let Some((job, printer)) = gate::intent(&s.gate_view(None), SENDER, None)
+                && writes > 0
+                && let Some(job) = gate::job_half(&s.gate_view(None), SENDER, None)
             {
-                if writes > 0 {
-                    s.job.status = Some(job);
-                }
+                s.job.status = Some(job);
                 if writes > 1 {
-                    s.printer.status = Some(printer);
+                    s.printer.status = gate::printer_half(&s.job, &s.printer);
                 }
             }
         }

@@ -200,32 +200,37 @@ pub fn record(job: &PrintJob, printer: &Printer, now: Timestamp) -> Option<Print
     })
 }
 
-/// The intent, both halves: (a) for the job, (b) for the printer, to be written in this order, each by replace.
-pub fn intent(view: &GateView<'_>, sender: &str, task_id: Option<i64>) -> Option<(PrintJobStatus, PrinterStatus)> {
-    let token = token_of(view.job).to_string();
+/// The first half of the intent, (a), for the job; to be written by replace, before [`printer_half`].
+pub fn job_half(view: &GateView<'_>, sender: &str, task_id: Option<i64>) -> Option<PrintJobStatus> {
     let mut job = view.job.status.clone()?;
-    let mut printer = view.printer.status.clone()?;
-    let upload = job.upload.as_ref()?;
+    let remote_name = job.upload.as_ref()?.remote_name.clone();
     let reported = view.now.checked_sub(view.report_age).unwrap_or(view.now);
-    let deadline = Time(reported.checked_add(view.timing.start_deadline).unwrap_or(reported));
-    printer.last_start = Some(LastStart {
-        token: token.clone(),
-        job_name: view.job.metadata.name.clone()?,
-        job_uid: view.job.metadata.uid.clone()?,
-        remote_name: upload.remote_name.clone(),
-        deadline: deadline.clone(),
-        verdict: None,
-    });
     let before: Shown = view.report.shown();
     job.start = Some(StartIntent {
         protocol: 1,
-        token,
-        remote_name: upload.remote_name.clone(),
+        token: token_of(view.job).to_string(),
+        remote_name,
         ids: StartIds { task_id, device_job_id: view.report.identity.id.clone() },
         sender: sender.to_owned(),
-        deadline,
+        deadline: Time(reported.checked_add(view.timing.start_deadline).unwrap_or(reported)),
         before,
     });
     super::status::refresh(&mut job, view.job, view.now);
-    Some((job, printer))
+    Some(job)
+}
+
+/// The second half of the intent, (b), for the printer: what the first half that stands in this job says. To be written
+/// by replace, with the version of a printer that the gate has judged.
+pub fn printer_half(job: &PrintJob, printer: &Printer) -> Option<PrinterStatus> {
+    let start = job.status.as_ref()?.start.as_ref()?;
+    let mut printer = printer.status.clone()?;
+    printer.last_start = Some(LastStart {
+        token: start.token.clone(),
+        job_name: job.metadata.name.clone()?,
+        job_uid: job.metadata.uid.clone()?,
+        remote_name: start.remote_name.clone(),
+        deadline: start.deadline.clone(),
+        verdict: None,
+    });
+    Some(printer)
 }

@@ -162,23 +162,27 @@ impl World {
     pub fn try_step(&mut self, trying: Try) -> Option<SendAnswer> {
         match trying {
             Try::Open { mut facts, versions, sender } => {
-                let (job, printer) = gate::intent(&facts.gate_view(None), &sender, None)?;
-                if !self.write_job(versions.0, job.clone()) {
-                    return None;
-                }
-                facts.job.status = Some(job);
-                facts.other_job = None;
-                let prepared = Scene { printer: facts.printer.clone(), ..*facts };
-                let mut prepared = Box::new(prepared);
-                prepared.printer.status = Some(printer);
-                self.session.trying = Some(Try::Half { facts: prepared, versions, sender });
+                let job = gate::job_half(&facts.gate_view(None), &sender, None)?;
+                self.session.trying = if self.write_job(versions.0, job.clone()) {
+                    facts.job.status = Some(job);
+                    facts.other_job = None;
+                    Some(Try::Half { facts, versions, sender })
+                } else {
+                    let (facts, versions) = self.read_again(&facts, None)?;
+                    Some(Try::Open { facts, versions, sender })
+                };
                 None
             }
-            Try::Half { facts, versions, sender } => {
-                if !self.write_printer(versions.1, facts.printer_status()) {
+            Try::Half { mut facts, versions, sender } => {
+                let printer = gate::printer_half(&facts.job, &facts.printer)?;
+                self.session.trying = if self.write_printer(versions.1, printer.clone()) {
+                    facts.printer.status = Some(printer);
+                    Some(Try::Whole { facts, sender })
+                } else if let Some((facts, versions)) = self.read_again(&facts, Some(&sender)) {
+                    Some(Try::Half { facts, versions, sender })
+                } else {
                     return Some(SendAnswer::NotSent("the printer changed".into()));
-                }
-                self.session.trying = Some(Try::Whole { facts, sender });
+                };
                 None
             }
             Try::Whole { mut facts, sender } => {
@@ -193,6 +197,15 @@ impl World {
                 Some(self.send(&name))
             }
         }
+    }
+
+    /// Both objects as they are by now, if the gate is open on them and on what the device said then.
+    fn read_again(&self, facts: &Scene, sender: Option<&str>) -> Option<(Box<Scene>, (u64, u64))> {
+        let mut now = Box::new(self.scene.clone());
+        now.report = facts.report.clone();
+        now.age = facts.age + self.scene.now.duration_since(facts.now).unsigned_abs();
+        let current = now.token() == facts.token() && !now.job_gone;
+        (current && gate::check(&now.gate_view(sender)).is_ok()).then_some((now, self.versions))
     }
 
     fn send(&mut self, name: &str) -> SendAnswer {

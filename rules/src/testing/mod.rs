@@ -231,9 +231,8 @@ impl Scene {
     }
 
     pub fn write_intent(&mut self) {
-        let (job, printer) = gate::intent(&self.gate_view(None), SENDER, None).unwrap();
-        self.job.status = Some(job);
-        self.printer.status = Some(printer);
+        self.job.status = Some(gate::job_half(&self.gate_view(None), SENDER, None).unwrap());
+        self.printer.status = Some(gate::printer_half(&self.job, &self.printer).unwrap());
     }
 
     pub fn token(&self) -> Token {

@@ -1,0 +1,137 @@
+//! What a start is judged by beside the device: both sides of the claim, and whatever else may stand for the device.
+
+use kube::api::DynamicObject;
+use printernizer_crds::{PrintJob, Printer};
+use printernizer_rules::print_job::{
+    self,
+    gate::{self, Closed},
+};
+
+use super::super::FleetContext;
+use super::super::session::{Attempt, Session};
+use crate::api::{ApiError, Key};
+
+/// Both sides of a claim.
+pub(super) struct Objects {
+    pub(super) job: PrintJob,
+    pub(super) printer: Printer,
+    /// Another job whose start on this device is not resolved, see [`look_elsewhere`].
+    pub(super) unresolved_elsewhere: Option<String>,
+}
+
+pub(super) fn api_server(error: &ApiError) -> Closed {
+    Closed::NotNow(format!("the API server: {error}"))
+}
+
+/// Quorum reads of both sides of the claim, which must still be about this attempt.
+pub(super) async fn read(context: &FleetContext, session: &Session, attempt: &Attempt) -> Result<Objects, Closed> {
+    let (job, printer) =
+        tokio::join!(context.api.get::<PrintJob>(&attempt.job), context.api.get::<Printer>(&session.printer));
+    let job = job.map_err(|e| api_server(&e))?.ok_or(Closed::Changed("the job is gone"))?;
+    let printer = printer.map_err(|e| api_server(&e))?.ok_or(Closed::Changed("the printer is gone"))?;
+    let still_ours =
+        gate::token_of(&job) == attempt.token && job.metadata.uid.as_deref() == Some(attempt.job_uid.as_str());
+    if !still_ours {
+        return Err(Closed::Changed("the job has moved on"));
+    }
+    Ok(Objects { job, printer, unresolved_elsewhere: None })
+}
+
+/// Quorum reads of everything else that may stand for this device, in all namespaces this process works in: other
+/// Printers, and PrintJobs with an unresolved start. Costs two lists, and is asked only where nothing else stands
+/// against the start.
+pub(super) async fn look_elsewhere(context: &FleetContext, objects: &mut Objects) -> Result<(), Closed> {
+    let scope = context.namespace.as_deref();
+    let Objects { job, printer, .. } = &*objects;
+    let serial = job.status.as_ref().and_then(|s| s.printer.as_ref()).map(|p| p.serial_number.as_str());
+    let unresolved = |other: DynamicObject| {
+        let counts = other.metadata.uid != job.metadata.uid && may_be_unresolved(&other.data, serial);
+        counts.then(|| Key::of(&other))
+    };
+    let in_the_way = |other: DynamicObject| stands_before(printer, &other).then(|| Key::of(&other));
+    let (jobs, printers) =
+        tokio::join!(context.api.unfinished_jobs(scope, unresolved), context.api.printers(scope, in_the_way));
+    if let Some(other) = printers.map_err(|e| api_server(&e))?.first() {
+        return Err(Closed::GiveBack(format!("Printer {other} stands for the same device and comes first")));
+    }
+    objects.unresolved_elsewhere = jobs.map_err(|e| api_server(&e))?.first().map(Key::to_string);
+    Ok(())
+}
+
+/// Whether a PrintJob has an unresolved start on the device with this serial number, or prints on it without one. One
+/// that cannot be read counts if it names the device and a start: what became of it cannot be known.
+fn may_be_unresolved(job: &serde_json::Value, serial: Option<&str>) -> bool {
+    let status = &job["status"];
+    let ended = || serde_json::from_value(status.clone()).is_ok_and(|s| print_job::status::is_terminal(&s));
+    let started = !status["start"].is_null() || !status["startTime"].is_null();
+    started && status["printer"]["serialNumber"].as_str() == serial && !ended()
+}
+
+/// Whether another Printer stands for the same device and comes before this one. One that cannot be read has no
+/// session, and comes first only if it remembers a start without a verdict.
+fn stands_before(printer: &Printer, other: &DynamicObject) -> bool {
+    if other.metadata.uid == printer.metadata.uid {
+        return false;
+    }
+    if let Ok(other) = other.clone().try_parse::<Printer>() {
+        return crate::printer::comes_before(&other, printer);
+    }
+    let status = &other.data["status"];
+    let unresolved = !status["lastStart"].is_null() && status["lastStart"]["verdict"].is_null();
+    let serial = printernizer_rules::printer::serial_claimed(printer);
+    let pinned = status["device"]["serialNumber"].as_str();
+    unresolved && serial.is_some() && pinned == serial
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_start_counts_as_unresolved_until_its_job_has_ended() {
+        let job = |start: serde_json::Value, serial: &str, conditions: serde_json::Value| {
+            json!({ "status": {
+                "start": start, "printer": { "name": "p", "uid": "u", "serialNumber": serial }, "conditions": conditions,
+            } })
+        };
+        let intent = json!({
+            "protocol": 1, "token": "3f2504e04f8941d3-1", "remoteName": "a", "ids": {}, "sender": "s",
+            "deadline": "2026-11-21T12:00:00Z", "before": { "state": "Idle" },
+        });
+        let failed = json!([{ "type": "Failed", "status": "True", "reason": "PrintFailed", "message": "",
+            "lastTransitionTime": "2026-11-21T12:00:00Z" }]);
+        let unresolved = |job: &serde_json::Value| may_be_unresolved(job, Some("SN-1"));
+        assert!(unresolved(&job(intent.clone(), "SN-1", json!([]))));
+        assert!(!unresolved(&job(intent.clone(), "SN-1", failed)), "ended");
+        assert!(!unresolved(&job(intent.clone(), "SN-2", json!([]))), "another device");
+        assert!(!unresolved(&job(json!(null), "SN-1", json!([]))), "nothing was started");
+        assert!(unresolved(&job(intent, "SN-1", json!("unreadable"))), "nobody knows");
+        let mut at_the_screen = job(json!(null), "SN-1", json!([]));
+        at_the_screen["status"]["startTime"] = json!("2026-11-21T12:00:00Z");
+        assert!(unresolved(&at_the_screen), "started by a person, and known");
+        assert!(!may_be_unresolved(&json!({}), Some("SN-1")), "a new job");
+    }
+
+    #[test]
+    fn a_printer_that_cannot_be_read_comes_first_only_with_an_unresolved_start() {
+        let own: Printer = serde_json::from_value(json!({
+            "apiVersion": "printernizer.io/v1alpha1", "kind": "Printer", "metadata": { "name": "own", "uid": "1" },
+            "spec": { "model": "Prusa CORE One", "connection": {} }, "status": { "device": { "serialNumber": "SN-1" } },
+        }))
+        .unwrap();
+        let other = |status: serde_json::Value| -> DynamicObject {
+            let spec = json!({ "connection": [1, 2, 3] });
+            serde_json::from_value(
+                json!({ "metadata": { "name": "other", "uid": "2" }, "spec": spec, "status": status }),
+            )
+            .unwrap()
+        };
+        let device = json!({ "serialNumber": "SN-1" });
+        assert!(!stands_before(&own, &other(json!({ "device": device }))));
+        assert!(!stands_before(&own, &other(json!({ "device": device, "lastStart": { "verdict": "Succeeded" } }))));
+        assert!(stands_before(&own, &other(json!({ "device": device, "lastStart": { "token": "t" } }))));
+        let elsewhere = json!({ "device": { "serialNumber": "SN-2" }, "lastStart": { "token": "t" } });
+        assert!(!stands_before(&own, &other(elsewhere)));
+    }
+}
