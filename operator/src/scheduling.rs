@@ -5,9 +5,12 @@
 //! printers. Should it happen all the same, the job names only one of them, and the other takes its claim back.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::ready;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use printernizer_crds::print_job::SlotChoice;
 use printernizer_crds::printer::CurrentJob;
@@ -34,6 +37,8 @@ const GATHER: Duration = Duration::from_millis(20);
 const GATHER_CAP: Duration = Duration::from_secs(1);
 /// How long a claim is remembered that has not been heard of.
 const ASSUMED: Duration = Duration::from_secs(30);
+/// Claims under way at a time: what keeps an API server busy, and no more.
+const CLAIMS_AT_A_TIME: usize = 16;
 /// Pause before a claim that failed is tried again.
 const CLAIM_RETRY: Duration = Duration::from_secs(5);
 /// The schedule is made at least this often.
@@ -131,10 +136,16 @@ async fn pass(
     publish(context, waiting);
     let mut outcome = if assignments.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
     let mut retry = None;
-    for assignment in assignments {
+    // Each is about a job and a printer of its own. Once the API server does not answer, no further one is begun: the
+    // others would not fare better.
+    let silent = AtomicBool::new(false);
+    let heard = futures::stream::iter(assignments).take_while(|_| ready(!silent.load(Relaxed)));
+    let claims = heard.map(async |assignment| (claim(context, &assignment).await, assignment));
+    let mut claims = std::pin::pin!(claims.buffer_unordered(CLAIMS_AT_A_TIME));
+    while let Some((claimed, assignment)) = claims.next().await {
         // Many claims and a slow API server are no reason to start the process again.
         heartbeat.beat();
-        match claim(context, &assignment).await {
+        match claimed {
             Ok(true) => {
                 let printer = Key::new(&assignment.namespace, &assignment.printer);
                 assumed.insert(assignment.job_uid.clone(), (printer, Instant::now()));
@@ -144,14 +155,10 @@ async fn pass(
             Ok(false) | Err(ApiError::Conflict | ApiError::NotFound | ApiError::NotLeader(_)) => {
                 context.scheduling.wake();
             }
-            // The API server does not answer: the others would not fare better.
-            Err(error @ ApiError::Timeout) => {
-                tracing::warn!(job = %assignment.job, printer = %assignment.printer, %error, "the claim failed and is tried again");
-                return (Outcome::Failed, Some(CLAIM_RETRY));
-            }
-            // This object cannot be claimed: that is its own trouble and nobody else's.
+            // Otherwise this object cannot be claimed: that is its own trouble and nobody else's.
             Err(error) => {
                 tracing::warn!(job = %assignment.job, printer = %assignment.printer, %error, "the claim failed and is tried again");
+                silent.fetch_or(matches!(error, ApiError::Timeout), Relaxed);
                 outcome = Outcome::Failed;
                 retry = Some(CLAIM_RETRY);
             }

@@ -11,12 +11,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use figures::changes::{Changes, percentile};
-use figures::{Measured, SOON, figure, is, span};
-use futures::{StreamExt as _, TryStreamExt as _};
-use printernizer_crds::ConditionType;
+use figures::{Measured, SOON, figure, span};
 use printernizer_e2e::wait_until;
-use printernizer_simulator::{Config, PrinterInfo};
-use serde_json::json;
+use printernizer_simulator::Config;
 
 /// How many printers are connected when a figure is taken.
 const SIZES: [u32; 3] = [10, 100, 500];
@@ -51,7 +48,7 @@ impl Cost {
         let clients = machines.iter().filter_map(|machine| machine.state().bambu).map(|b| b.clients).sum::<usize>();
         assert_eq!(clients, printers as usize, "each printer has one connection");
         #[allow(clippy::cast_precision_loss, reason = "figures are rounded")]
-        let bytes = private_bytes(&m.operator) as f64;
+        let bytes = m.private_bytes() as f64;
         figure(&format!("{printers} printers: memory of the process"), format!("{:.1} MiB", bytes / 1_048_576.0), "");
         figure(&format!("{printers} printers: processor"), format!("{percent:.2} % of a core"), "");
         Self { printers, bytes, percent }
@@ -62,13 +59,6 @@ impl Cost {
         let more = f64::from(self.printers - before.printers);
         ((self.bytes - before.bytes) / more, (self.percent - before.percent) / more)
     }
-}
-
-/// Memory of a process that no file stands behind: what it has allocated, without the pages of the program itself.
-fn private_bytes(operator: &printernizer_e2e::farm::Operator) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", operator.pid().unwrap())).unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
 }
 
 /// Waits until the operator has written no status for 5 s.
@@ -86,19 +76,6 @@ async fn nothing_is_written(m: &Measured) {
     .unwrap_or_else(|e| panic!("{e}\n{}", m.operator.tail()));
 }
 
-/// Adds these printers and waits until each of them is connected and ready.
-async fn add(m: &Measured, infos: &[PrinterInfo], connected: u32) {
-    let added = futures::stream::iter(infos).map(|info| m.farm.add_printer(info, &info.url, json!({})));
-    added.buffer_unordered(8).try_for_each(|_| async { Ok(()) }).await.unwrap();
-    wait_until("each printer is connected", SOON, async || {
-        let now = m.operator.metric("printernizer_sessions_connected").await.map_err(|e| e.to_string())?;
-        if now + 0.5 > f64::from(connected) { Ok(()) } else { Err(format!("{now} of {connected}")) }
-    })
-    .await
-    .unwrap_or_else(|e| panic!("{e}\n{}", m.operator.tail()));
-    m.all_printers("are ready", |p| is(p, ConditionType::Ready)).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn each_connected_printer_costs_little_memory_and_processor_time() {
     let _alone = ALONE.lock().await;
@@ -106,13 +83,13 @@ async fn each_connected_printer_costs_little_memory_and_processor_time() {
     let m = Measured::empty("bambu-cost", Config::bambu(most)).await;
     let infos = m.farm.simulator().printers();
     // The first one pays for what is there once: tables of the cryptography, threads, code that has run.
-    add(&m, &infos[..1], 1).await;
+    m.add(&infos[..1], 1).await;
     let span = span(10, 60);
     let first = Cost::watch(&m, 1, span).await;
     let mut there = 1;
     let mut found = Vec::new();
     for size in SIZES {
-        add(&m, &infos[there..size as usize], size).await;
+        m.add(&infos[there..size as usize], size).await;
         there = size as usize;
         let cost = Cost::watch(&m, size, span).await;
         let (bytes, percent) = cost.each_since(&first);

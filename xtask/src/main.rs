@@ -1,8 +1,9 @@
-//! The project's commands: `cargo xtask demo`, `cargo xtask fuzz`, `cargo xtask generate` and `cargo xtask test`.
+//! The project's commands: `cargo xtask bench`, `demo`, `fuzz`, `generate` and `test`.
 //!
 //! Each command does one thing that a person or the continuous build would otherwise do by hand, shows what it is
 //! doing while it does it, and says through its exit code whether it went well.
 
+mod bench;
 mod demo;
 mod error;
 mod fuzz;
@@ -26,6 +27,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure how fast a farm is and what it costs. On a machine that does nothing else.
+    Bench(bench::Arguments),
     /// Show a farm at work: simulated printers, a control plane, the operator, and a live table.
     Demo(demo::Arguments),
     /// Feed what comes from outside (print files, printers' answers) with anything, and see that it stands.
@@ -38,6 +41,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),

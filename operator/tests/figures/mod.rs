@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use printernizer_crds::printer::PrinterState;
@@ -16,14 +17,15 @@ use printernizer_crds::{ConditionType, Conditions as _, Printer};
 use printernizer_e2e::cluster::Cluster;
 use printernizer_e2e::farm::{Farm, Operator, OperatorOptions, Requests};
 use printernizer_e2e::{Namespace, cluster, wait_until};
-use printernizer_simulator::{Action, Config, PrinterHandle, Simulator};
+use printernizer_simulator::{Action, Config, PrinterHandle, PrinterInfo, Simulator};
+use serde_json::json;
 
 /// Limit of whatever should happen soon.
 pub const SOON: Duration = Duration::from_secs(60);
-const WRITES: &[&str] = &["POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"];
+pub const WRITES: &[&str] = &["POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"];
 const READS: &[&str] = &["GET", "LIST"];
 /// What the operator writes, and nothing but the operator while a test only looks.
-const OURS: &[&str] = &[
+pub const OURS: &[&str] = &[
     "printers",
     "printers/status",
     "printjobs",
@@ -64,12 +66,25 @@ fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / 1_048_576.0
 }
 
+/// Starts an operator with production timings.
+async fn operator(cluster: &Cluster, namespace: &Namespace, directory: &tempfile::TempDir) -> Operator {
+    let options = OperatorOptions {
+        program: PathBuf::from(env!("CARGO_BIN_EXE_printernizer")),
+        kubeconfig: cluster.kubeconfig().to_owned(),
+        directory: directory.path().to_owned(),
+        namespace: namespace.name().to_owned(),
+        simulated_time: 1,
+        arguments: Vec::new(),
+    };
+    Operator::start(&options).await.unwrap()
+}
+
 /// A farm with its operator.
 pub struct Measured {
     pub farm: Farm,
     pub operator: Operator,
     namespace: Namespace,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Measured {
@@ -90,17 +105,38 @@ impl Measured {
         let simulator = Simulator::start(config).await.unwrap();
         let farm = Farm::new(client, namespace.name(), simulator);
         let directory = tempfile::tempdir().unwrap();
-        let operator = Operator::start(&OperatorOptions {
-            program: PathBuf::from(env!("CARGO_BIN_EXE_printernizer")),
-            kubeconfig: cluster.kubeconfig().to_owned(),
-            directory: directory.path().to_owned(),
-            namespace: namespace.name().to_owned(),
-            simulated_time: 1,
-            arguments: Vec::new(),
+        let operator = operator(cluster, &namespace, &directory).await;
+        Self { farm, operator, namespace, directory }
+    }
+
+    /// A second process beside the one that leads.
+    pub async fn another_operator(&self) -> Operator {
+        operator(cluster::shared().await.unwrap(), &self.namespace, &self.directory).await
+    }
+
+    /// Adds these printers and waits until so many are connected, and all of them ready.
+    pub async fn add(&self, infos: &[PrinterInfo], connected: u32) {
+        let added = futures::stream::iter(infos).map(|info| self.farm.add_printer(info, &info.url, json!({})));
+        added.buffer_unordered(8).try_for_each(|_| async { Ok(()) }).await.unwrap();
+        self.connected(connected).await;
+        self.all_printers("are ready", |p| is(p, ConditionType::Ready)).await;
+    }
+
+    /// Waits until the operator is connected to so many printers.
+    pub async fn connected(&self, printers: u32) {
+        wait_until("each printer is connected", SOON, async || {
+            let now = self.operator.metric("printernizer_sessions_connected").await.map_err(|e| e.to_string())?;
+            if now + 0.5 > f64::from(printers) { Ok(()) } else { Err(format!("{now} of {printers}")) }
         })
         .await
-        .unwrap();
-        Self { farm, operator, namespace, _directory: directory }
+        .unwrap_or_else(|e| panic!("{e}\n{}", self.operator.tail()));
+    }
+
+    /// Memory of the operator that no file stands behind: what it has allocated, without the pages of the program.
+    pub fn private_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.operator.pid().unwrap())).unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// Lets somebody else's endless print begin at each machine, and waits until all printers say so.
