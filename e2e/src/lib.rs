@@ -1,6 +1,6 @@
 //! The vocabulary of tests against a real Kubernetes API server: start a control plane, apply CRDs, take a
-//! namespace, wait for a condition. `farm` adds printers, `demo` shows them at work, `servers` hold print files. Never
-//! touches a cluster it was not given.
+//! namespace, wait for a condition. `farm` adds printers, `demo` shows them at work, `servers` hold print files, `life`
+//! and `faults` let things go wrong. Never touches a cluster it was not given.
 //! The control plane itself is the Go module in `e2e/cluster/`, which this crate builds once and keeps in a cache.
 
 mod cache;
@@ -8,7 +8,10 @@ pub mod cluster;
 mod crds;
 pub mod demo;
 pub mod farm;
+pub mod faults;
 mod go;
+pub mod life;
+pub mod mutations;
 mod namespace;
 pub mod proxy;
 pub mod servers;

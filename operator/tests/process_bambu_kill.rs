@@ -14,15 +14,15 @@
 
 mod kill;
 
-use kill::points::{FEWEST_POINTS, Point, Test, around, cluster, live_all, recorded, since};
-use kill::{Course, Life, Maker};
+use kill::{FEWEST_POINTS, Point, Test, around, cluster, live_all, recorded, since};
+use printernizer_e2e::life::{Course, Life, Maker};
 use printernizer_e2e::proxy::Write;
 
 /// The start as the printer gets it.
 const START: &str = "print.project_file";
 
 fn life(course: Course) -> Life {
-    Life { maker: Maker::Bambu, course }
+    Life::new(Maker::Bambu, course)
 }
 
 fn test(name: &'static str) -> Test {

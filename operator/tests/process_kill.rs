@@ -14,8 +14,8 @@
 
 mod kill;
 
-use kill::points::{FEWEST_POINTS, Point, Test, around, cluster, live_all, recorded, since};
-use kill::{Course, Life, Maker};
+use kill::{FEWEST_POINTS, Point, Test, around, cluster, live_all, recorded, since};
+use printernizer_e2e::life::{Course, Life, Maker};
 use printernizer_e2e::proxy::{Hook, Rule, Which};
 
 /// How far into the recovery the second kill reaches.
@@ -24,7 +24,7 @@ const RECOVERY_WRITES: usize = 6;
 const FEWEST_AROUND_A_START: usize = 6;
 
 fn life(course: Course) -> Life {
-    Life { maker: Maker::Prusa, course }
+    Life::new(Maker::Prusa, course)
 }
 
 fn test(name: &'static str) -> Test {

@@ -28,6 +28,8 @@ pub enum Use {
     Build,
     /// To check and test it.
     Test,
+    /// To let things go wrong around the operator.
+    Faults,
     /// To build and run the fuzz targets.
     Fuzz,
     /// To build the control plane.
@@ -119,6 +121,13 @@ const NEEDS: &[Need] = &[
         suffices: |_| true,
         source: Source::Debian(&["nginx"]),
         used: Use::Test,
+    },
+    Need {
+        purpose: "faketime, for operators whose clock jumps",
+        probe: &["faketime", "--version"],
+        suffices: |_| true,
+        source: Source::Debian(&["faketime"]),
+        used: Use::Faults,
     },
     Need {
         purpose: "Go 1.26 or newer, for the control plane of demo and tests",

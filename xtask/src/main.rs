@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask bench`, `demo`, `fuzz`, `generate` and `test`.
+//! The project's commands: `cargo xtask bench`, `demo`, `faults`, `fuzz`, `generate` and `test`.
 //!
 //! Each command does one thing that a person or the continuous build would otherwise do by hand, shows what it is
 //! doing while it does it, and says through its exit code whether it went well.
@@ -6,9 +6,11 @@
 mod bench;
 mod demo;
 mod error;
+mod faults;
 mod fuzz;
 mod generate;
 mod install;
+mod launch;
 mod process;
 mod test;
 mod workspace;
@@ -31,6 +33,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Show a farm at work: simulated printers, a control plane, the operator, and a live table.
     Demo(demo::Arguments),
+    /// Let something go wrong in a print's life, at each request of it, and see that it is printed exactly once.
+    Faults(faults::Arguments),
     /// Feed what comes from outside (print files, printers' answers) with anything, and see that it stands.
     Fuzz(fuzz::Arguments),
     /// Write the files that are made from the code: crds/manifests.
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Faults(arguments) => faults::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),

@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use crate::cluster::Cluster;
 use crate::{CrdError, NamespaceError, wait_until};
-pub use operator::{Operator, OperatorOptions};
+pub use operator::{Operator, OperatorOptions, Surroundings};
 pub use traffic::Requests;
 
 /// What can go wrong around a farm, as opposed to on it.
@@ -125,6 +125,20 @@ impl Farm {
         Ok(())
     }
 
+    /// Adds the Secret of one printer, under the printer's name.
+    pub async fn add_secret(&self, info: &PrinterInfo) -> Result<(), FarmError> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let (data, _) = described(info, "");
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "name": info.name, "labels": { "printernizer.io/usage": "printer" } },
+            "stringData": data,
+        });
+        let params = PatchParams::apply("farm").force();
+        secrets.patch(&info.name, &params, &Patch::Apply(secret)).await?;
+        Ok(())
+    }
+
     /// Adds one printer; `more` is merged into its spec. One with PrusaLink is reached at `url`, a Bambu Lab one where it
     /// is, its key pinned.
     pub async fn add_printer(
@@ -133,15 +147,9 @@ impl Farm {
         url: &str,
         more: serde_json::Value,
     ) -> Result<Printer, FarmError> {
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let (data, spec) = described(info, url);
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": { "name": info.name, "labels": { "printernizer.io/usage": "printer" } },
-            "stringData": data,
-        });
+        self.add_secret(info).await?;
+        let (_, spec) = described(info, url);
         let params = PatchParams::apply("farm").force();
-        secrets.patch(&info.name, &params, &Patch::Apply(secret)).await?;
         let mut printer = json!({
             "apiVersion": "printernizer.io/v1alpha1", "kind": "Printer", "metadata": { "name": info.name }, "spec": spec,
         });

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 use super::FarmError;
@@ -30,6 +32,15 @@ pub struct OperatorOptions {
     pub arguments: Vec<String>,
 }
 
+/// What is around the process: nothing special, for most.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// A program, and its arguments, that becomes the operator's: they are given to it after these.
+    pub wrapper: Vec<String>,
+    /// Further variables of its environment.
+    pub environment: Vec<(String, std::ffi::OsString)>,
+}
+
 /// A running operator. Dropping it kills it.
 #[derive(Debug)]
 pub struct Operator {
@@ -41,10 +52,24 @@ pub struct Operator {
 impl Operator {
     /// Starts the operator and waits until it serves its health.
     pub async fn start(options: &OperatorOptions) -> Result<Self, FarmError> {
+        Self::start_in(options, &Surroundings::default()).await
+    }
+
+    /// The same in other surroundings.
+    pub async fn start_in(options: &OperatorOptions, around: &Surroundings) -> Result<Self, FarmError> {
         let number = std::fs::read_dir(&options.directory).map(Iterator::count).unwrap_or_default();
         let log = options.directory.join(format!("operator-{number}.log"));
         let file = std::fs::File::create(&log).map_err(FarmError::Files)?;
-        let child = Command::new(&options.program)
+        let mut command = match around.wrapper.split_first() {
+            Some((wrapper, arguments)) => {
+                let mut command = Command::new(wrapper);
+                command.args(arguments).arg(&options.program);
+                command
+            }
+            None => Command::new(&options.program),
+        };
+        let child = command
+            .envs(around.environment.iter().map(|(name, value)| (name, value)))
             .arg("run")
             .args(["--listen", "127.0.0.1:0", "--log-format", "json", "--allow-loopback"])
             .args(["--namespace", &options.namespace, "--lease-namespace", &options.namespace])
@@ -132,6 +157,12 @@ impl Operator {
         Some(Duration::from_millis(ticks * 10))
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<(), FarmError> {
+        let Some(pid) = self.pid().and_then(|p| i32::try_from(p).ok()) else { return Ok(()) };
+        nix::sys::signal::kill(Pid::from_raw(pid), signal).map_err(|e| FarmError::Files(std::io::Error::from(e)))
+    }
+
     /// Kills it as a lost machine would: no signal handler, no goodbye.
     pub async fn kill(mut self) -> Result<(), FarmError> {
         self.child.kill().await.map_err(FarmError::Files)
@@ -139,11 +170,7 @@ impl Operator {
 
     /// Asks it to end, as Kubernetes does, and waits; gives its exit status.
     pub async fn terminate(mut self, limit: Duration) -> Result<ExitStatus, FarmError> {
-        if let Some(pid) = self.child.id().and_then(|p| i32::try_from(p).ok()) {
-            let pid = nix::unistd::Pid::from_raw(pid);
-            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)
-                .map_err(|e| FarmError::Files(std::io::Error::from(e)))?;
-        }
+        self.signal(Signal::SIGTERM)?;
         match tokio::time::timeout(limit, self.child.wait()).await {
             Ok(status) => status.map_err(FarmError::Files),
             Err(_) => Err(FarmError::Waited(format!("the operator did not end within {limit:?}\n{}", self.tail()))),

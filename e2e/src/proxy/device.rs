@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -14,7 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-use super::{Body, Script, names};
+use super::script::Stopped;
+use super::{Body, Hook, LATE, Script, names, whole};
 
 /// Answers to commands are short texts.
 const ANSWER_LIMIT_BYTES: usize = 1024 * 1024;
@@ -58,15 +59,29 @@ async fn forward(
     script: &Script,
 ) -> Result<Response<Body>, io::Error> {
     let name = names::of_device_write(printer, request.method(), request.uri().path());
-    let Some(name) = name else {
-        script.admit_read(life).await.map_err(io::Error::other)?;
-        let answer = sender.lock().await.send_request(request).await.map_err(io::Error::other)?;
-        return Ok(answer.map(|body| body.map_err(io::Error::other).boxed_unsync()));
+    let is_write = name.is_some();
+    let admitted = match name {
+        Some(name) => script.admit(life, name, None).await,
+        None => script.admit_read(life, format!("{printer} {} {}", request.method(), request.uri().path())).await,
     };
-    let admitted = script.admit(life, name).await.map_err(io::Error::other)?;
+    let admitted = admitted.map_err(io::Error::other)?;
+    match admitted.hook() {
+        // Nothing is kept for a printer until its sender has gone: what comes late does not come.
+        Some(Hook::DropBefore | Hook::Late) => return Err(io::Error::other(Stopped)),
+        Some(Hook::Refuse(status)) => {
+            return Response::builder().status(status).body(whole(Bytes::new())).map_err(io::Error::other);
+        }
+        _ => {}
+    }
     let answer = sender.lock().await.send_request(request).await.map_err(io::Error::other)?;
+    if !is_write && admitted.hook().is_none() {
+        return Ok(answer.map(|body| body.map_err(io::Error::other).boxed_unsync()));
+    }
     let (head, body) = answer.into_parts();
     let body = Limited::new(body, ANSWER_LIMIT_BYTES).collect().await.map_err(io::Error::other)?.to_bytes();
-    script.answered(admitted).await.map_err(io::Error::other)?;
-    Ok(Response::from_parts(head, Full::new(body).map_err(|never| match never {}).boxed_unsync()))
+    script.answered(&admitted, head.status.as_u16()).await.map_err(io::Error::other)?;
+    if admitted.hook() == Some(Hook::AnswerLate) {
+        tokio::time::sleep(LATE).await;
+    }
+    Ok(Response::from_parts(head, whole(body)))
 }

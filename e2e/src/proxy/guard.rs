@@ -5,7 +5,10 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use printernizer_simulator::{AfterCommand, CommandGuard};
 
-use super::{Script, names};
+use super::{Hook, LATE, Script, names};
+
+/// Stands in the trace for a command that was carried out: this protocol has no such numbers.
+const OK: u16 = 200;
 
 pub(super) struct Guard {
     pub(super) printer: String,
@@ -20,8 +23,20 @@ impl CommandGuard for Guard {
     fn admit(&self, connection: u64, command: &str) -> BoxFuture<'static, Option<AfterCommand>> {
         let (script, name) = (self.script.clone(), names::of_bambu_command(&self.printer, command));
         async move {
-            let admitted = script.admit(connection, name).await.ok()?;
-            let after: AfterCommand = Box::new(move || async move { script.answered(admitted).await.is_ok() }.boxed());
+            let admitted = script.admit(connection, name, None).await.ok()?;
+            if matches!(admitted.hook(), Some(Hook::DropBefore | Hook::Late | Hook::Refuse(_))) {
+                return None;
+            }
+            let after: AfterCommand = Box::new(move || {
+                async move {
+                    let delivered = script.answered(&admitted, OK).await.is_ok();
+                    if delivered && admitted.hook() == Some(Hook::AnswerLate) {
+                        tokio::time::sleep(LATE).await;
+                    }
+                    delivered
+                }
+                .boxed()
+            });
             Some(after)
         }
         .boxed()

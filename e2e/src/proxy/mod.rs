@@ -1,26 +1,35 @@
 //! A counting fault proxy between the operator and everything it writes to: the API server and the printers.
 //!
-//! Every write is numbered and named; a [`Script`] says at which of them the operator's life ends, before the write is
-//! forwarded or after its answer has come. From that moment nothing of that life gets through any more, so what is
-//! stored is exactly what a lost machine leaves behind. It judges nothing, and it never changes what it forwards.
+//! Every request is named; a [`Script`] says what goes wrong with which of them: an answer is lost, late or another, a
+//! watch breaks, or the operator's life ends, before the write is forwarded or after its answer has come. From that
+//! moment nothing of that life gets through any more, so what is stored is exactly what a lost machine leaves behind.
+//! It judges nothing, and what it forwards it never changes.
 
 mod api;
 mod device;
 mod guard;
+mod hook;
 mod names;
 mod script;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-pub use script::{Hook, NoRule, Rule, Script, Which, Write};
+pub use hook::{Deed, Hook, NoRule, Rule, Which};
+pub use script::{Held, Read, Script, Write};
+
+/// How late something comes that is late: whoever waits for it has given up. The operator waits 4 s for the API server.
+const LATE: Duration = Duration::from_millis(4_500);
 
 type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, io::Error>;
 
@@ -33,7 +42,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// Plain HTTP in front of an API server, forwarded with the rights of `client`; watches stream. Leases and events
-    /// are forwarded and not counted as writes: they bear no decision of the farm.
+    /// are not counted as writes but as reads: they bear no decision of the farm.
     pub async fn api(client: kube::Client, script: Script) -> io::Result<Self> {
         Self::start(move |stream| api::serve(stream, client.clone(), script.clone())).await
     }
@@ -76,7 +85,7 @@ impl Proxy {
 
     /// Writes a kubeconfig that leads through this proxy into `directory`, and gives its path.
     pub fn kubeconfig(&self, directory: &Path) -> io::Result<PathBuf> {
-        let path = directory.join("kubeconfig-proxy.json");
+        let path = directory.join(format!("kubeconfig-{}.json", self.address.port()));
         let config = serde_json::json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "proxy",
             "clusters": [{ "name": "proxy", "cluster": { "server": self.url() } }],
@@ -91,6 +100,11 @@ impl Proxy {
 /// A script between a simulated Bambu printer and its clients: what [`Proxy::device`] is for printers that speak HTTP.
 pub fn guard(name: &str, script: Script) -> std::sync::Arc<dyn printernizer_simulator::CommandGuard> {
     std::sync::Arc::new(guard::Guard { printer: name.to_owned(), script })
+}
+
+/// A body that is there as a whole.
+fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 impl Drop for Proxy {

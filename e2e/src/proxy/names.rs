@@ -7,22 +7,18 @@ use serde_json::Value;
 
 /// Kinds whose writes bear no decision of the farm.
 const NOT_COUNTED: [&str; 2] = ["events", "leases"];
+/// How many objects a watch asks for in one page of its first list.
+pub(super) const WATCH_PAGE: u32 = 100;
 /// Kinds whose objects have names that differ from run to run.
 const NAMED_ANEW: [&str; 1] = ["printrecords"];
 
-/// The name of a write to the API server; `None` for a read and for what is not counted.
-pub(super) fn of_api_write(method: &Method, path: &str, body: &[u8]) -> Option<String> {
-    if !is_write(method) {
-        return None;
-    }
+/// What a path of the API server is about: `printjobs/clip-1/status`, and its kind.
+fn place(path: &str) -> (&str, String) {
     let path = path.split('?').next().unwrap_or_default().trim_matches('/');
     let place = path.split_once("namespaces/").and_then(|(_, rest)| rest.split_once('/')).map_or(path, |(_, r)| r);
     let mut parts = place.splitn(3, '/');
     let kind = parts.next().unwrap_or_default();
-    if NOT_COUNTED.contains(&kind) {
-        return None;
-    }
-    let mut name = format!("{method} {kind}");
+    let mut name = kind.to_owned();
     if let Some(object) = parts.next().filter(|_| !NAMED_ANEW.contains(&kind)) {
         name.push('/');
         name.push_str(object);
@@ -31,10 +27,42 @@ pub(super) fn of_api_write(method: &Method, path: &str, body: &[u8]) -> Option<S
         name.push('/');
         name.push_str(subresource);
     }
-    if let Ok(body) = serde_json::from_slice::<Value>(body) {
-        name.push_str(&essence(kind, &body));
+    (kind, name)
+}
+
+/// The name of a write to the API server, and the status it writes, if it does; `None` for a read and for what is not
+/// counted as a write.
+pub(super) fn of_api_write(method: &Method, path: &str, body: &[u8]) -> Option<(String, Option<Value>)> {
+    let (kind, place) = place(path);
+    if !is_write(method) || NOT_COUNTED.contains(&kind) {
+        return None;
     }
-    Some(name)
+    let mut name = format!("{method} {place}");
+    let Ok(mut body) = serde_json::from_slice::<Value>(body) else { return Some((name, None)) };
+    name.push_str(&essence(kind, &body));
+    Some((name, body.get_mut("status").map(Value::take).filter(Value::is_object)))
+}
+
+/// The name of anything else that the API server is asked: a read, or a write that bears no decision of the farm. Lists
+/// of watches have pages of another size than the operator's quorum reads, and are told apart by that.
+pub(super) fn of_api_read(method: &Method, path: &str) -> String {
+    let query = path.split_once('?').map_or("", |(_, query)| query);
+    let parameter = |name: &str| query.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('='));
+    let (kind, place) = place(path);
+    if method != Method::GET {
+        return format!("{method} {place}");
+    }
+    match (parameter("watch"), parameter("limit")) {
+        (Some("true" | "1"), _) => format!("WATCH {place}"),
+        (_, Some(limit)) => format!("LIST {place} by {limit}"),
+        _ if kind == place => format!("LIST {place}"),
+        _ => format!("GET {place}"),
+    }
+}
+
+/// The kind of the list a watch begins with, if the request is for one.
+pub(super) fn kind_of_first_list(name: &str) -> Option<&str> {
+    name.strip_prefix("LIST ")?.strip_suffix(&format!(" by {WATCH_PAGE}"))
 }
 
 /// What a write says, in a few words.

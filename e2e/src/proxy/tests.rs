@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::{Hook, Proxy, Rule, Script, Which, names};
+use super::{Deed, Hook, Proxy, Rule, Script, Which, names};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -220,18 +220,8 @@ async fn a_write_can_be_meant_by_its_place_in_a_life() {
 }
 
 #[test]
-fn a_row_reads_as_it_is_written() {
-    for text in ["before PUT printjobs/clip-1/status Assigned claim #2", "after write 3 of life 1"] {
-        assert_eq!(text.parse::<Rule>().unwrap().to_string(), text);
-    }
-    for text in ["", "before", "during prusa-1 POST start #1", "after prusa-1 POST start", "after write x of life 1"] {
-        assert!(text.parse::<Rule>().is_err(), "{text}");
-    }
-}
-
-#[test]
 fn writes_have_the_same_name_in_every_run() {
-    let api = |method, path: &str, body: &str| names::of_api_write(&method, path, body.as_bytes());
+    let api = |method, path: &str, body: &str| Some(names::of_api_write(&method, path, body.as_bytes())?.0);
     let base = "/apis/printernizer.io/v1alpha1/namespaces/kill-x7/";
     let path = |rest: &str| format!("{base}{rest}");
     let name = |text: &str| Some(text.to_owned());
@@ -257,4 +247,119 @@ fn writes_have_the_same_name_in_every_run() {
     assert_eq!(device(Method::DELETE, "/api/v1/job/7"), name("prusa-1 DELETE job"));
     assert_eq!(device(Method::POST, FILE), name("prusa-1 POST start"));
     assert_eq!(device(Method::DELETE, FILE), name("prusa-1 DELETE file"));
+}
+
+#[test]
+fn reads_are_named_by_what_is_asked() {
+    let read = |path: &str| names::of_api_read(&Method::GET, path);
+    let base = "/apis/printernizer.io/v1alpha1/namespaces/kill-x7/";
+    assert_eq!(read(&format!("{base}printers/prusa-1")), "GET printers/prusa-1");
+    assert_eq!(read(&format!("{base}printers?&limit=100")), "LIST printers by 100");
+    assert_eq!(read(&format!("{base}printers?watch=true&resourceVersion=7")), "WATCH printers");
+    assert_eq!(names::of_api_read(&Method::POST, "/api/v1/namespaces/x/events"), "POST events");
+    assert_eq!(names::kind_of_first_list("LIST printers by 100"), Some("printers"));
+    assert_eq!(names::kind_of_first_list("LIST printers by 250"), None);
+}
+
+/// An API server that answers `{}`, a proxy in front of it, and an open connection.
+async fn api(script: &Script) -> (Server, Proxy, TcpStream) {
+    let server = Server::start().await;
+    let config = kube::Config::new(format!("http://{}", server.address).parse().unwrap());
+    let proxy = Proxy::api(kube::Client::try_from(config).unwrap(), script.clone()).await.unwrap();
+    let stream = connect(&proxy).await;
+    (server, proxy, stream)
+}
+
+const STATUS: &str = "/apis/printernizer.io/v1alpha1/namespaces/farm/printers/a/status";
+
+fn at_status(hook: Hook) -> Script {
+    Script::new([rule("PUT printers/a/status without state", 1, hook)])
+}
+
+#[tokio::test]
+async fn a_dropped_write_is_carried_out_or_not_and_its_connection_ends_either_way() {
+    for (hook, carried_out) in [(Hook::DropBefore, false), (Hook::DropAfter, true)] {
+        let script = at_status(hook);
+        let (server, _proxy, mut stream) = api(&script).await;
+        ask(&mut stream, &format!("PUT {STATUS}"), r#"{"status":{}}"#).await;
+        assert_eq!(read_until(&mut stream, "{}").await, None);
+        assert_eq!(server.heard().len(), usize::from(carried_out));
+        assert_eq!(script.trace()[0].carried_out(), carried_out);
+        assert!(script.unmet().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_late_write_is_carried_out_although_its_sender_has_gone() {
+    let script = at_status(Hook::Late);
+    let (server, _proxy, mut stream) = api(&script).await;
+    ask(&mut stream, &format!("PUT {STATUS}"), r#"{"status":{}}"#).await;
+    crate::wait_until("it is counted", SOON, async || if script.trace().is_empty() { Err(()) } else { Ok(()) })
+        .await
+        .unwrap();
+    assert!(server.heard().is_empty());
+    drop(stream);
+    crate::wait_until(
+        "it is carried out",
+        SOON,
+        async || if script.trace()[0].carried_out() { Ok(()) } else { Err(()) },
+    )
+    .await
+    .unwrap();
+    assert_eq!(server.heard().len(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_write_is_answered_as_the_api_server_would_and_not_carried_out() {
+    let script = at_status(Hook::Refuse(429));
+    let (server, _proxy, mut stream) = api(&script).await;
+    ask(&mut stream, &format!("PUT {STATUS}"), r#"{"status":{}}"#).await;
+    let answer = read_until(&mut stream, "}").await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 429") && answer.to_lowercase().contains("retry-after: 1"), "{answer}");
+    assert!(server.heard().is_empty());
+}
+
+#[tokio::test]
+async fn a_read_is_meant_by_its_place_since_a_write() {
+    let rule = "answer-500 GET printers/a #2 since PUT printers/a/status without state #1".parse().unwrap();
+    let script = Script::new([rule]);
+    let (_server, _proxy, mut stream) = api(&script).await;
+    let get = format!("GET {}", STATUS.trim_end_matches("/status"));
+    let mut codes = Vec::new();
+    for request in [&get, &get, &format!("PUT {STATUS}"), &get, &get, &get] {
+        ask(&mut stream, request, r#"{"status":{}}"#).await;
+        codes.push(read_until(&mut stream, "}").await.unwrap()[9..12].to_owned());
+    }
+    assert_eq!(codes, ["200", "200", "200", "200", "500", "200"]);
+}
+
+#[tokio::test]
+async fn a_held_request_waits_until_it_is_released_and_is_lost_where_it_is_not_to_go_on() {
+    for goes_on in [true, false] {
+        let script = at_status(Hook::HoldBefore(Deed::Freeze));
+        let (server, _proxy, mut stream) = api(&script).await;
+        ask(&mut stream, &format!("PUT {STATUS}"), r#"{"status":{}}"#).await;
+        let held = timeout(SOON, script.held()).await.unwrap();
+        assert_eq!((held.deed, held.carried_out, server.heard().len()), (Deed::Freeze, false, 0));
+        held.release(goes_on);
+        assert_eq!(read_until(&mut stream, "{}").await.is_some(), goes_on);
+        assert_eq!(server.heard().len(), usize::from(goes_on));
+    }
+}
+
+#[tokio::test]
+async fn the_next_life_is_shown_what_was_stored_before_the_write_it_died_after_once() {
+    let script = at_status(Hook::StaleAfter);
+    let (server, proxy, mut stream) = api(&script).await;
+    ask(&mut stream, &format!("PUT {STATUS}"), r#"{"status":{}}"#).await;
+    timeout(SOON, script.stopped()).await.unwrap();
+    let lists = |heard: Vec<String>| heard.iter().filter(|l| l.contains("limit=100")).count();
+    assert_eq!(lists(server.heard()), 2, "both kinds are kept: {:?}", server.heard());
+    script.next_life();
+    let mut stream = connect(&proxy).await;
+    for asked_of_the_server in [2, 3] {
+        ask(&mut stream, "GET /apis/printernizer.io/v1alpha1/namespaces/farm/printers?limit=100", "").await;
+        read_until(&mut stream, "{}").await.unwrap();
+        assert_eq!(lists(server.heard()), asked_of_the_server);
+    }
 }

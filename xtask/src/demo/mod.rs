@@ -3,19 +3,16 @@
 //! The demo itself is `printernizer-demo` in e2e/. This program is replaced by it, so that Ctrl-C, the terminal and the
 //! exit code are the demo's own.
 
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use crate::error::Error;
-use crate::install::{self, Use};
-use crate::process::{describe, say};
-use crate::workspace::{CONTROL_PLANE, Workspace, cargo};
+use crate::install::Use;
+use crate::launch::launch;
+use crate::process::say;
 
 /// The program that is the demo.
 const DEMO: &str = "printernizer-demo";
-/// Packages with the programs of the demo.
-const PACKAGES: [&str; 2] = ["printernizer", "printernizer-e2e"];
 
 /// Arguments of `demo`.
 #[derive(clap::Args)]
@@ -44,22 +41,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let kubeconfig = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
     let existing = arguments.context.is_some() || kubeconfig.is_some();
-    install::ensure(if existing { &[Use::Build] } else { &[Use::Build, Use::ControlPlane] })?;
-    let workspace = Workspace::load()?;
-    let packages = PACKAGES.iter().flat_map(|name| ["--package", name]);
-    if let Some(failed) = show("programs", cargo().args(["build", "--locked", "--bins"]).args(packages))? {
-        return Ok(failed);
-    }
     if existing {
         say("The demo uses an existing cluster: it applies the definitions there, and makes a namespace of its own.");
-    } else if let Some(failed) = show("control plane", Command::new(workspace.program(CONTROL_PLANE)).arg("build"))? {
-        return Ok(failed);
     }
-    let mut demo = Command::new(workspace.program(DEMO));
-    demo.args(options(arguments));
-    // Returns only if it could not be done.
-    let cause = demo.exec();
-    Err(Error::Start { program: describe(&demo), advice: "was it built?".to_owned(), cause })
+    launch(DEMO, existing, &[Use::Build], options(arguments))
 }
 
 fn options(arguments: &Arguments) -> Vec<std::ffi::OsString> {
@@ -82,17 +67,6 @@ fn options(arguments: &Arguments) -> Vec<std::ffi::OsString> {
     options
 }
 
-/// Runs a command in sight of the person; gives an exit code if it failed.
-fn show(what: &str, command: &mut Command) -> Result<Option<ExitCode>, Error> {
-    say(&format!("== {what}"));
-    let status = command.status().map_err(|cause| Error::Start {
-        program: describe(command),
-        advice: "is it installed?".to_owned(),
-        cause,
-    })?;
-    Ok((!status.success()).then_some(ExitCode::FAILURE))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,11 +85,5 @@ mod tests {
             options(&arguments),
             ["--once", "--no-person", "--context", "kind", "--printers", "8", "--picture", "a b.svg"]
         );
-    }
-
-    #[test]
-    fn a_build_that_fails_ends_the_demo_with_a_failure() {
-        assert_eq!(show("a step", &mut Command::new("false")).unwrap(), Some(ExitCode::FAILURE));
-        assert_eq!(show("a step", &mut Command::new("true")).unwrap(), None);
     }
 }

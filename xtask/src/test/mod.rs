@@ -62,6 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let mut uses = vec![Use::Build, Use::Test];
     uses.extend(control_plane.then_some(Use::ControlPlane));
     uses.extend(includes(Part::Fuzz).then_some(Use::Fuzz));
+    uses.extend(includes(Part::Process).then_some(Use::Faults));
     install::ensure(&uses)?;
     let workspace = Workspace::load()?;
     if arguments.kind.is_none() {

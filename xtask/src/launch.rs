@@ -1,0 +1,64 @@
+//! Builds what one of the project's programs needs, with cargo's own progress in sight, and becomes that program: so
+//! Ctrl-C, the terminal and the exit code are the program's own.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+use crate::error::Error;
+use crate::install::{self, Use};
+use crate::process::{describe, say};
+use crate::workspace::{CONTROL_PLANE, Workspace, cargo};
+
+/// Packages with the operator, and with the programs that use it.
+const PACKAGES: [&str; 2] = ["printernizer", "printernizer-e2e"];
+
+/// Builds, and a control plane too unless there is a cluster, and becomes the program. Returns only when something is
+/// missing.
+pub fn launch(
+    program: &str,
+    existing_cluster: bool,
+    uses: &[Use],
+    options: impl IntoIterator<Item = OsString>,
+) -> Result<ExitCode, Error> {
+    let mut uses = uses.to_vec();
+    uses.extend((!existing_cluster).then_some(Use::ControlPlane));
+    install::ensure(&uses)?;
+    let workspace = Workspace::load()?;
+    let packages = PACKAGES.iter().flat_map(|name| ["--package", name]);
+    if let Some(failed) = show("programs", cargo().args(["build", "--locked", "--bins"]).args(packages))? {
+        return Ok(failed);
+    }
+    if !existing_cluster
+        && let Some(failed) = show("control plane", Command::new(workspace.program(CONTROL_PLANE)).arg("build"))?
+    {
+        return Ok(failed);
+    }
+    let mut program = Command::new(workspace.program(program));
+    program.args(options);
+    // Returns only if it could not be done.
+    let cause = program.exec();
+    Err(Error::Start { program: describe(&program), advice: "was it built?".to_owned(), cause })
+}
+
+/// Runs a command in sight of the person; gives an exit code if it failed.
+fn show(what: &str, command: &mut Command) -> Result<Option<ExitCode>, Error> {
+    say(&format!("== {what}"));
+    let status = command.status().map_err(|cause| Error::Start {
+        program: describe(command),
+        advice: "is it installed?".to_owned(),
+        cause,
+    })?;
+    Ok((!status.success()).then_some(ExitCode::FAILURE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_that_fails_ends_with_a_failure() {
+        assert_eq!(show("a step", &mut Command::new("false")).unwrap(), Some(ExitCode::FAILURE));
+        assert_eq!(show("a step", &mut Command::new("true")).unwrap(), None);
+    }
+}
