@@ -18,9 +18,9 @@ const AT_A_TIME: usize = 4;
 
 const PLANS: &[&str] = &[
     // The API server: lost, late and refused, at the decisive writes.
-    "prusa: drop-after PUT printjobs/clip-1/status Assigned claim upload intent #1",
+    "prusa: drop-after PUT printjobs/clip-1/status Starting claim upload intent #1",
     "bambu: drop-before PUT printers/bambu-1/status Idle claim intent clear #1",
-    "prusa: late PUT printjobs/clip-1/status Assigned claim upload intent #1",
+    "prusa: late PUT printjobs/clip-1/status Starting claim upload intent #1",
     "bambu: answer-409 PUT printers/bambu-1/status Idle claim intent clear #1",
     // The printer: lost answers, and none.
     "prusa: drop-after prusa-1 POST start #1",
@@ -36,7 +36,8 @@ const PLANS: &[&str] = &[
     "bambu, with two operators: sigstop-before PUT printers/bambu-1/status Idle claim intent clear #1",
     "prusa, with two operators: sigstop-after prusa-1 POST start #1",
     "prusa: disk-full",
-    // Printers that lie.
+    // Printers that restart, and printers that lie.
+    "bambu: reboot-after PUT printers/bambu-1/status Idle claim clear #1",
     "prusa: printer {\"kind\":\"acceptWithoutStarting\",\"count\":1}",
 ];
 

@@ -129,7 +129,8 @@ pub(super) fn took(context: &FleetContext, session: &Session, Reported { report,
             // The pause we caused is over, however it ended; the next one may be somebody else's.
             s.pause_sent = false;
         }
-        let news = s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| differs(old, &report));
+        // A new connection is news, whatever it shows: what was asked for meanwhile was not taken.
+        let news = !s.connected || s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| differs(old, &report));
         if s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| old.state != report.state) {
             s.unstored_since.get_or_insert(at);
         }
@@ -260,5 +261,31 @@ async fn give<D: Device>(
         }
         DeviceCommand::Resume => within_lease(device.resume(id)).await,
         _ => within_lease(device.stop(id)).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+    use crate::leadership::Leadership;
+
+    #[tokio::test]
+    async fn the_rules_ask_again_when_a_connection_that_ended_is_back_although_it_shows_what_it_showed_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let context = testing::context(&Leadership::fixed(true), directory.path());
+        let (session, mut commands, upload) = testing::serving();
+        let report = || {
+            let reported = Reported { report: DeviceReport::default(), at: Instant::now(), refused: None };
+            took(&context, &session, reported);
+        };
+        report();
+        assert!(!context.jobs.is_due(&upload.attempt.job), "it is connected, and shows nothing new");
+        // Printer restarts; meanwhile the job is given to it, and its upload is asked for in vain.
+        session.connection_broken();
+        session.command(upload.clone());
+        assert!(commands.try_recv().is_err());
+        report();
+        assert!(context.jobs.is_due(&upload.attempt.job) && context.printers.is_due(&session.printer));
     }
 }
