@@ -78,6 +78,22 @@ fn the_table_tells_in_words_what_a_job_waits_for_and_why_it_ended() {
 }
 
 #[test]
+fn a_job_that_is_accepted_no_more_is_not_told_what_it_waited_for_before() {
+    let mut s = Scene::bare();
+    s.waiting = Some(Waiting { reason: Reason::NoMatchingPrinter, message: "no printer in this namespace".into() });
+    s.run_job();
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Scheduled), "NoMatchingPrinter");
+    // Another source, where nothing is: a new job of that spec would never have asked for a printer.
+    s.job.spec.plate = 2;
+    s.job.metadata.generation = Some(2);
+    s.file_refused = Some(Reason::MissingPlate);
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Accepted), "MissingPlate");
+    assert!(s.job_status().conditions.condition(ConditionType::Scheduled).is_none());
+}
+
+#[test]
 fn a_printer_that_is_silent_while_it_prints_is_told_once_and_without_a_time_left() {
     let mut s = Scene::printing();
     s.report.progress = Some(DeviceProgress { percent: 42, remaining_seconds: Some(600), ..DeviceProgress::default() });
