@@ -163,6 +163,8 @@ api_enum! {
         FileTooLarge,
         /// The file is empty.
         FileEmpty,
+        /// The server does not say where the file ends.
+        FileLengthUnknown,
         /// The file does not have the digest the job names or had at first.
         DigestMismatch,
         /// The file is not a print file.

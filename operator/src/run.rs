@@ -254,7 +254,6 @@ impl Running {
         let fleet = Fleet::new(FleetContext {
             api: api.clone(),
             namespace: settings.namespace.clone(),
-            files: files.clone(),
             timing,
             networks,
             bambu_ca: settings.bambu_ca.clone(),

@@ -298,3 +298,52 @@ async fn a_file_from_a_web_server_is_printed_and_a_changed_one_is_not() {
     assert_eq!(shas[0], shas[1], "both are the file that was accepted");
     shop.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_fails_after_its_job_was_accepted_keeps_no_printer_from_others_and_heals() {
+    let mut shop = Shop::empty("lost", Config::prusalink(1).time_scale(20.0)).await;
+    shop.farm.add_printers().await.unwrap();
+    shop.farm.add_file("part", part(PRINT)).await.unwrap();
+    shop.operate(&[]).await;
+    let server = WebServer::start().await;
+    let lost = [("changed", part(PRINT + 60)), ("down", part(PRINT + 120))];
+    for (name, bytes) in &lost {
+        let url = server.answer(name, Answer::File(bytes.clone()));
+        ask_for(&shop, name, http(&url), json!({ "priority": 10 })).await;
+    }
+    shop.print("other", json!({})).await;
+    shop.job_says("other", ConditionType::Accepted, Reason::FileRead).await;
+    let mut digests = Vec::new();
+    for (name, _) in &lost {
+        let status = shop.job_says(name, ConditionType::Accepted, Reason::FileRead).await;
+        let sha256 = status.file.unwrap().sha256;
+        let cached = format!("cache/{}.{sha256}", shop.farm.namespace());
+        std::fs::remove_file(shop.options(&[]).directory.join(cached)).unwrap();
+        digests.push(sha256);
+    }
+    server.answer("changed", Answer::File(part(PRINT + 180)));
+    server.answer("down", Answer::Half(lost[1].1.clone()));
+
+    shop.clear_all().await;
+    shop.phase("other", Phase::Printing).await;
+    for (name, reason, advice) in
+        [("changed", Reason::DigestMismatch, "create a new job"), ("down", Reason::SourceUnreachable, "server is up")]
+    {
+        let status = shop.job_says(name, ConditionType::Accepted, reason).await;
+        let text = message(&status.conditions, ConditionType::Accepted);
+        assert!(text.contains(advice) && !text.contains("spec.sha256"), "{name}: {text}");
+        assert_eq!((status.waiting_for.as_deref(), status.phase), (Some(reason.as_str()), Some(Phase::Pending)));
+        assert_eq!((status.printer, status.avoid, status.refusals), (None, None, 0), "{name}");
+    }
+
+    for ((name, bytes), sha256) in lost.iter().zip(&digests) {
+        server.answer(name, Answer::File(bytes.clone()));
+        let status = shop.job_says(name, ConditionType::Accepted, Reason::FileRead).await;
+        assert_eq!(&status.file.unwrap().sha256, sha256, "{name}");
+    }
+    shop.finish_prints();
+    shop.phase("other", Phase::Succeeded).await;
+    shop.clear("prusa-1").await;
+    shop.phase("changed", Phase::Printing).await;
+    shop.close().await;
+}

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sources::{
     accepted, ask, change_secret, everything_said, printed, refused, sha256, with, write_authority, write_secret,
 };
-use support::{PRINT, Shop, part};
+use support::{PRINT, SOON, Shop, part};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -134,7 +134,7 @@ async fn what_is_wrong_with_a_source_is_said_and_heals_when_it_is_corrected() {
         ("missing", Reason::FileNotFound, "missing.gcode does not exist"),
         ("empty", Reason::FileEmpty, "empty.gcode is empty"),
         ("page", Reason::NotAPrintFile, "web page"),
-        ("cut", Reason::FileCorrupt, ""),
+        ("cut", Reason::FileCorrupt, "upload it again"),
         ("large", Reason::FileTooLarge, "536870912 bytes"),
         ("away", Reason::SourceForbidden, "169.254.169.254"),
         ("around", Reason::SourceForbidden, "more than 5 redirects"),
@@ -142,6 +142,15 @@ async fn what_is_wrong_with_a_source_is_said_and_heals_when_it_is_corrected() {
     ] {
         refused(&shop, name, reason, advice).await;
     }
+
+    // A server that names versions is asked for another one, not for the same bytes again.
+    let asked_again = printernizer_e2e::wait_until("it is asked whether page.gcode has changed", SOON, async || {
+        let asked = server.asked().map_err(|e| e.to_string())?;
+        let of_page: Vec<_> = asked.into_iter().filter(|line| line.contains("page.gcode")).collect();
+        if of_page.iter().any(|line| line.contains(" 304 ")) { Ok(of_page) } else { Err(of_page.join("\n")) }
+    });
+    let whole = asked_again.await.unwrap().iter().filter(|line| line.contains(" 200 ")).count();
+    assert_eq!(whole, 1);
 
     write_secret(&shop, "missing", login("127.0.0.1")).await;
     change_secret(&shop, "unlabeled", json!({ "metadata": { "labels": { "printernizer.io/usage": "source" } } })).await;

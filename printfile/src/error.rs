@@ -22,7 +22,7 @@ pub enum Error {
         what: &'static str,
     },
     /// The file, or a part of it, is larger than accepted.
-    #[error("{what} is larger than the limit of {limit_bytes} bytes: slice it smaller or raise the limit")]
+    #[error("{what} is larger than {limit_bytes} bytes, the most that is read: slice it smaller")]
     TooLarge {
         /// The part that is too large.
         what: &'static str,

@@ -6,6 +6,7 @@ mod promises;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use printernizer_crds::Reason;
 use printernizer_crds::print_job::{Answer, DeletionPolicy, DesiredState};
 use printernizer_crds::printer::BedClearing;
 
@@ -39,6 +40,8 @@ enum Event {
     TryAlive(bool),
     NewProcess,
     Uploads(UploadView),
+    /// The file is at hand, or not.
+    Files(FileOf),
     Closes(Option<Closed>, u64),
     FileDeleted(bool),
     RefusesDeletion(u64),
@@ -59,6 +62,15 @@ enum Event {
     PrinterGone(bool),
     ShownOn(bool),
     Unschedulable,
+}
+
+/// How far a job's file is.
+#[derive(Clone, Copy, Debug)]
+enum FileOf {
+    Read,
+    Unknown,
+    Fetching(u64),
+    Refused,
 }
 
 /// What a device shows.
@@ -114,6 +126,14 @@ fn any_event() -> impl Strategy<Value = Event> {
         UploadView::Done,
         UploadView::Failed { message: "cut".into() },
     ]);
+    let file = select(vec![
+        FileOf::Read,
+        FileOf::Read,
+        FileOf::Unknown,
+        FileOf::Fetching(59),
+        FileOf::Fetching(60),
+        FileOf::Refused,
+    ]);
     let closed = select(vec![
         None,
         Some(Closed::Changed("changed")),
@@ -140,6 +160,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(TryAlive),
         1 => Just(NewProcess),
         4 => upload.prop_map(Uploads),
+        2 => file.prop_map(Files),
         1 => (closed, select(vec![0u64, 899, 900])).prop_map(|(c, n)| Closes(c, n)),
         2 => any::<bool>().prop_map(FileDeleted),
         1 => select(vec![29u64, 30, 600, 900]).prop_map(RefusesDeletion),
@@ -228,6 +249,14 @@ fn happen(s: &mut Scene, event: &Event) {
             s.deleted.clear();
         }
         Event::Uploads(upload) => s.upload = upload,
+        Event::Files(file) => {
+            (s.file, s.fetching, s.file_refused) = match file {
+                FileOf::Read => (Scene::bare().file, None, None),
+                FileOf::Unknown => (None, None, None),
+                FileOf::Fetching(n) => (None, Some(seconds(n)), None),
+                FileOf::Refused => (None, None, Some(Reason::SourceUnreachable)),
+            };
+        }
         Event::Closes(closed, n) => (s.closed, s.closed_for) = (closed, seconds(n)),
         Event::FileDeleted(gone) => {
             s.file_deleted = gone;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 use printernizer_crds::print_job::{Answer, DeletionPolicy, DesiredState};
-use printernizer_crds::{PrintJobStatus, PrinterStatus};
+use printernizer_crds::{PrintJobStatus, PrinterStatus, Reason};
 
 use crate::device::{Link, LinkFault};
 use crate::identity::Token;
@@ -271,6 +271,10 @@ impl World {
             95 => self.want(DesiredState::Run),
             96 if self.dice.one_in(4) => self.want(DesiredState::Pause),
             97 if self.dice.one_in(30) => self.want(DesiredState::Cancel),
+            97 if self.dice.one_in(3) => {
+                let away = self.scene.file_refused.take().is_none();
+                self.scene.file_refused = away.then_some(Reason::SourceUnreachable);
+            }
             98 if self.dice.one_in(40) => {
                 let cancel = self.dice.one_in(2);
                 let policy = if cancel { DeletionPolicy::Cancel } else { DeletionPolicy::LetFinish };
@@ -318,7 +322,7 @@ fn run(seed: u64) -> usize {
     for _ in 0..1500 {
         world.chaos();
     }
-    (world.up, world.silent, world.zombie) = (true, 0, None);
+    (world.up, world.silent, world.zombie, world.scene.file_refused) = (true, 0, None, None);
     world.want(DesiredState::Run);
     let writes = world.writes;
     let mut rounds = 0;

@@ -26,6 +26,8 @@ pub struct Timing {
     pub refusal_quiet: Duration,
     /// How long a printer that holds a job may be unreachable, or not ready before the intent.
     pub unready_limit: Duration,
+    /// How long a job keeps a printer from others while its file is fetched again.
+    pub file_patience: Duration,
     /// How long a deletion waits for a dead printer.
     pub letting_go: Duration,
     /// Pause between polls of a device.
@@ -61,6 +63,7 @@ impl Default for Timing {
             preview_patience: Duration::from_secs(45),
             refusal_quiet: Duration::from_secs(30),
             unready_limit: Duration::from_mins(15),
+            file_patience: Duration::from_mins(1),
             letting_go: Duration::from_mins(10),
             poll_period: Duration::from_secs(2),
             stale_after: Duration::from_secs(10),
@@ -74,8 +77,8 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// The same farm with simulated time running `factor` times as fast. The send timeout, the deadline of a start and
-    /// the age of a report stay what they are: they bound real networks and real processes.
+    /// The same farm with simulated time running `factor` times as fast. The send timeout, the deadline of a start, the
+    /// age of a report and the patience with a file stay what they are: they bound real networks and real processes.
     #[must_use]
     pub fn simulated(self, factor: u32) -> Self {
         let f = factor.max(1);
@@ -119,7 +122,7 @@ mod tests {
         let (real, fast) = (Timing::default(), Timing::default().simulated(60));
         assert_eq!(fast.observation_window, Duration::from_secs(5));
         assert_eq!(fast.unready_limit, Duration::from_secs(15));
-        let bounds = |t: &Timing| [t.send_timeout, t.start_deadline, t.fresh_report, t.stale_after];
+        let bounds = |t: &Timing| [t.send_timeout, t.start_deadline, t.fresh_report, t.stale_after, t.file_patience];
         assert_eq!(bounds(&fast), bounds(&real));
         assert!(fast.poll_period >= Duration::from_millis(100));
         assert_eq!(fast.upload_end, Duration::from_secs(5));

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DesiredState, OutcomeAnswer};
+use super::DesiredState;
 use crate::common::DeviceIdentity;
 use crate::printer::{PrinterState, is_zero};
 
@@ -61,10 +61,6 @@ pub struct PrintJobStatus {
     /// The question a person must answer; see spec.outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
-    /// The last answer of a person that was acted on. It counts, whatever spec.outcome says by now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "OutcomeAnswer")]
-    pub answered: Option<OutcomeAnswer>,
     /// The last spec.desiredState that was carried out on the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "DesiredState")]
@@ -234,9 +230,13 @@ pub struct FileStatus {
     /// SHA-256 of the file, 64 hex digits.
     pub sha256: String,
     /// Digest of spec.source, spec.sha256 and spec.plate as they were when the file was read. While they are the same, the
-    /// job keeps to this file and does not ask the source what lies there now.
+    /// job keeps to this file and does not ask the source what lies there now. Empty while the file must be had again.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub read_for: String,
+    /// Digest of the place the file was read from (spec.source without credentials, certificates and region) and of
+    /// spec.sha256. While they are the same, the job takes no other file than this one, whatever lies there now.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub read_from: String,
     /// Size of the file in bytes.
     pub size_bytes: i64,
     /// Kind of file: Gcode, BinaryGcode or Gcode3mf.
@@ -350,7 +350,7 @@ pub struct AttemptRecord {
     /// When it was first seen running (UTC); absent when it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
-    /// When it ended (UTC); absent where nobody saw the print end.
+    /// When it ended (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Time>,
     /// How it ended.

@@ -27,7 +27,7 @@ pub struct CachedFile {
     /// Its size.
     pub size_bytes: u64,
     #[expect(dead_code, reason = "counts the users, see Entry::users")]
-    in_use: Arc<()>,
+    pub(super) in_use: Arc<()>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -224,9 +224,16 @@ impl Partial {
         self.size_bytes
     }
 
+    /// Whether a file of this size fits into the cache at all: none is evicted for one that does not.
+    pub(super) fn could_hold(&self, total_bytes: u64) -> Result<(), FetchError> {
+        let limit_bytes = self.cache.limit_bytes;
+        if total_bytes > limit_bytes { Err(FetchError::CacheTooSmall { limit_bytes }) } else { Ok(()) }
+    }
+
     /// Appends bytes, making room for them first.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
         let more = bytes.len() as u64;
+        self.could_hold(self.size_bytes.saturating_add(more))?;
         {
             let mut index = self.cache.index();
             self.cache.make_room(&mut index, more)?;

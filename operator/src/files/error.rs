@@ -12,6 +12,24 @@ use super::refusal::S3Refusal;
 use super::resolve::ResolveError;
 use crate::tasks::Panicked;
 
+/// The digest a file must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// 64 hexadecimal digits.
+    pub sha256: String,
+    /// Who says so.
+    pub origin: DigestOrigin,
+}
+
+/// Where a digest comes from that a file must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DigestOrigin {
+    /// The job's spec.
+    Spec,
+    /// The file the job was accepted with.
+    Accepted,
+}
+
 /// A cause shared by all who waited for one fetch.
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
@@ -22,6 +40,8 @@ pub enum Retry {
     Backoff,
     /// Likewise, but the pause stays short: a person corrects an object in the cluster, and asking for it costs little.
     Soon,
+    /// Likewise, but the pause grows further: each try takes in the whole file, and another one must be put there first.
+    Seldom,
     /// Only after the job or the operator's settings have changed.
     AfterChange,
 }
@@ -174,7 +194,10 @@ pub enum FetchError {
         shown: String,
     },
     /// Over the limit.
-    #[error("{shown} is larger than the limit of {limit_bytes} bytes; raise the operator's limit or slice it smaller")]
+    #[error(
+        "{shown} is larger than {limit_bytes} bytes, the most that is fetched; slice it smaller: fewer parts on the \
+         plate, or as binary G-code (.bgcode)"
+    )]
     TooLarge {
         /// URL, or ConfigMap and key.
         shown: String,
@@ -187,19 +210,25 @@ pub enum FetchError {
         /// URL, or ConfigMap and key.
         shown: String,
     },
+    /// It would end where the connection does, which may break at any time.
+    #[error(
+        "{shown} comes from a server that does not say how long it is, so that a part of it cannot be told from the \
+         whole; make the server send Content-Length, or write the file's digest into spec.sha256"
+    )]
+    LengthUnknown {
+        /// The URL without its secrets.
+        shown: String,
+    },
     /// Not a digest.
     #[error("spec.sha256 must be 64 hexadecimal digits, as sha256sum prints them")]
     DigestForm,
     /// Not the file that was meant.
-    #[error(
-        "{shown} has the SHA-256 {actual}, expected is {expected}; put the file there that was meant, correct \
-         spec.sha256, or create a new job for this one"
-    )]
+    #[error("{shown} has the SHA-256 {actual}, {}", digest_advice(expected))]
     DigestMismatch {
         /// URL, or ConfigMap and key.
         shown: String,
         /// Digest asked for.
-        expected: String,
+        expected: Expected,
         /// Digest of what came.
         actual: String,
     },
@@ -212,10 +241,19 @@ pub enum FetchError {
         /// What the system said.
         source: Arc<std::io::Error>,
     },
+    /// The file alone is too much.
+    #[error(
+        "the file is larger than the operator's whole file cache of {limit_bytes} bytes; start the operator with a \
+         larger --cache-mebibytes, or slice it smaller"
+    )]
+    CacheTooSmall {
+        /// Size of the cache.
+        limit_bytes: u64,
+    },
     /// All space is taken by files in use.
     #[error(
-        "the file cache ({limit_bytes} bytes) is full of files in use; it goes on when one of them is done, or give \
-             the cache more space"
+        "the file cache ({limit_bytes} bytes) is full of files in use; it goes on when one of them is done. If that \
+         happens often, start the operator with a larger --cache-mebibytes"
     )]
     CacheFull {
         /// Size of the cache.
@@ -251,8 +289,11 @@ impl FetchError {
             Self::Certificate { .. } | Self::CaBundle { .. } => Reason::CertificateNotTrusted,
             Self::TooLarge { .. } => Reason::FileTooLarge,
             Self::Empty { .. } => Reason::FileEmpty,
+            Self::LengthUnknown { .. } => Reason::FileLengthUnknown,
             Self::DigestForm | Self::DigestMismatch { .. } => Reason::DigestMismatch,
-            Self::CacheFull { .. } | Self::DiskFull { .. } | Self::Cache { .. } => Reason::FileCacheUnusable,
+            Self::CacheTooSmall { .. } | Self::CacheFull { .. } | Self::DiskFull { .. } | Self::Cache { .. } => {
+                Reason::FileCacheUnusable
+            }
             // The job is fine and the file may be too: still being fetched.
             Self::Panicked(_) => Reason::FetchingFile,
         }
@@ -268,12 +309,34 @@ impl FetchError {
             | Self::SecretKey { .. }
             | Self::CredentialsNotForHost { .. }
             | Self::CaBundle { .. } => Retry::Soon,
+            Self::TooLarge { .. } | Self::CacheTooSmall { .. } | Self::DigestMismatch { .. } => Retry::Seldom,
             _ => Retry::Backoff,
         }
     }
 
+    /// Whether it is the file that is refused, and another one must be put in its place.
+    pub fn is_of_the_file(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge { .. } | Self::CacheTooSmall { .. } | Self::DigestMismatch { .. } | Self::Empty { .. }
+        )
+    }
+
     pub(super) fn unreachable(shown: &str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Unreachable { shown: shown.to_owned(), source: Arc::new(source) }
+    }
+}
+
+fn digest_advice(expected: &Expected) -> String {
+    let Expected { sha256, origin } = expected;
+    match origin {
+        DigestOrigin::Spec => {
+            format!("and spec.sha256 is {sha256}; put the file there that was meant, or correct spec.sha256")
+        }
+        DigestOrigin::Accepted => format!(
+            "and the job was accepted with another file, {sha256}; put that one back, or, if the new one is meant, \
+             create a new job for it"
+        ),
     }
 }
 

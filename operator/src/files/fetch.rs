@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::Response;
 use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_RANGE, LOCATION, RANGE};
+use reqwest::{Response, StatusCode};
 use secrecy::ExposeSecret as _;
 use url::Url;
 
@@ -19,6 +19,7 @@ use super::location::{host_of, parse, port_of, shown};
 use super::origin::Origin;
 use super::resolve::{Resolver, resolve};
 use super::tls::certificate_error;
+use super::version::Version;
 
 /// Redirects followed for one file.
 const MAX_REDIRECTS: usize = 5;
@@ -65,17 +66,27 @@ pub(super) struct Rest {
     pub(super) version: HeaderValue,
 }
 
+/// How much of a file is asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Part<'a> {
+    Whole,
+    /// The whole, unless it is still this version.
+    Unless(&'a Version),
+    Rest(&'a Rest),
+}
+
 /// The first answer that is no redirect.
 pub(super) async fn follow(
     origin: &Origin,
-    rest: Option<&Rest>,
+    part: Part<'_>,
     network: &Network,
     limits: &Limits,
 ) -> Result<Response, FetchError> {
     let mut url = origin.first_url(Timestamp::now());
     for _ in 0..=MAX_REDIRECTS {
-        let response = ask(origin, &url, rest, network, limits).await?;
-        if origin.is_s3() || !response.status().is_redirection() {
+        let response = ask(origin, &url, part, network, limits).await?;
+        let status = response.status();
+        if origin.is_s3() || !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
             return Ok(response);
         }
         let refuse = |why| FetchError::Redirect { shown: shown(&url), why };
@@ -108,7 +119,7 @@ impl reqwest::dns::Resolve for Checked {
 async fn ask(
     origin: &Origin,
     url: &Url,
-    rest: Option<&Rest>,
+    part: Part<'_>,
     network: &Network,
     limits: &Limits,
 ) -> Result<Response, FetchError> {
@@ -128,10 +139,14 @@ async fn ask(
         .dns_resolver(Checked(addresses))
         .build()
         .map_err(failed)?;
-    let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-    if let Some(rest) = rest {
-        request = request.header(RANGE, format!("bytes={}-", rest.from)).header(IF_RANGE, rest.version.clone());
-    }
+    let request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+    let mut request = match part {
+        Part::Whole => request,
+        Part::Unless(version) => version.unless(request),
+        Part::Rest(rest) => {
+            request.header(RANGE, format!("bytes={}-", rest.from)).header(IF_RANGE, rest.version.clone())
+        }
+    };
     if let Some(credentials) = origin.credentials.as_ref().filter(|credentials| credentials.allowed_for(url)) {
         request = match &credentials.login {
             Login::Basic { user, password } => request.basic_auth(user, Some(password.expose_secret())),

@@ -21,6 +21,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod version;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -38,13 +39,15 @@ use crate::tasks::caught;
 use allow::Networks;
 pub use cache::CachedFile;
 use cache::{Cache, Partial, is_namespace, is_sha256};
-pub use error::{Cause, FetchError, Retry};
+pub use error::{Cause, DigestOrigin, Expected, FetchError, Retry};
 pub use fetch::Limits;
 use fetch::Network;
 use origin::Origin;
+use receive::{Known, Received, Way};
 pub use references::{KubeReferences, ReferenceError, References};
 pub use refusal::S3Refusal;
 use resolve::Resolver;
+pub use version::Version;
 
 /// Pause between two looks for files that nobody has used for too long.
 const TIDY_PAUSE: Duration = Duration::from_hours(1);
@@ -76,7 +79,25 @@ pub struct SourceRequest {
     pub source: Source,
 }
 
-type Fetching = BoxFuture<'static, Result<CachedFile, FetchError>>;
+/// What is known of a file that somebody wants.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// The digest it must have.
+    pub expected: Option<Expected>,
+    /// The version that was refused, and is not wanted again.
+    pub unless: Option<Version>,
+}
+
+/// What came of a wish.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The file; none where its source still has the version that is not wanted again.
+    pub file: Result<Option<CachedFile>, FetchError>,
+    /// The version of it that the source named, also where the fetch failed.
+    pub version: Option<Version>,
+}
+
+type Fetching = BoxFuture<'static, Fetched>;
 type FlightKey = [u8; 32];
 
 struct Inner {
@@ -112,26 +133,35 @@ impl Files {
         }
     }
 
+    /// The file with this digest, where it is in the cache.
+    pub async fn cached(&self, namespace: &str, sha256: &str) -> Result<Option<CachedFile>, FetchError> {
+        if !is_sha256(sha256) || !is_namespace(namespace) {
+            return Ok(None);
+        }
+        self.inner.cache.find(namespace, sha256).await
+    }
+
     /// The file, from the cache when its digest is known and it is there, else from its source. Without a digest the
     /// source is always asked, because what lies there may have changed. Dropping the returned future gives up this
     /// caller's wish; the fetch goes on while others wait for it.
-    pub async fn fetch(
-        &self,
-        request: &SourceRequest,
-        expected_sha256: Option<&str>,
-    ) -> Result<CachedFile, FetchError> {
-        let expected = expected_sha256.map(str::to_ascii_lowercase);
-        if expected.as_deref().is_some_and(|digest| !is_sha256(digest)) {
-            return Err(FetchError::DigestForm);
+    pub async fn ask(&self, request: &SourceRequest, mut asked: Asked) -> Fetched {
+        if let Some(expected) = asked.expected.as_mut() {
+            expected.sha256.make_ascii_lowercase();
+            if !is_sha256(&expected.sha256) {
+                return FetchError::DigestForm.into();
+            }
         }
         if !is_namespace(&request.namespace) {
             let why = "the namespace of the job is no valid name";
-            return Err(FetchError::Url { shown: "the source".to_owned(), why });
+            return FetchError::Url { shown: "the source".to_owned(), why }.into();
         }
-        self.flight(request.fingerprint(expected.as_deref())?, request, expected).await
+        match request.fingerprint(&asked) {
+            Ok(key) => self.flight(key, request, asked).await,
+            Err(error) => error.into(),
+        }
     }
 
-    fn flight(&self, key: FlightKey, request: &SourceRequest, expected: Option<String>) -> Shared<Fetching> {
+    fn flight(&self, key: FlightKey, request: &SourceRequest, asked: Asked) -> Shared<Fetching> {
         let mut flights = self.inner.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(&key).and_then(WeakShared::upgrade) {
             return flight;
@@ -140,8 +170,8 @@ impl Files {
         let (inner, request) = (Arc::clone(&self.inner), request.clone());
         let flight = async move {
             // Whoever shares a future that panicked would wait for ever.
-            let result = caught("fetching the file", inner.get(&request, expected.as_deref())).await;
-            let result = result.unwrap_or_else(|panicked| Err(panicked.into()));
+            let result = caught("fetching the file", inner.get(&request, &asked)).await;
+            let result = result.unwrap_or_else(|panicked| FetchError::from(panicked).into());
             inner.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             result
         };
@@ -153,54 +183,77 @@ impl Files {
     }
 }
 
+impl From<FetchError> for Fetched {
+    fn from(error: FetchError) -> Self {
+        Self { file: Err(error), version: None }
+    }
+}
+
 impl Inner {
-    async fn get(&self, request: &SourceRequest, expected: Option<&str>) -> Result<CachedFile, FetchError> {
-        if let Some(expected) = expected
-            && let Some(file) = self.cache.find(&request.namespace, expected).await?
-        {
-            return Ok(file);
+    async fn get(&self, request: &SourceRequest, asked: &Asked) -> Fetched {
+        if let Some(expected) = &asked.expected {
+            match self.cache.find(&request.namespace, &expected.sha256).await {
+                Ok(Some(file)) => return Fetched { file: Ok(Some(file)), version: None },
+                Ok(None) => {}
+                Err(error) => return error.into(),
+            }
         }
-        self.after(self.fetch(request, expected).await)
+        let mut version = None;
+        let file = self.after(self.fetch(request, asked, &mut version).await);
+        Fetched { file, version }
     }
 
     /// Where the disk was full, the next try finds what room the cache can do without.
-    fn after(&self, fetched: Result<CachedFile, FetchError>) -> Result<CachedFile, FetchError> {
+    fn after(&self, fetched: Result<Option<CachedFile>, FetchError>) -> Result<Option<CachedFile>, FetchError> {
         if let Err(FetchError::DiskFull { .. }) = &fetched {
             self.cache.evict_unused();
         }
         fetched
     }
 
-    async fn fetch(&self, request: &SourceRequest, expected: Option<&str>) -> Result<CachedFile, FetchError> {
+    async fn fetch(
+        &self,
+        request: &SourceRequest,
+        asked: &Asked,
+        version: &mut Option<Version>,
+    ) -> Result<Option<CachedFile>, FetchError> {
         let (namespace, references) = (request.namespace.as_str(), self.references.as_ref());
         let mut partial = self.cache.begin()?;
-        let shown = match &request.source {
+        let (shown, received) = match &request.source {
             Source { http: Some(http), .. } => {
                 let origin = Origin::http(http, namespace, references).await?;
-                self.receive(origin, &mut partial).await?
+                (origin.shown(), self.receive(&origin, asked, &mut partial, version).await?)
             }
             Source { s3: Some(s3), .. } => {
                 let origin = Origin::s3(s3, namespace, references).await?;
-                self.receive(origin, &mut partial).await?
+                (origin.shown(), self.receive(&origin, asked, &mut partial, version).await?)
             }
-            Source { config_map: Some(map), .. } => self.read(namespace, map, &mut partial).await?,
+            Source { config_map: Some(map), .. } => (self.read(namespace, map, &mut partial).await?, Received::Whole),
             _ => {
                 let why = "it names none of http, s3 and configMap";
                 return Err(FetchError::Url { shown: "spec.source".to_owned(), why });
             }
         };
-        match expected {
-            Some(expected) if partial.sha256() != expected => {
-                Err(FetchError::DigestMismatch { shown, expected: expected.to_owned(), actual: partial.sha256() })
+        match &asked.expected {
+            _ if received == Received::Unchanged => Ok(None),
+            Some(expected) if partial.sha256() != expected.sha256 => {
+                Err(FetchError::DigestMismatch { shown, expected: expected.clone(), actual: partial.sha256() })
             }
-            _ => partial.complete(namespace).await,
+            _ => partial.complete(namespace).await.map(Some),
         }
     }
 
-    /// Fetches from a server; gives what it is, for people.
-    async fn receive(&self, origin: Origin, partial: &mut Partial) -> Result<String, FetchError> {
-        receive::receive(&origin, &self.network, &self.limits, partial).await?;
-        Ok(origin.shown())
+    /// Fetches from a server.
+    async fn receive(
+        &self,
+        origin: &Origin,
+        asked: &Asked,
+        partial: &mut Partial,
+        version: &mut Option<Version>,
+    ) -> Result<Received, FetchError> {
+        let known = Known { digest: asked.expected.is_some(), version: asked.unless.as_ref() };
+        let way = Way { origin, network: &self.network, limits: &self.limits, known };
+        receive::receive(way, partial, version).await
     }
 
     /// Reads from a ConfigMap; gives what it is, for people.
@@ -226,11 +279,28 @@ impl Inner {
 }
 
 impl SourceRequest {
+    /// The server it comes from, as host and port; none for what lies in the cluster, or cannot be asked for.
+    pub fn server(&self) -> Option<String> {
+        let url = match &self.source {
+            Source { http: Some(http), .. } => location::parse(&http.url).ok()?,
+            Source { s3: Some(s3), .. } => s3::Object::of(s3).ok()?.endpoint().clone(),
+            _ => return None,
+        };
+        Some(format!("{}:{}", location::host_of(&url), location::port_of(&url)))
+    }
+
     /// Equal for requests that may share one fetch.
-    fn fingerprint(&self, expected: Option<&str>) -> Result<FlightKey, FetchError> {
+    fn fingerprint(&self, asked: &Asked) -> Result<FlightKey, FetchError> {
         let source = serde_json::to_vec(&self.source).map_err(std::io::Error::other)?;
         let mut digest = Sha256::new();
-        for part in [self.namespace.as_bytes(), expected.unwrap_or_default().as_bytes(), &source] {
+        let expected = asked.expected.as_ref();
+        let origin = expected.map_or(&[][..], |expected| match expected.origin {
+            DigestOrigin::Spec => b"spec",
+            DigestOrigin::Accepted => b"accepted",
+        });
+        let sha256 = expected.map_or(&[][..], |expected| expected.sha256.as_bytes());
+        let version = asked.unless.as_ref().map(Version::parts).unwrap_or_default();
+        for part in [self.namespace.as_bytes(), sha256, origin, &source].into_iter().chain(version) {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }

@@ -2,53 +2,84 @@
 //! version of the file and still has it (Range and If-Range, RFC 9110, 14.2 and 13.1.5); if it has another by now, it
 //! begins anew. Otherwise the fetch fails, leaves nothing, and whoever wants the file asks again.
 
-use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, TRANSFER_ENCODING};
 use reqwest::{Response, StatusCode};
 
 use super::cache::Partial;
 use super::error::FetchError;
-use super::fetch::{Limits, Network, Rest, follow};
+use super::fetch::{Limits, Network, Part, Rest, follow};
 use super::location::shown;
 use super::origin::Origin;
 use super::refusal::S3Refusal;
+use super::version::Version;
 
 /// How often a transfer that broke off is continued.
 const MAX_RESUMES: u32 = 5;
 
-/// Streams the file into `partial`.
-pub(super) async fn receive(
-    origin: &Origin,
-    network: &Network,
-    limits: &Limits,
-    partial: &mut Partial,
-) -> Result<(), FetchError> {
-    let limit = limits.total_timeout;
-    let whole = tokio::time::timeout(limit, transfer(origin, network, limits, partial)).await;
-    whole.unwrap_or_else(|_| Err(FetchError::TooSlow { shown: origin.shown(), limit }))
+/// What is known of a file before it is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// Whether its digest is, so that the end of what comes needs no other proof.
+    pub(super) digest: bool,
+    /// The version that is not wanted again.
+    pub(super) version: Option<&'a Version>,
 }
 
-async fn transfer(
-    origin: &Origin,
-    network: &Network,
-    limits: &Limits,
+/// What has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// The file.
+    Whole,
+    /// It is still the version that is not wanted again.
+    Unchanged,
+}
+
+/// Where a file is taken from, and under which rules.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub(super) origin: &'a Origin,
+    pub(super) network: &'a Network,
+    pub(super) limits: &'a Limits,
+    pub(super) known: Known<'a>,
+}
+
+/// Streams the file into `partial`; notes in `version` which one the server says it is.
+pub(super) async fn receive(
+    way: Way<'_>,
     partial: &mut Partial,
-) -> Result<(), FetchError> {
-    let mut version: Option<HeaderValue> = None;
+    version: &mut Option<Version>,
+) -> Result<Received, FetchError> {
+    let limit = way.limits.total_timeout;
+    let whole = tokio::time::timeout(limit, transfer(way, partial, version)).await;
+    whole.unwrap_or_else(|_| Err(FetchError::TooSlow { shown: way.origin.shown(), limit }))
+}
+
+async fn transfer(way: Way<'_>, partial: &mut Partial, version: &mut Option<Version>) -> Result<Received, FetchError> {
+    let Way { origin, network, limits, known } = way;
     let mut resumes = 0;
     loop {
-        let rest = version.clone().map(|version| Rest { from: partial.size_bytes(), version });
-        let received = match follow(origin, rest.as_ref(), network, limits).await {
+        let strong = version.as_ref().and_then(Version::strong);
+        let rest = strong.map(|version| Rest { from: partial.size_bytes(), version });
+        let part = match (&rest, known.version) {
+            (Some(rest), _) => Part::Rest(rest),
+            (None, Some(version)) => Part::Unless(version),
+            (None, None) => Part::Whole,
+        };
+        let received = match follow(origin, part, network, limits).await {
             Ok(response) => {
-                let begun = begin(origin, response, rest.as_ref(), limits, partial).await?;
-                version.clone_from(&begun.version);
-                body(origin, begun, limits, partial).await
+                *version = Version::of(response.headers());
+                match begin(way, response, rest.as_ref(), partial).await? {
+                    Some(begun) => body(origin, begun, limits, partial).await,
+                    None => return Ok(Received::Unchanged),
+                }
             }
             Err(error) => Err(error),
         };
+        let resumable = version.as_ref().is_some_and(|version| version.strong().is_some());
         match received {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(Received::Whole),
             Err(error @ FetchError::Unreachable { .. })
-                if version.is_some() && partial.size_bytes() > 0 && resumes < MAX_RESUMES =>
+                if resumable && partial.size_bytes() > 0 && resumes < MAX_RESUMES =>
             {
                 tracing::info!(
                     file = %origin.shown(), bytes = partial.size_bytes(), error = %crate::error::chain(&error),
@@ -65,20 +96,19 @@ async fn transfer(
 /// A good answer whose body is to be read.
 struct Begun {
     response: Response,
-    /// The strong validator of the file, if the server gives one and would take it.
-    version: Option<HeaderValue>,
     /// Size of the whole file, where the server says it.
     total_bytes: Option<u64>,
 }
 
-/// Judges an answer by all but its body. An answer that begins at the beginning makes the partial file empty.
+/// Judges an answer by all but its body; none where there is nothing new. An answer that begins at the beginning makes
+/// the partial file empty.
 async fn begin(
-    origin: &Origin,
+    way: Way<'_>,
     response: Response,
     rest: Option<&Rest>,
-    limits: &Limits,
     partial: &mut Partial,
-) -> Result<Begun, FetchError> {
+) -> Result<Option<Begun>, FetchError> {
+    let Way { origin, limits, known, .. } = way;
     let place = if origin.is_s3() { origin.shown() } else { shown(response.url()) };
     let total_bytes = match (response.status(), rest) {
         (StatusCode::PARTIAL_CONTENT, Some(rest)) => Some(continued(&place, response.headers(), rest)?),
@@ -86,17 +116,31 @@ async fn begin(
             partial.restart().await?;
             response.content_length()
         }
+        (StatusCode::NOT_MODIFIED, None) if known.version.is_some() => return Ok(None),
         _ => return Err(refusal(origin, response, place).await),
     };
     if response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(FetchError::Encoded { shown: place });
     }
-    let limit_bytes = limits.max_file_bytes;
-    if total_bytes.is_some_and(|total| total > limit_bytes) {
-        return Err(FetchError::TooLarge { shown: place, limit_bytes });
+    if total_bytes.is_none() && !known.digest && !is_chunked(response.headers()) {
+        return Err(FetchError::LengthUnknown { shown: place });
     }
-    let version = response.headers().get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\"")).cloned();
-    Ok(Begun { response, version, total_bytes })
+    let limit_bytes = limits.max_file_bytes;
+    if let Some(total) = total_bytes {
+        if total > limit_bytes {
+            return Err(FetchError::TooLarge { shown: place, limit_bytes });
+        }
+        partial.could_hold(total)?;
+    }
+    Ok(Some(Begun { response, total_bytes }))
+}
+
+/// Whether the end of the body is marked in it (RFC 9112, 7.1). Otherwise, without a length, it ends where the connection
+/// does (6.3), which may also be because it broke.
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(TRANSFER_ENCODING).iter().next_back().and_then(|value| value.to_str().ok());
+    let last = codings.and_then(|codings| codings.rsplit(',').next());
+    last.is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked"))
 }
 
 /// The size of the whole file, if this is the rest of the very version that was begun.
@@ -133,7 +177,7 @@ async fn refusal(origin: &Origin, response: Response, place: String) -> FetchErr
 }
 
 async fn body(origin: &Origin, begun: Begun, limits: &Limits, partial: &mut Partial) -> Result<(), FetchError> {
-    let Begun { mut response, total_bytes, .. } = begun;
+    let Begun { mut response, total_bytes } = begun;
     let place = if origin.is_s3() { origin.shown() } else { shown(response.url()) };
     let limit_bytes = limits.max_file_bytes;
     let broken = |error: reqwest::Error| FetchError::unreachable(&place, error.without_url());

@@ -58,6 +58,11 @@ impl Object {
         self.bucket.object_url(&self.key)
     }
 
+    /// The service.
+    pub(super) fn endpoint(&self) -> &Url {
+        &self.endpoint
+    }
+
     /// Whether the Secret names the service, or the bucket at it. The keys themselves are sent to nobody.
     pub(super) fn may_use(&self, credentials: &Credentials) -> bool {
         credentials.allowed_for(&self.url()) || credentials.allows(host_of(&self.endpoint), port_of(&self.endpoint))

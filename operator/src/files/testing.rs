@@ -1,7 +1,7 @@
 //! What unit tests share that need files: a cluster's objects without a cluster, and a cache of modest size.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +13,10 @@ use printernizer_crds::USAGE_LABEL;
 
 use super::allow::Networks;
 use super::resolve::SystemResolver;
-use super::{FilesConfig, Limits, ReferenceError, References};
+use super::{
+    Asked, CachedFile, DigestOrigin, Expected, FetchError, Files, FilesConfig, Limits, ReferenceError, References,
+    SourceRequest,
+};
 
 type Read = dyn Fn(&str, &str) -> Option<Vec<u8>> + Send + Sync;
 
@@ -57,6 +60,30 @@ impl References for Objects {
         assert_eq!(namespace, "farm");
         let found = self.secrets.lock().unwrap().get(name).cloned();
         async move { found.ok_or(ReferenceError::Absent) }.boxed()
+    }
+}
+
+/// The wish for the file with this digest, as a job's spec would name it.
+pub(crate) fn asked(expected_sha256: Option<&str>) -> Asked {
+    let expected = expected_sha256.map(|sha256| Expected { sha256: sha256.to_owned(), origin: DigestOrigin::Spec });
+    Asked { expected, unless: None }
+}
+
+impl CachedFile {
+    /// A file of no cache.
+    pub(crate) fn of(path: PathBuf, sha256: &str, size_bytes: u64) -> Self {
+        Self { path, sha256: sha256.to_owned(), size_bytes, in_use: Arc::default() }
+    }
+}
+
+impl Files {
+    /// The file, with this digest if there is one.
+    pub(crate) async fn fetch(
+        &self,
+        request: &SourceRequest,
+        expected_sha256: Option<&str>,
+    ) -> Result<CachedFile, FetchError> {
+        self.ask(request, asked(expected_sha256)).await.file.map(|file| file.expect("nothing was refused before"))
     }
 }
 

@@ -28,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{Api, Key};
-use crate::files::Files;
 use crate::files::allow::Networks;
 use crate::reconcile::Queue;
 use crate::tasks::caught;
@@ -40,7 +39,7 @@ pub use connect::{bambu as bambu_config, bambu_ca, prusalink as connect_prusalin
 use task::RECONNECT_CAP;
 
 pub use device::DeviceFault;
-pub use session::{Attempt, Command, FileToSend, Seen, Session};
+pub use session::{Attempt, Command, Seen, Session};
 
 /// A random id for an occupancy, a question, a distrust, a try.
 pub fn fresh_id() -> String {
@@ -53,8 +52,6 @@ pub struct FleetContext {
     pub api: Api,
     /// The namespace this process works in; `None` for all.
     pub namespace: Option<String>,
-    /// Print files.
-    pub files: Files,
     /// Windows.
     pub timing: Timing,
     /// Networks printers may be in.
@@ -220,8 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_printer_whose_connection_has_no_driver_any_more_keeps_no_session() {
-        let directory = tempfile::tempdir().unwrap();
-        let fleet = Fleet::new(testing::context(&Leadership::fixed(true), directory.path()));
+        let fleet = Fleet::new(testing::context(&Leadership::fixed(true)));
         let printer = |connection: serde_json::Value| -> Printer {
             serde_json::from_value(json!({
                 "apiVersion": "printernizer.io/v1alpha1", "kind": "Printer",
@@ -240,8 +236,7 @@ mod tests {
     /// There are hundreds of them, and each keeps its room while it rests.
     #[tokio::test]
     async fn a_session_of_either_kind_needs_little_room() {
-        let directory = tempfile::tempdir().unwrap();
-        let context = Arc::new(testing::context(&Leadership::fixed(true), directory.path()));
+        let context = Arc::new(testing::context(&Leadership::fixed(true)));
         let size = |connection: serde_json::Value| {
             let printer: Printer = serde_json::from_value(json!({
                 "apiVersion": "printernizer.io/v1alpha1", "kind": "Printer", "metadata": { "name": "one" },
@@ -268,8 +263,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_session_that_panics_is_told_and_begun_anew_after_a_pause() {
-        let directory = tempfile::tempdir().unwrap();
-        let context = Arc::new(testing::context(&Leadership::fixed(true), directory.path()));
+        let context = Arc::new(testing::context(&Leadership::fixed(true)));
         let (session, ..) = testing::serving();
         let task = tokio::spawn(watched(Arc::clone(&context), session.clone(), async { panic!("a bug") }));
         tokio::time::sleep(RECONNECT_CAP / 2).await;

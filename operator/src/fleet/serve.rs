@@ -272,8 +272,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_rules_ask_again_when_a_connection_that_ended_is_back_although_it_shows_what_it_showed_before() {
-        let directory = tempfile::tempdir().unwrap();
-        let context = testing::context(&Leadership::fixed(true), directory.path());
+        let context = testing::context(&Leadership::fixed(true));
         let (session, mut commands, upload) = testing::serving();
         let report = || {
             let reported = Reported { report: DeviceReport::default(), at: Instant::now(), refused: None };

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use printernizer_crds::print_job::{FileStatus, StartIntent};
+use printernizer_crds::print_job::StartIntent;
 use printernizer_rules::device::{DeviceReport, Link, LinkFault};
 use printernizer_rules::identity::Token;
 use printernizer_rules::plan::DeviceCommand;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::device::DeviceFault;
 use super::watching::Watching;
 use crate::api::Key;
+use crate::files::CachedFile;
 
 /// Commands that may wait; the rules ask again for what did not fit.
 const WAITING_COMMANDS: usize = 8;
@@ -49,16 +50,7 @@ pub struct Command {
     /// The device's number of the print, for pause, resume and stop.
     pub device_job_id: Option<String>,
     /// The file, for an upload.
-    pub file: Option<FileToSend>,
-}
-
-/// A file on its way to a printer.
-#[derive(Clone, Debug)]
-pub struct FileToSend {
-    /// Where it comes from.
-    pub request: crate::files::SourceRequest,
-    /// What it must be.
-    pub facts: FileStatus,
+    pub file: Option<CachedFile>,
 }
 
 /// What is shared between the session's task and the reconciles.

@@ -1,13 +1,10 @@
 //! What unit tests of the fleet share: sessions without a cluster and without a device.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::{Client, Config};
 use printernizer_bambu::Trust;
-use printernizer_crds::common::ConfigMapKeyReference;
-use printernizer_crds::print_job::{FileStatus, Source};
 use printernizer_rules::device::DeviceReport;
 use printernizer_rules::identity::Token;
 use printernizer_rules::plan::DeviceCommand;
@@ -16,11 +13,10 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::session::{self, Attempt, Command, Commands, FileToSend, Session};
+use super::session::{self, Attempt, Command, Commands, Session};
 use super::{FleetContext, Networks};
 use crate::api::{Api, Key};
-use crate::files::testing::{Objects, config};
-use crate::files::{Files, SourceRequest};
+use crate::files::CachedFile;
 use crate::leadership::Leadership;
 use crate::reconcile::Queue;
 use crate::telemetry::Metrics;
@@ -29,16 +25,14 @@ use crate::telemetry::Metrics;
 const SHA256: &str = "8080cd1d636d28b227689516fdadfd2aaed94e57b113db13523a38b51d0d09e9";
 
 /// What sessions share, with nobody at the API server's address.
-pub(super) fn context(leadership: &Leadership, directory: &Path) -> FleetContext {
+pub(super) fn context(leadership: &Leadership) -> FleetContext {
     let mut nobody = Config::new("http://127.0.0.1:1".parse().unwrap());
     nobody.default_retry = false;
     let metrics = Metrics::new().unwrap();
     let api = Api::new(Client::try_from(nobody).unwrap(), leadership.clone(), metrics.clone());
-    let files = Files::new(config(directory, Objects::of(|_, _| Some(b"G28\n".to_vec()))));
     FleetContext {
         api,
         namespace: None,
-        files: files.unwrap(),
         timing: Timing::default(),
         networks: Networks::for_printers(true),
         bambu_ca: Trust::BambuCa,
@@ -59,12 +53,7 @@ pub(super) fn serving() -> (Session, Commands, Command) {
     let attempt = Attempt { job: Key::new("farm", "clip"), job_uid, token };
     session.attach(&attempt, false, None);
     session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30)));
-    let part = ConfigMapKeyReference { name: "part".into(), key: "part.gcode".into() };
-    let source = Source { config_map: Some(part), ..Source::default() };
-    let file = FileToSend {
-        request: SourceRequest { namespace: "farm".into(), source },
-        facts: FileStatus { sha256: SHA256.into(), size_bytes: 4, ..FileStatus::default() },
-    };
+    let file = Some(CachedFile::of("/nowhere/part.gcode".into(), SHA256, 4));
     let what = DeviceCommand::Upload { remote_name };
-    (session, commands, Command { what, attempt, device_job_id: None, file: Some(file) })
+    (session, commands, Command { what, attempt, device_job_id: None, file })
 }

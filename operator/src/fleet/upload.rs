@@ -75,12 +75,12 @@ impl Uploads {
         remote_name: &str,
     ) {
         let Some(file) = command.file.clone() else {
-            let fault = local(&"the job does not say any more where its file is: correct spec.source");
+            let fault = local(&"the job's file was not at hand");
             return ended(session, (command.attempt.clone(), Err(fault)));
         };
         let cancel = session.cancel.child_token();
         session.with(|s| s.upload = UploadView::Running { percent: 0 });
-        let size_bytes = u64::try_from(file.facts.size_bytes).unwrap_or(0);
+        let size_bytes = file.size_bytes;
         let for_progress = session.clone();
         let progress = move |sent: u64| {
             let percent = i32::try_from(sent.min(size_bytes) * 100 / size_bytes.max(1)).unwrap_or(100);
@@ -90,28 +90,23 @@ impl Uploads {
                 }
             });
         };
-        let (files, slots) = (context.files.clone(), Arc::clone(&context.upload_slots));
+        let slots = Arc::clone(&context.upload_slots);
         let leadership = context.api.leadership().clone();
         let (printer, remote_name, cut) = (session.printer.clone(), remote_name.to_owned(), cancel.clone());
         let task = async move {
-            let prepared = async {
-                // Uploads share the network: only some at a time.
-                let slot = slots.acquire_owned().await.map_err(|e| local(&e))?;
-                let cached = files.fetch(&file.request, Some(&file.facts.sha256)).await;
-                Ok::<_, DeviceFault>((slot, cached.map_err(|e| local(&crate::error::chain(&e)))?))
-            };
-            let (_slot, cached) = tokio::select! {
+            // Uploads share the network: only some at a time. Whoever has its turn has its file at hand.
+            let _slot = tokio::select! {
                 biased;
                 () = cut.cancelled() => return Err(local(&GIVEN_UP)),
-                prepared = prepared => prepared?,
+                slot = slots.acquire_owned() => slot.map_err(|e| local(&e))?,
             };
             // It may have waited long; and no upload outlives the lease, however long it takes.
             leadership.permit(COMMAND_LEASE).map_err(|e| local(&e))?;
-            tracing::info!(%printer, file = %remote_name, bytes = cached.size_bytes, "uploading");
+            tracing::info!(%printer, file = %remote_name, bytes = file.size_bytes, "uploading");
             let job = UploadJob {
                 remote_name,
-                path: cached.path.clone(),
-                size_bytes: cached.size_bytes,
+                path: file.path.clone(),
+                size_bytes: file.size_bytes,
                 progress: Arc::new(progress),
                 cancel: cut.clone(),
             };
@@ -170,8 +165,7 @@ mod tests {
 
     /// Begins an upload with this uploader; gives the session, and the state it is in when the upload has ended.
     async fn upload(leadership: &Leadership, uploader: Uploader) -> (Session, Commands, Command) {
-        let directory = tempfile::tempdir().unwrap();
-        let context = testing::context(leadership, directory.path());
+        let context = testing::context(leadership);
         let (session, commands, command) = testing::serving();
         let mut uploads = Uploads::default();
         uploads.begin(&context, &session, uploader, &command, "part.gcode");
@@ -224,9 +218,8 @@ mod tests {
     }
 
     /// An upload that is under way when this returns; its driver, told to stop, does `then`.
-    async fn begun(then: impl Future<Output = ()> + Send + 'static) -> (Uploads, Session, tempfile::TempDir) {
-        let directory = tempfile::tempdir().unwrap();
-        let context = testing::context(&Leadership::fixed(true), directory.path());
+    async fn begun(then: impl Future<Output = ()> + Send + 'static) -> (Uploads, Session) {
+        let context = testing::context(&Leadership::fixed(true));
         let (session, _commands, command) = testing::serving();
         let (begins, begun) = tokio::sync::oneshot::channel();
         let uploader: Uploader = Box::new(move |job| {
@@ -241,7 +234,7 @@ mod tests {
         let mut uploads = Uploads::default();
         uploads.begin(&context, &session, uploader, &command, "part.gcode");
         begun.await.unwrap();
-        (uploads, session, directory)
+        (uploads, session)
     }
 
     #[tokio::test]
@@ -252,7 +245,7 @@ mod tests {
             tokio::task::yield_now().await;
             for_driver.store(true, Ordering::SeqCst);
         };
-        let (mut uploads, session, _directory) = begun(tidy_up).await;
+        let (mut uploads, session) = begun(tidy_up).await;
         uploads.give_up(&session).await;
         assert!(tidied.load(Ordering::SeqCst));
         assert_eq!(failure(&session), "cut off");
@@ -262,7 +255,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_driver_that_does_not_let_go_is_not_waited_for_for_ever() {
-        let (mut uploads, session, _directory) = begun(std::future::pending()).await;
+        let (mut uploads, session) = begun(std::future::pending()).await;
         tokio::time::pause();
         let began = Instant::now();
         uploads.give_up(&session).await;
@@ -271,16 +264,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_that_names_no_file_any_more_is_told_and_not_asked_for_without_pause() {
-        let directory = tempfile::tempdir().unwrap();
-        let context = testing::context(&Leadership::fixed(true), directory.path());
+    async fn an_upload_without_a_file_has_failed_and_is_not_asked_for_without_pause() {
+        let context = testing::context(&Leadership::fixed(true));
         let (session, mut commands, command) = testing::serving();
         let command = Command { file: None, ..command };
         let never: Uploader = Box::new(|_| panic!("nothing to upload"));
         let mut uploads = Uploads::default();
         uploads.begin(&context, &session, never, &command, "part.gcode");
         assert!(uploads.under_way().is_none());
-        assert!(failure(&session).contains("spec.source"), "{}", failure(&session));
+        assert!(failure(&session).contains("not at hand"), "{}", failure(&session));
         session.command(command);
         assert!(commands.try_recv().is_err());
     }

@@ -10,7 +10,7 @@ use super::observe::Facts;
 use super::record_name;
 use crate::api::{ApiError, Key};
 use crate::context::Context;
-use crate::fleet::{Command, FileToSend};
+use crate::fleet::Command;
 use crate::reconcile::Done;
 use crate::telemetry::metrics::{Material, Outcome};
 
@@ -60,18 +60,16 @@ pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<
                     again = Some(again.map_or(retry, |a| a.min(retry)));
                 }
             }
-            Effect::Device(what) => command(facts, &job, what),
+            Effect::Device(what) => command(context, facts, &job, what),
         }
     }
     Ok(Done { outcome, again })
 }
 
-fn command(facts: &Facts, job: &PrintJob, what: DeviceCommand) {
+fn command(context: &Context, facts: &Facts, job: &PrintJob, what: DeviceCommand) {
     let Some(session) = &facts.session else { return };
-    let file = match (&what, facts.file()) {
-        (DeviceCommand::Upload { .. }, Some(file)) => {
-            Some(FileToSend { request: super::desk::request_of(job), facts: file.clone() })
-        }
+    let file = match &what {
+        DeviceCommand::Upload { .. } => context.desk.at_hand(job),
         _ => None,
     };
     let device_job_id = job.status.as_ref().and_then(|s| s.device_job_id.clone());
@@ -90,10 +88,8 @@ fn tell(context: &Context, old: &PrintJob, new: &PrintJob) {
         let Some(attempt) = after.attempts.last() else { return };
         let printed =
             matches!(attempt.outcome, PrintOutcome::Succeeded | PrintOutcome::Failed | PrintOutcome::Cancelled);
-        if printed {
-            // Of a print whose end nobody saw it is not known how long it took.
-            let times = attempt.start_time.as_ref().zip(attempt.end_time.as_ref());
-            let took = times.and_then(|(start, end)| end.0.duration_since(start.0).try_into().ok()).unwrap_or_default();
+        if let (true, Some(start), Some(end)) = (printed, &attempt.start_time, &attempt.end_time) {
+            let took = end.0.duration_since(start.0).try_into().unwrap_or_default();
             let filaments = after.file.iter().flat_map(|f| &f.filaments).filter_map(|f| {
                 let grams: f64 = f.grams.as_deref()?.parse().ok()?;
                 Some((Material::of(f.material.as_deref().unwrap_or_default()), grams))

@@ -1,7 +1,7 @@
 //! Everything one decision about a PrintJob depends on. Reads only.
 
 use jiff::Timestamp;
-use printernizer_crds::print_job::{FileStatus, SlotChoice};
+use printernizer_crds::print_job::SlotChoice;
 use printernizer_crds::{PrintJob, PrintRecord, Printer};
 use printernizer_rules::device::Link;
 use printernizer_rules::identity::Token;
@@ -53,7 +53,7 @@ impl Facts {
             }),
             file: match &self.file {
                 FileState::Unknown => FileView::Unknown,
-                FileState::Fetching => FileView::Fetching,
+                FileState::Fetching { since } => FileView::Fetching { lasting: since.elapsed() },
                 FileState::Read(facts) => FileView::Read(facts),
                 FileState::Refused { reason, message } => {
                     FileView::Refused { reason: *reason, message: message.clone() }
@@ -67,11 +67,6 @@ impl Facts {
             now: self.now,
             timing: &self.timing,
         }
-    }
-
-    /// The facts of the file as they stand in status.
-    pub(super) fn file(&self) -> Option<&FileStatus> {
-        self.job.status.as_ref().and_then(|s| s.file.as_ref())
     }
 }
 

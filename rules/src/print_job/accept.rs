@@ -74,23 +74,55 @@ pub(super) fn decide(seen: &Observed<'_>, old: &PrintJobStatus) -> Option<Plan> 
             old.file.as_ref().map(|file| accept(seen.job, old, file, seen.now))
         }
         FileView::Unknown => {
-            let plan = write(seen, old, Reason::FetchingFile, "the file is being fetched".into());
+            let plan = write(seen, old, Reason::FetchingFile, fetching(old).into());
             Some(plan.then(Effect::FetchFile).again(REST))
         }
-        FileView::Fetching => {
-            Some(write(seen, old, Reason::FetchingFile, "the file is being fetched".into()).again(REST))
-        }
+        FileView::Fetching { .. } => Some(write(seen, old, Reason::FetchingFile, fetching(old).into()).again(REST)),
         FileView::Refused { reason, message } => {
             Some(write(seen, old, *reason, message.clone()).then(Effect::FetchFile).again(REST))
         }
     }
 }
 
-/// Which file a job's spec asks for, as one short word.
+/// What a job says whose file was fetched before and must be fetched again.
+pub(super) const FETCHED_AGAIN: &str = "the file is not in the operator's cache any more and is fetched again; then the job \
+                                        gets a printer";
+
+/// What a job says while its file is fetched.
+fn fetching(old: &PrintJobStatus) -> &'static str {
+    let lost = old.file.as_ref().is_some_and(|file| file.read_for.is_empty() && !file.read_from.is_empty());
+    if lost { FETCHED_AGAIN } else { "the file is being fetched" }
+}
+
+/// The digest of the file a job keeps to: of the one it was accepted with, as long as its spec names the same place and
+/// the same digest, and in any case while the job holds a printer.
+pub fn kept_sha256(job: &PrintJob) -> Option<&str> {
+    let status = job.status.as_ref()?;
+    let file = status.file.as_ref()?;
+    (status.printer.is_some() || file.read_from == place(job)).then_some(file.sha256.as_str())
+}
+
+/// Which file a job's spec asks for, and how it is had, as one short word.
 fn wished(job: &PrintJob) -> String {
     let spec = &job.spec;
-    let text = serde_json::json!([spec.source, spec.sha256, spec.plate]).to_string();
-    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+    word(&serde_json::json!([spec.source, spec.sha256, spec.plate]))
+}
+
+/// Which file a job's spec asks for, however it is had and whichever plate of it is printed, as one short word.
+fn place(job: &PrintJob) -> String {
+    let mut source = job.spec.source.clone();
+    if let Some(http) = source.http.as_mut() {
+        (http.credentials_secret_ref, http.ca_bundle_config_map_ref) = (None, None);
+    }
+    if let Some(s3) = source.s3.as_mut() {
+        (s3.credentials_secret_ref, s3.ca_bundle_config_map_ref) = (None, None);
+        (s3.region, s3.force_path_style) = (None, false);
+    }
+    word(&serde_json::json!([source, job.spec.sha256]))
+}
+
+fn word(of: &serde_json::Value) -> String {
+    Sha256::digest(of.to_string()).iter().take(8).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// Whether the job was accepted in the form its spec has now.
@@ -102,13 +134,14 @@ fn accepted_as_written(job: &PrintJob, old: &PrintJobStatus) -> bool {
 
 /// What a person must write where neither file nor job says which machines the file is for. G-code of another machine can
 /// drive a nozzle into the bed, so such a file is never given to just any printer.
-const MACHINE_UNSTATED: &str = "the file does not say for which printer model it was sliced: name the printer in \
-                                spec.printerRef, or the models it is for in spec.requirements.models (and its materials \
-                                and nozzle in spec.requirements), if you know that it is for them";
+const MACHINE_UNSTATED: &str = "the file does not say for which printer model it was sliced: put one there that does, or \
+                                name the printer in spec.printerRef, or the models it is for in \
+                                spec.requirements.models (and its materials and nozzle in spec.requirements), if you \
+                                know that it is for them";
 
 fn accept(job: &PrintJob, old: &PrintJobStatus, file: &FileStatus, now: Timestamp) -> Plan {
     let mut new = old.clone();
-    new.file = Some(FileStatus { read_for: wished(job), ..file.clone() });
+    new.file = Some(FileStatus { read_for: wished(job), read_from: place(job), ..file.clone() });
     let asked = job.spec.requirements.as_ref().map(|r| r.models.join(", ")).filter(|models| !models.is_empty());
     let named = job.spec.printer_ref.as_ref().map(|r| &r.name);
     let what = match (&file.printer_model, asked, named) {
@@ -119,9 +152,11 @@ fn accept(job: &PrintJob, old: &PrintJobStatus, file: &FileStatus, now: Timestam
         (None, Some(models), _) => format!("the file names no printer model; printed on {models} as the job says"),
         (None, None, Some(name)) => format!("the file names no printer model; printed on {name} as the job says"),
         (None, None, None) => {
+            // Nothing binds the job to this file: one that says it may be put in its place.
+            new.file = Some(FileStatus { read_for: String::new(), read_from: String::new(), ..file.clone() });
             let (type_, no) = (ConditionType::Accepted, ConditionStatus::False);
             status::set(&mut new, job, now, type_, no, Reason::MachineUnstated, MACHINE_UNSTATED);
-            return write_if_changed(old, new).again(REST);
+            return write_if_changed(old, new).then(Effect::FetchFile).again(REST);
         }
     };
     new.queued_time.get_or_insert(Time(now));

@@ -12,7 +12,7 @@ use super::decide::{REST, missed_deadline, write_if_changed};
 use super::gate::{Closed, claim_agrees, token_of};
 use super::release::{Next, give_back};
 use super::start::{Relation, Watch, relation};
-use super::{Observed, UploadView, follow};
+use super::{FileView, Observed, UploadView, accept, follow, status};
 use crate::device::Link;
 use crate::plan::{DeviceCommand, Effect, Plan};
 use crate::printer::leftovers;
@@ -53,7 +53,43 @@ pub(super) fn complete(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Prin
     seen.set(&mut new, ConditionType::Scheduled, ConditionStatus::True, Reason::Assigned, message);
     let waits = "the file is uploaded next";
     seen.set(&mut new, ConditionType::Started, ConditionStatus::False, Reason::UploadPending, waits);
-    Plan::of([Effect::WriteJob(Box::new(new))])
+    Plan::of([Effect::WriteJob(Box::new(new)), Effect::FetchFile])
+}
+
+/// Whether the job's file must be at hand: it holds a printer that does not have the whole file yet.
+pub fn needs_file_at_hand(job: &PrintJob) -> bool {
+    job.status.as_ref().is_some_and(|s| {
+        s.printer.is_some()
+            && s.start.is_none()
+            && !s.upload.as_ref().is_some_and(|upload| upload.size_verified)
+            && !s.conditions.is_true(ConditionType::Started)
+            && !status::is_terminal(s)
+    })
+}
+
+/// What is done as long as the file is not at hand; `None` when it is. A source that is away or slow costs nobody a
+/// printer: it is given back at once, or after a while.
+fn without_file(seen: &Observed<'_>, old: &PrintJobStatus) -> Option<Plan> {
+    let lasting = match seen.file {
+        FileView::Read(_) => return None,
+        FileView::Fetching { lasting } => lasting,
+        FileView::Unknown | FileView::Refused { .. } => Duration::ZERO,
+    };
+    Some(match file_away(seen) {
+        Some(next) => give_back(seen, old, &next),
+        None => Plan::of([Effect::FetchFile]).again(seen.timing.file_patience.saturating_sub(lasting)),
+    })
+}
+
+/// What follows where the file cannot be had, or not soon.
+fn file_away(seen: &Observed<'_>) -> Option<Next> {
+    match &seen.file {
+        FileView::Refused { reason, message } => Some(Next::Source(*reason, message.clone())),
+        FileView::Fetching { lasting } if *lasting >= seen.timing.file_patience => {
+            Some(Next::Source(Reason::FetchingFile, accept::FETCHED_AGAIN.to_owned()))
+        }
+        _ => None,
+    }
 }
 
 fn attempted(old: &PrintJobStatus, attempt: i32) -> PrintJobStatus {
@@ -157,7 +193,10 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
         return give_back(seen, old, &Next::Queue("the bed is not clear any more".into()));
     }
     if old.upload.is_some() && session.is_some_and(|s| s.file_deleted) {
-        return give_back(seen, old, &Next::Queue("its file was deleted from the printer".into()));
+        // Also as the first step of giving it back.
+        let away = file_away(seen).filter(|_| needs_file_at_hand(seen.job));
+        let next = away.unwrap_or_else(|| Next::Queue("its file was deleted from the printer".into()));
+        return give_back(seen, old, &next);
     }
     if unready_for(seen, old, printer) >= seen.timing.unready_limit {
         return give_back(seen, old, &Next::Elsewhere("the printer was not ready for too long".into()));
@@ -190,25 +229,38 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
                     job_status(Reason::StartPending, text, &mut new);
                     write_if_changed(old, new)
                 }
-                Some(UploadView::Failed { message }) => {
-                    job_status(
-                        Reason::UploadFailed,
-                        format!("the upload failed and is tried again: {message}"),
-                        &mut new,
-                    );
+                Some(UploadView::Running { .. }) => {
+                    uploading(seen, &remote_name, &mut new);
+                    write_if_changed(old, new).again(REST)
+                }
+                Some(UploadView::Failed { message }) => without_file(seen, old).unwrap_or_else(|| {
+                    let text = format!("{UPLOAD_FAILED}{message}");
+                    job_status(Reason::UploadFailed, text, &mut new);
                     write_if_changed(old, new)
                         .then(Effect::Device(DeviceCommand::Upload { remote_name }))
                         .again(seen.timing.poll_period)
-                }
-                _ => {
-                    let text = format!("uploading as {remote_name}");
-                    job_status(Reason::Uploading, text, &mut new);
+                }),
+                Some(UploadView::Idle) | None => without_file(seen, old).unwrap_or_else(|| {
+                    uploading(seen, &remote_name, &mut new);
                     write_if_changed(old, new).then(Effect::Device(DeviceCommand::Upload { remote_name })).again(REST)
-                }
+                }),
             }
         }
-        _ => record_upload(seen, old, printer, &token, link),
+        _ => without_file(seen, old).unwrap_or_else(|| record_upload(seen, old, printer, &token, link)),
     }
+}
+
+/// How the message of an upload begins that has failed.
+const UPLOAD_FAILED: &str = "the upload failed and is tried again: ";
+
+/// Says that the file is on its way; of an upload that has failed before, what went wrong stays said until it succeeds.
+fn uploading(seen: &Observed<'_>, remote_name: &str, new: &mut PrintJobStatus) {
+    let before = new.conditions.condition(ConditionType::Started);
+    let (reason, text) = match before.filter(|c| c.reason == Reason::UploadFailed.as_str()) {
+        Some(failed) => (Reason::UploadFailed, failed.message.clone()),
+        None => (Reason::Uploading, format!("uploading as {remote_name}")),
+    };
+    seen.set(new, ConditionType::Started, ConditionStatus::False, reason, text);
 }
 
 /// Why no try to start has got through the gate for too long. Held starts are no reason: nobody would be better off.

@@ -6,7 +6,6 @@ mod decide;
 mod finish;
 mod follow;
 pub mod gate;
-mod question;
 mod release;
 pub mod start;
 pub mod status;
@@ -25,7 +24,8 @@ use printernizer_crds::{
 use crate::device::Link;
 use crate::timing::Timing;
 
-pub use accept::{is_tracked, run_annotation};
+pub use accept::{is_tracked, kept_sha256, run_annotation};
+pub use claim::needs_file_at_hand;
 pub use decide::decide;
 pub use start::Watch;
 
@@ -38,7 +38,7 @@ pub struct Observed<'a> {
     pub printer: Option<&'a Printer>,
     /// The session of that printer in this process, if there is one.
     pub session: Option<SessionView<'a>>,
-    /// What the cache knows of the job's file.
+    /// What is known of the job's file. For a job that [needs it at hand](needs_file_at_hand), `Read` means that it is.
     pub file: FileView<'a>,
     /// A record of an earlier print of a job with the same namespace, name and runID, but another UID.
     pub printed_before: Option<&'a PrintRecord>,
@@ -137,16 +137,19 @@ pub enum UploadView {
     },
 }
 
-/// What the cache knows of a job's file.
+/// What is known of a job's file.
 #[derive(Clone, Debug)]
 pub enum FileView<'a> {
     /// Nothing yet.
     Unknown,
     /// It is being fetched.
-    Fetching,
+    Fetching {
+        /// For how long.
+        lasting: Duration,
+    },
     /// It was read; its facts.
     Read(&'a FileStatus),
-    /// It cannot be had or used. It is tried again after a while, or when the spec changes.
+    /// It cannot be had or used. It is tried again when that is asked for, after a pause, or when the spec changes.
     Refused {
         /// Why.
         reason: Reason,

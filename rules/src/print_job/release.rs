@@ -10,7 +10,7 @@ use printernizer_crds::printer::LeftFile;
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJobStatus, Reason};
 
 use super::decide::write_if_changed;
-use super::{Observed, finish, question, status};
+use super::{Observed, finish, status};
 use crate::device::Link;
 use crate::plan::{DeviceCommand, Effect, Plan};
 use crate::timing::elapsed;
@@ -28,6 +28,9 @@ pub(super) enum Next {
     Queue(String),
     /// It goes back likewise, because this printer could not take it for long: another one that fits comes first.
     Elsewhere(String),
+    /// Its file cannot be had, which is no fault of the printer: it waits for the file, and then for a printer, without a
+    /// pause.
+    Source(Reason, String),
 }
 
 /// Gives the printer back before anything was printed: deletes the file first, then unsets the claim.
@@ -56,13 +59,21 @@ pub(super) fn give_back(seen: &Observed<'_>, old: &PrintJobStatus, next: &Next) 
             new.attempt += 1;
             write_if_changed(old, new)
         }
+        Next::Source(reason, message) => {
+            new.attempt += 1;
+            if let Some(file) = new.file.as_mut() {
+                file.read_for.clear();
+            }
+            seen.set(&mut new, type_, no, Reason::ClaimReleased, "gave its printer back: its file is not there");
+            seen.set(&mut new, ConditionType::Accepted, no, *reason, message.clone());
+            write_if_changed(old, new)
+        }
         Next::Queue(why) | Next::Elsewhere(why) => {
             new.attempt += 1;
             new.refusals += 1;
             let pause = seen.timing.backoff(new.refusals);
             new.not_before = seen.now.checked_add(pause).ok().map(Time);
-            let printer = old.printer.as_ref().map_or("its printer", |p| p.name.as_str());
-            seen.set(&mut new, type_, no, Reason::ClaimReleased, format!("gave {printer} back: {why}"));
+            seen.set(&mut new, type_, no, Reason::ClaimReleased, format!("gave its printer back: {why}"));
             write_if_changed(old, new)
         }
     };
@@ -80,7 +91,7 @@ pub(super) fn unset_claim(new: &mut PrintJobStatus, seen: &Observed<'_>) {
     new.assigned_time = None;
     new.start_time = None;
     new.progress = None;
-    question::close(seen, new);
+    finish::close_question(seen, new);
     new.acted_on = None;
     new.paused_by_us = false;
     new.conditions.unset(ConditionType::Started);

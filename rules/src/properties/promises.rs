@@ -130,6 +130,7 @@ fn commands_are_due(s: &Scene, plan: &Plan, job: &PrintJobStatus, printer: &Prin
                 let recorded = plan.job().unwrap_or(job).upload.clone().expect("recorded before the first byte");
                 assert_eq!(recorded.remote_name, remote_name);
                 assert_eq!(recorded.token, token.to_string());
+                assert!(s.file.is_some() && s.file_refused.is_none(), "there is nothing to upload");
             }
             DeviceCommand::DeleteFile { remote_name } => {
                 assert!(crate::identity::Token::find(&remote_name).is_some(), "only files of ours: {remote_name}");

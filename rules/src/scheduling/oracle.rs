@@ -182,7 +182,6 @@ proptest! {
                             | Mismatch::NotEnoughFilament { .. }
                             | Mismatch::NotEnoughSlots
                             | Mismatch::NoSlot { .. }
-                            | Mismatch::SlotEmpty { .. }
                     ),
                 };
                 prop_assert!(about_filament, "{:?} {:?}", job.metadata.name, printer.metadata.name);
@@ -242,7 +241,6 @@ fn the_farms_of_these_properties_reach_every_mismatch_and_many_assignments() {
         "NozzleNotHardened",
         "NozzleUnknown",
         "Ok",
-        "SlotEmpty",
         "Tainted",
         "TooLow",
         "TooSmall",

@@ -101,9 +101,7 @@ pub(super) fn obstacle(printer: &Printer, not_free: &NotFree) -> Option<Obstacle
         NotFree::Unschedulable => Some(Obstacle::Other("unschedulable".into())),
         NotFree::NotReady => {
             let ready = status.conditions.condition(ConditionType::Ready).filter(|c| c.status == "False")?;
-            let refuses = ready.reason == Reason::ControlRefused.as_str();
-            let what = if refuses { &ready.message } else { &ready.reason };
-            Some(Obstacle::Other(format!("not ready: {what}")))
+            Some(Obstacle::Other(format!("not ready: {}", ready.reason)))
         }
         NotFree::BedNotCleared => {
             let bed = status.conditions.condition(ConditionType::BedCleared)?;

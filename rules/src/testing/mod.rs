@@ -1,7 +1,6 @@
 //! A farm of one job and one printer for tests: everything both decisions depend on, as plain data. Its stages are
 //! reached by the rules themselves, so each builder is a test of the happy path; a test names only what differs.
 
-mod accidents;
 pub mod documented;
 pub mod objects;
 mod run;
@@ -58,6 +57,8 @@ pub struct Scene {
     pub pause_sent: bool,
     pub file: Option<FileStatus>,
     pub file_refused: Option<Reason>,
+    /// How long the file has been on its way, where it is neither read nor refused.
+    pub fetching: Option<Duration>,
     pub printed_before: Option<PrintRecord>,
     pub shown_on: bool,
     pub mapping: Result<Vec<SlotChoice>, String>,
@@ -116,6 +117,7 @@ impl Scene {
             pause_sent: false,
             file: Some(file),
             file_refused: None,
+            fetching: None,
             printed_before: None,
             shown_on: false,
             mapping: Ok(vec![SlotChoice { index: 1, slot: "Main".into() }]),

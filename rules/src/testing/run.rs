@@ -33,7 +33,7 @@ impl Scene {
         let file = match (&self.file_refused, &self.file) {
             (Some(reason), _) => FileView::Refused { reason: *reason, message: "for the test".into() },
             (None, Some(file)) => FileView::Read(file),
-            (None, None) => FileView::Unknown,
+            (None, None) => self.fetching.map_or(FileView::Unknown, |lasting| FileView::Fetching { lasting }),
         };
         print_job::decide(&print_job::Observed {
             job: &self.job,

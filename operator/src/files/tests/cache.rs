@@ -29,6 +29,27 @@ async fn the_file_unused_for_longest_makes_room_and_files_in_use_never_do() {
 }
 
 #[tokio::test]
+async fn a_file_larger_than_the_whole_cache_costs_no_other_and_says_which_option_helps() {
+    let bytes = |count| Ok::<_, std::io::Error>(vec![b'G'; count]);
+    // The rest never comes, and need not be waited for.
+    let announced = move || async move {
+        let body = Body::from_stream(stream::iter([bytes(60)]).chain(stream::pending()));
+        ([(header::CONTENT_LENGTH, "90")], body)
+    };
+    let chunked = move || async move { Body::from_stream(stream::iter([bytes(30), bytes(30), bytes(30)])) };
+    let address = serve(Router::new().route("/large", get(announced)).route("/chunked", get(chunked))).await;
+    let directory = TempDir::new().unwrap();
+    let files = Files::new(FilesConfig { cache_bytes: 65, ..config(directory.path()) }).unwrap();
+    let kept = files.fetch(&map("parts", "bracket"), None).await.unwrap().path;
+    let error = files.fetch(&http(format!("http://{address}/large")), None).await.unwrap_err();
+    assert!(kept.exists(), "what is announced is judged before room is made for it");
+    for error in [error, files.fetch(&http(format!("http://{address}/chunked")), None).await.unwrap_err()] {
+        assert_eq!((error.reason(), error.retry()), (Reason::FileCacheUnusable, Retry::Seldom), "{error}");
+        assert!(error.to_string().contains("larger --cache-mebibytes"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_new_process_uses_good_files_and_neither_damaged_nor_half_written_ones() {
     let directory = TempDir::new().unwrap();
     let first = files(&directory).fetch(&map("parts", "bracket"), None).await.unwrap();

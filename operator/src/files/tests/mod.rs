@@ -7,6 +7,7 @@ mod networks;
 mod panics;
 mod resume;
 mod s3;
+mod versions;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -237,6 +238,15 @@ async fn another_file_than_the_one_meant_is_refused_and_not_kept() {
     assert_eq!(error.reason(), Reason::DigestMismatch);
     assert!(error.to_string().contains(&sha256(GCODE)) && error.to_string().contains(&sha256(b"another")), "{error}");
     assert_eq!(names_in(&directory), Vec::<String>::new());
+    // Whoever has accepted a file and finds another one cannot change what was expected.
+    let told = |origin| {
+        let asked = Asked { expected: Some(Expected { sha256: sha256(b"another"), origin }), unless: None };
+        files.ask(&request, asked)
+    };
+    let error = told(DigestOrigin::Spec).await.file.unwrap_err().to_string();
+    assert!(error.contains("correct spec.sha256"), "{error}");
+    let error = told(DigestOrigin::Accepted).await.file.unwrap_err().to_string();
+    assert!(error.contains("create a new job") && !error.contains("spec.sha256"), "{error}");
     let error = files.fetch(&request, Some("abc")).await.unwrap_err();
     assert_eq!((error.reason(), error.retry()), (Reason::DigestMismatch, Retry::AfterChange));
 }

@@ -2,11 +2,17 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::FutureExt as _;
 use printernizer_crds::common::ConfigMapKeyReference;
+use printernizer_printfile::Limits;
 use serde_json::json;
 
+use super::lanes::Lane;
+use super::reading::status_of;
 use super::*;
 use crate::files::testing::{Objects, config};
+
+mod sources;
 
 fn job() -> PrintJob {
     serde_json::from_value(json!({
@@ -59,6 +65,7 @@ fn what_costs_the_cluster_only_is_tried_again_sooner_and_a_wrong_spec_not_at_all
     let pauses = |retry| [0, 1, 3, 9, 60].map(|refusals| pause(retry, refusals).as_secs());
     assert_eq!(pauses(Retry::Backoff), [5, 10, 40, 300, 300]);
     assert_eq!(pauses(Retry::Soon), [5, 10, 40, 60, 60]);
+    assert_eq!(pauses(Retry::Seldom), [5, 10, 40, 2560, 3600]);
     assert_eq!(pauses(Retry::AfterChange), [86_400; 5]);
 }
 
@@ -71,24 +78,28 @@ async fn a_file_is_read_once_at_a_time_and_not_for_a_job_that_is_gone() {
     let job = job();
     assert_eq!(desk.fetch(&job), None);
     refused(&desk, &job, Reason::NotAPrintFile).await;
-    let permits = Arc::clone(&desk.readers).acquire_many_owned(u32::try_from(READERS).unwrap()).await.unwrap();
-    let idle = Arc::strong_count(&desk.readers);
+    // As many as there may be are read already.
+    let lane = || Lane { namespace: "farm".into(), server: None };
+    let mut places = Vec::new();
+    while let Some(place) = desk.reader.accepting.enter(lane()).now_or_never() {
+        places.push(place);
+    }
     tokio::time::pause();
     tokio::time::advance(RETRY).await;
     assert_eq!(desk.fetch(&job), None);
-    assert_eq!(Arc::strong_count(&desk.readers), idle + 1, "it waits for a reader");
-    assert!(matches!(desk.state(&job), FileState::Refused { .. }), "and says what it said");
-    tokio::time::advance(RETRY_CAP * 2).await;
-    assert_eq!(desk.fetch(&job), None);
-    assert_eq!(Arc::strong_count(&desk.readers), idle + 1, "once");
-    desk.forget(&Key::of(&job));
-    let gone = async {
-        while Arc::strong_count(&desk.readers) > idle {
+    let waits = async |count: usize| {
+        while desk.reader.accepting.waiting() != count {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("nobody waits for it any more");
-    drop(permits);
+    let waits = async |count, why: &str| tokio::time::timeout(Duration::from_secs(20), waits(count)).await.expect(why);
+    waits(1, "it waits for its turn").await;
+    assert!(matches!(desk.state(&job), FileState::Refused { .. }), "and says what it said");
+    tokio::time::advance(RETRY_CAP * 2).await;
+    assert_eq!(desk.fetch(&job), None);
+    waits(1, "once").await;
+    desk.forget(&Key::of(&job));
+    waits(0, "nobody waits for it any more").await;
 }
 
 fn example(name: &str) -> Vec<u8> {
@@ -123,8 +134,8 @@ async fn a_plate_of_more_filaments_than_are_matched_is_refused() {
         let part = ConfigMapKeyReference { name: "part".into(), key: "part.gcode".into() };
         let source = Source { config_map: Some(part), ..Source::default() };
         let request = SourceRequest { namespace: "farm".into(), source };
-        let wish = Wish { uid: "1".into(), source: Source::default(), sha256: None, plate: 1 };
-        match read(&files, &request, &wish).await.0 {
+        let reading = Reading { request, asked: Asked::default(), plate: 1, facts: None };
+        match Reader::new(files).read(&reading).await.state.unwrap() {
             FileState::Read(status) => assert_eq!((status.filaments.len(), refused), (used, false)),
             FileState::Refused { reason, message } => {
                 assert!(refused && reason == Reason::NotSupported, "{used}: {message}");
@@ -143,10 +154,11 @@ async fn a_job_gets_the_facts_of_its_plate_or_hears_which_there_are() {
     let part = ConfigMapKeyReference { name: "part".into(), key: "part.gcode.3mf".into() };
     let source = Source { config_map: Some(part), ..Source::default() };
     let request = SourceRequest { namespace: "farm".into(), source };
+    let reader = Reader::new(files);
     let mut seconds = Vec::new();
     for plate in [1, 2, 3] {
-        let wish = Wish { uid: "1".into(), source: Source::default(), sha256: None, plate };
-        match read(&files, &request, &wish).await.0 {
+        let reading = Reading { request: request.clone(), asked: Asked::default(), plate, facts: None };
+        match reader.read(&reading).await.state.unwrap() {
             FileState::Read(status) => seconds.push(status.estimated_seconds.unwrap()),
             FileState::Refused { reason, message } => {
                 assert_eq!((plate, reason), (3, Reason::MissingPlate));

@@ -1,9 +1,9 @@
 //! Tests of a job's life: the table row by row, the gate clause by clause, and the rest of the start protocol.
 
-mod accidents;
 mod before_the_start;
 mod copies_and_letting_go;
 mod ends;
+mod files;
 mod gate;
 mod pause_and_stop;
 mod questions;
