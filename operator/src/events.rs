@@ -165,13 +165,12 @@ fn warns(condition: &Condition) -> bool {
         | ("Reachable" | "Authorized" | "Trusted" | "ControlAllowed" | "SpecMatchesDevice", "False") => true,
         ("Accepted", "False") => !reason(Reason::FetchingFile),
         ("Scheduled", "False") => reason(Reason::NoMatchingPrinter),
-        ("BedCleared", "False") => is_in_vain(condition),
         ("Started", _) => {
             [Reason::UploadFailed, Reason::WaitingAtPrinter, Reason::PrinterUnreachable, Reason::Attention]
                 .into_iter()
                 .any(reason)
         }
-        _ => false,
+        _ => is_in_vain(condition),
     }
 }
 
@@ -246,6 +245,22 @@ mod tests {
     fn names_of_events_rise_even_when_the_clock_does_not() {
         let clock = Clock::default();
         assert_eq!([clock.after(10), clock.after(10), clock.after(3), clock.after(20)], [10, 11, 12, 20]);
+    }
+
+    #[test]
+    fn what_a_person_wrote_in_vain_is_warned_of_wherever_it_is_told() {
+        use ConditionStatus::False;
+        let rows = [
+            (ConditionType::BedCleared, Reason::PartOnBed),
+            (ConditionType::OutcomeUnknown, Reason::AnsweredByPerson),
+            (ConditionType::OutcomeUnknown, Reason::OutcomeKnown),
+        ];
+        for (type_, reason) in rows {
+            let mut told = condition(type_, False, reason);
+            assert!(!warns(&told), "{reason}");
+            told.message = format!("spec says something, which {NO_EFFECT}");
+            assert!(warns(&told), "{reason}");
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@ use bambu::{A1, CLIP, a1, commands, lasting, opened, printing, prints_to_its_end
 use printernizer_crds::print_job::Phase;
 use printernizer_crds::{ConditionType, Conditions, Reason};
 use printernizer_e2e::farm::project;
-use printernizer_simulator::{Action, AfterPowerCut, BambuFault, Config, Fault, FaultKind, JobCommand, Tray};
+use printernizer_simulator::{
+    Action, AfterPowerCut, Answer, BambuFault, Config, Event, Fault, FaultKind, JobCommand, SlicedFile, Tray,
+};
 use serde_json::json;
 use support::Shop;
 
@@ -210,6 +212,22 @@ async fn a_print_started_at_the_screen_occupies_the_printer_until_its_bed_is_cle
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_next_job_prints_its_own_file_and_not_the_one_before() {
+    let shop = printing("own").await;
+    let first = succeeds(&shop).await;
+    let other = SlicedFile::lasting(bambu::PRINT + 1).plate(&[(1, "PLA")]).build();
+    shop.farm.add_file("other", other).await.unwrap();
+    shop.farm.print("next", "other", json!({})).await.unwrap();
+    shop.clear(A1).await;
+    let next = shop.phase("next", Phase::Printing).await;
+    let begun = |event| if let Event::PhysicalStart { sha256, .. } = event { Some(sha256) } else { None };
+    let printed: Vec<_> = shop.ledger().into_iter().filter_map(|e| begun(e.event)).collect();
+    assert_eq!(printed, [first, next].map(|s| s.file.unwrap().sha256));
+    assert_ne!(printed[0], printed[1]);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_end_screen_that_nobody_leaves_is_no_end_of_the_next_print() {
     let shop = printing("finish").await;
     succeeds(&shop).await;
@@ -268,9 +286,41 @@ async fn a_print_that_goes_on_after_a_power_cut_is_ours_and_its_end_is_confirmed
     shop.machine_shows(A1, "RUNNING", |m| m.link_state.as_deref() == Some("RUNNING")).await;
     shop.machine(A1).person(&Action::Reboot { job: AfterPowerCut::Resume }).unwrap();
     shop.machine_shows(A1, "RUNNING again", |m| m.link_state.as_deref() == Some("RUNNING")).await;
+    resumed_is_ended_by_a_person(shop).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_printer_that_asks_whether_to_resume_our_print_calls_a_person_and_the_print_goes_on() {
+    let shop = printing("asks").await;
+    let machine = shop.machine(A1);
+    shop.machine_shows(A1, "RUNNING", |m| m.link_state.as_deref() == Some("RUNNING")).await;
+    machine.person(&Action::Reboot { job: AfterPowerCut::Ask }).unwrap();
+    let status = shop.job_says(CLIP, ConditionType::Started, Reason::Attention).await;
+    assert_eq!(status.phase, Some(Phase::AttentionNeeded));
+    let told = status.message.unwrap();
+    assert!(told.contains("offers to resume") && told.contains("decide at its screen"), "{told}");
+    let advice = bambu::printer_advice(&shop, ConditionType::Idle, Reason::Attention).await;
+    assert!(advice.contains("decide at its screen"), "{advice}");
+    machine.person(&Action::AnswerDialog { answer: Answer::Continue }).unwrap();
+    shop.machine_shows(A1, "RUNNING again", |m| m.link_state.as_deref() == Some("RUNNING")).await;
+    resumed_is_ended_by_a_person(shop).await;
+}
+
+/// Of a print that goes on after a power cut the printer has forgotten whose it is: that is said, and at its end a person
+/// is asked.
+async fn resumed_is_ended_by_a_person(shop: Shop) {
+    let says = |s: &printernizer_crds::PrintJobStatus| {
+        let started = s.conditions.condition(ConditionType::Started);
+        started.is_some_and(|c| c.reason == "PrintSeen" && c.message.contains("after a restart of the printer"))
+    };
+    let status = shop.job(CLIP, "says that it goes on", says).await;
+    assert_eq!(status.phase, Some(Phase::Printing));
+    shop.printer_says(A1, ConditionType::Idle, Reason::Printing).await;
     shop.skip(PRINT_AND_MORE);
-    let question = shop.question(CLIP).await;
-    assert!(!question.is_empty());
+    shop.question(CLIP).await;
+    let status = shop.phase(CLIP, Phase::AttentionNeeded).await;
+    let told = status.message.unwrap();
+    assert!(told.contains("the printer was restarted") && told.contains("spec.outcome"), "{told}");
     shop.answer(CLIP, "Succeeded").await;
     shop.phase(CLIP, Phase::Succeeded).await;
     assert_eq!((commands(&shop), shop.starts("pz-")), (1, 1));

@@ -4,16 +4,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod bambu;
+mod inputs;
 mod support;
 
-use bambu::{A1, CLIP, a1, commands, lasting, opened, printer_advice, printing, prints_to_its_end, with};
+use bambu::{A1, CLIP, a1, commands, lasting, opened, printer_advice, printing, prints_to_its_end, succeeds, with};
+use inputs::BlackHole;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use printernizer_crds::print_job::Phase;
 use printernizer_crds::{ConditionType, Conditions, Reason};
 use printernizer_simulator::{
-    Action, AfterPowerCut, BambuFault, Event, Fault, FaultKind, JobCommand, Password, SlicedFile,
+    Action, AfterPowerCut, BambuFault, Event, Fault, FaultKind, JobCommand, Password, PrinterInfo, SlicedFile,
 };
 use serde_json::json;
 use support::Shop;
@@ -181,7 +183,7 @@ async fn a_code_that_only_the_file_server_refuses_is_told_and_not_tried_again_an
     let deletes = |shop: &Shop| shop.ledger().iter().filter(|e| matches!(e.event, Event::Delete { .. })).count();
     let before = deletes(&shop);
     // Its file is deleted now.
-    bambu::succeeds(&shop).await;
+    succeeds(&shop).await;
     let advice = printer_advice(&shop, ConditionType::Authorized, Reason::CredentialsRefused).await;
     assert!(advice.contains("code"), "{advice}");
     let refused = machine.requests();
@@ -281,4 +283,74 @@ async fn a_key_that_is_not_the_pinned_one_gets_no_code_and_heals_when_the_pin_is
     connects(&shop).await;
     assert!(machine.requests() > asked);
     prints_to_its_end(shop, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_swallows_what_is_sent_is_told_and_the_part_is_printed_once_when_it_is_mended() {
+    let mut shop = Shop::empty("hole", a1()).await;
+    shop.farm.add_printers().await.unwrap();
+    shop.farm.add_file("part", SlicedFile::lasting(bambu::PRINT).plate(&[(1, "PLA")]).build()).await.unwrap();
+    let hole = BlackHole::open().await;
+    let nowhere = hole.address.port();
+    let reached = shop.machine(A1).info().bambu.unwrap();
+    let ports = |mqtt: u16, ftps: u16| json!({ "connection": { "bambu": { "mqttPort": mqtt, "ftpsPort": ftps } } });
+    shop.farm.change_printer(A1, ports(nowhere, nowhere)).await.unwrap();
+    shop.operate(&[]).await;
+    let told = |advice: &str| {
+        assert!(
+            advice.contains(&hole.address.to_string()) && advice.contains("check that the printer is on"),
+            "{advice}"
+        );
+    };
+    told(&printer_advice(&shop, ConditionType::Reachable, Reason::Unreachable).await);
+    shop.print(CLIP, json!({})).await;
+    shop.job_says(CLIP, ConditionType::Scheduled, Reason::Queued).await;
+    assert_eq!(shop.machine(A1).requests(), 0);
+
+    // Reports come through, files do not.
+    shop.farm.change_printer(A1, ports(reached.mqtt_port, nowhere)).await.unwrap();
+    shop.clear(A1).await;
+    let status = shop.job_says(CLIP, ConditionType::Started, Reason::UploadFailed).await;
+    told(&status.conditions.condition(ConditionType::Started).unwrap().message);
+    shop.printer_says(A1, ConditionType::Reachable, Reason::Connected).await;
+    assert_eq!(commands(&shop), 0);
+
+    shop.farm.change_printer(A1, ports(reached.mqtt_port, reached.ftps_port)).await.unwrap();
+    // It may be another machine that is reached now, and this one has no print to be known by.
+    shop.clear(A1).await;
+    shop.phase(CLIP, Phase::Printing).await;
+    succeeds(&shop).await;
+    assert_eq!((commands(&shop), shop.starts("pz-")), (1, 1));
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_printers_of_one_bambu_share_neither_its_connection_nor_its_print() {
+    let shop = printing("twins").await;
+    let machine = shop.machine(A1);
+    let logins = || machine.state().bambu.unwrap().logins;
+    let before = logins();
+    let twin = PrinterInfo { name: "twin".into(), ..machine.info() };
+    shop.farm.add_printer(&twin, &twin.url, json!({})).await.unwrap();
+    let status = shop.printer_says("twin", ConditionType::Ready, Reason::DuplicateDevice).await;
+    let told = &status.conditions.condition(ConditionType::Ready).unwrap().message;
+    assert!(told.contains(&format!("{}/{A1}", shop.farm.namespace())) && told.contains("delete one of them"), "{told}");
+    shop.print("next", json!({ "printerRef": { "name": "twin" } })).await;
+    // What it would have is not known, for it was never asked.
+    shop.job_says("next", ConditionType::Scheduled, Reason::Queued).await;
+    succeeds(&shop).await;
+    assert_eq!((logins(), commands(&shop)), (before, 1), "the other Printer has never connected");
+    // What was printed lies on the one bed there is, also for the Printer that is left.
+    shop.printer(A1, "is released", |s| s.current_job.is_none()).await;
+    shop.farm.printers().delete(A1, &DeleteParams::default()).await.unwrap();
+    let status = shop.printer_says("twin", ConditionType::Ready, Reason::PrinterReady).await;
+    let id = status.bed.unwrap().occupancy_id.unwrap();
+    shop.printer_says("twin", ConditionType::BedCleared, Reason::NeverConfirmed).await;
+    shop.job_says("next", ConditionType::Scheduled, Reason::WaitingForBed).await;
+    assert_eq!(commands(&shop), 1);
+    machine.person(&Action::TakePartOff).unwrap();
+    shop.farm.change_printer("twin", json!({ "bed": { "clearedFor": id } })).await.unwrap();
+    shop.phase("next", Phase::Printing).await;
+    assert_eq!((commands(&shop), shop.starts("pz-")), (2, 2));
+    shop.close().await;
 }

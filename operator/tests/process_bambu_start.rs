@@ -127,6 +127,16 @@ async fn a_printer_without_developer_mode_gets_no_more_jobs_and_says_what_to_swi
         assert!(advice.contains("Developer Mode"), "{advice}");
         let status = shop.job(CLIP, "waits again", |s| s.attempt == 2 && s.printer.is_none()).await;
         assert_eq!(status.failed_prints, 0);
+        let told = (&status.attempts[0].printer, &status.attempts[0].reason);
+        assert!(told.0 == A1 && told.1.contains("switch on Developer Mode"), "{told:?}");
+        let told = |s: &printernizer_crds::PrintJobStatus| {
+            s.message.as_ref().is_some_and(|m| m.contains(A1) && m.contains("switch on Developer Mode"))
+        };
+        shop.job(CLIP, "says itself what to switch on", told).await;
+        shop.job(CLIP, "still says it when its pause is over", |s| {
+            s.conditions.has_reason(ConditionType::Scheduled, Reason::WaitingForPrinter) && told(s)
+        })
+        .await;
         let printer = shop.printer_says(A1, ConditionType::Trusted, Reason::StartRefused).await;
         assert!(printer.conditions.is_true(ConditionType::BedCleared), "nothing was printed: {:?}", printer.conditions);
         assert!(!printer.conditions.is_true(ConditionType::Ready));

@@ -54,7 +54,7 @@ use Mistake::{NoAnswer, NoDeveloperMode, NoKey, NoLabel, NoSecret, NobodyThere, 
 /// The first pause after a refused password.
 const AFTER_REFUSAL: Duration = Duration::from_secs(30);
 
-const MISTAKES: [(&str, Mistake, ConditionType, Reason, &str); 14] = [
+const MISTAKES: [(&str, Mistake, ConditionType, Reason, &str); 15] = [
     ("prusa-1", NoSecret, ConditionType::Authorized, Reason::SecretNotFound, "create the Secret prusa-1"),
     ("prusa-2", NoKey, ConditionType::Authorized, Reason::SecretKeyMissing, "add the key password"),
     ("prusa-3", NoLabel, ConditionType::Authorized, Reason::SecretNotLabeled, "printernizer.io/usage=printer"),
@@ -69,6 +69,7 @@ const MISTAKES: [(&str, Mistake, ConditionType, Reason, &str); 14] = [
     ("bambu-5", WrongSerial, ConditionType::Reachable, Reason::WrongSerialNumber, "039000000BAMBU5"),
     ("bambu-6", NobodyThere, ConditionType::Reachable, Reason::Unreachable, "check that the printer is on"),
     ("bambu-7", NoDeveloperMode, ConditionType::ControlAllowed, Reason::ControlRefused, "switch on Developer Mode"),
+    ("bambu-8", NoAnswer, ConditionType::Reachable, Reason::Unreachable, "no answer to the TLS handshake"),
 ];
 
 /// Where the printer is, as its Printer says it.
@@ -134,7 +135,7 @@ async fn versions(shop: &Shop) -> BTreeMap<String, String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn printers_that_cannot_be_used_say_why_cost_nothing_and_heal_when_corrected() {
-    let mut config = both(8, 7);
+    let mut config = both(8, 8);
     for printer in &mut config.printers {
         printer.bambu.shows_fun = true;
     }

@@ -185,39 +185,44 @@ async fn a_secret_that_is_changed_or_gone_while_it_prints_ends_no_print() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_printer_that_takes_connections_and_never_answers_keeps_nobody_waiting_but_its_own_job() {
-    const STAGES: [Stage; 4] = [
+    const STAGES: [Stage; 5] = [
         stage("printing", "prusa-1", At::Printing),
         stage("printing-a1", "bambu-1", At::Printing),
         stage("assigned", "prusa-2", At::Starting),
+        stage("uploading-a1", "bambu-2", At::Uploading),
         stage("good", "prusa-3", At::Printing),
     ];
     let shop = open("silent", &STAGES).await;
-    reach_all(&shop, &STAGES[..3], &json!({})).await;
-    for s in &STAGES[..3] {
+    reach_all(&shop, &STAGES[..4], &json!({})).await;
+    for s in &STAGES[..4] {
         let manner = UnreachableManner::Silent;
         shop.machine(s.printer).fault(Fault::lasting(FaultKind::Unreachable { manner }));
     }
     // The good one does not notice.
-    STAGES[3].reach(&shop, &json!({})).await;
+    STAGES[4].reach(&shop, &json!({})).await;
     for s in &STAGES[..2] {
         shop.printer_says(s.printer, ConditionType::Reachable, Reason::Unreachable).await;
         // Nobody ends it; when it lasts, a person is called, and the job goes on when the printer answers.
         shop.job_says(s.job, ConditionType::Started, Reason::PrinterUnreachable).await;
     }
-    // Nothing was sent of this one: any other printer may have it.
-    let status = shop.job("assigned", "has given its printer back", |s| s.printer.is_none() && s.attempt == 2).await;
-    assert!(status.attempts.iter().all(|a| a.printer == "prusa-2"), "{:?}", status.attempts);
-    for s in &STAGES[..3] {
+    // Nothing was started of these: any other printer may have them.
+    for s in &STAGES[2..4] {
+        let status = shop.job(s.job, "has given its printer back", |s| s.printer.is_none() && s.attempt == 2).await;
+        assert!(status.attempts.iter().all(|a| a.printer == s.printer), "{:?}", status.attempts);
+    }
+    for s in &STAGES[..4] {
         s.free(&shop);
         shop.printer_says(s.printer, ConditionType::Reachable, Reason::Connected).await;
     }
     for s in &STAGES[..2] {
         s.prints(&shop).await;
     }
-    // Its file goes as soon as the printer can be asked.
-    shop.machine_shows("prusa-2", "no file", |m| m.files.is_empty()).await;
-    each_is_printed_once(&shop, [&STAGES[0], &STAGES[1], &STAGES[3]]).await;
-    assert_eq!(STAGES[2].commands(&shop), 0);
+    // Their files go as soon as the printers can be asked.
+    for s in &STAGES[2..4] {
+        shop.machine_shows(s.printer, "no file", |m| m.files.is_empty()).await;
+        assert_eq!(s.commands(&shop), 0, "{s:?}");
+    }
+    each_is_printed_once(&shop, [&STAGES[0], &STAGES[1], &STAGES[4]]).await;
     shop.close().await;
 }
 

@@ -114,9 +114,19 @@ async fn a_print_the_machine_forgot_in_a_power_cut_is_asked_about() {
     shop.machine("prusa-1").person(&Action::Reboot { job: AfterPowerCut::Lose }).unwrap();
     shop.question("clip").await;
     shop.answer("clip", "Failed").await;
-    shop.phase("clip", Phase::Failed).await;
+    let status = shop.phase("clip", Phase::Failed).await;
     shop.printer_says("prusa-1", ConditionType::BedCleared, Reason::FailedPrintOnBed).await;
     assert_eq!(shop.starts("pz-"), 1);
+    // Who changes his mind by then is told which answer counts.
+    let id = status.answered.unwrap().question_id;
+    let late = json!({ "outcome": { "questionID": id, "answer": "Succeeded" } });
+    shop.farm.change_job("clip", late).await.unwrap();
+    let told = |s: &printernizer_crds::PrintJobStatus| {
+        let answered = s.conditions.condition(ConditionType::OutcomeUnknown);
+        answered.is_some_and(|c| c.message.contains("answered Failed") && c.message.contains("has no effect"))
+    };
+    let status = shop.job("clip", "says that the first answer counts", told).await;
+    assert_eq!(status.phase, Some(Phase::Failed));
     shop.close().await;
 }
 

@@ -2,6 +2,7 @@
 //! addresses, and with everything people get wrong. A signature reaches no log, no condition and no event.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
+mod inputs;
 mod sources;
 mod support;
 
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use inputs::{Answer, WebServer};
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use printernizer::files::allow::Networks;
@@ -157,6 +160,84 @@ async fn what_an_s3_server_refuses_is_said_and_heals_when_it_is_corrected() {
     }
     let said = everything_said(&shop).await;
     assert!(!said.contains("X-Amz") && !said.contains(FARM.1) && !said.contains(GUEST.1), "{said}");
+    shop.close().await;
+}
+
+/// An error as S3 servers write it, with these elements besides.
+fn s3_error(code: &str, more: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>in the server's words</Message>{more}\
+         <RequestId>0A1B2C3D4E5F6071</RequestId><HostId>bm90aGluZyB0byBzZWUgaGVyZQ==</HostId></Error>"
+    )
+}
+
+/// A time in the form of HTTP.
+fn http_date(time: Timestamp) -> String {
+    jiff::fmt::rfc2822::to_string(&time.to_zoned(jiff::tz::TimeZone::UTC)).unwrap().replace("+0000", "GMT")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_differ_and_buckets_in_another_region_are_told_and_heal() {
+    let mut shop = Shop::empty("files-s3-elsewhere", Config::prusalink(1)).await;
+    let web = WebServer::start().await;
+    write_secret(&shop, "farm", keys(FARM, "127.0.0.1")).await;
+    let another = web.answer("another/clip.gcode", Answer::File(part(PRINT)));
+    let hour_ago = Timestamp::now().checked_sub(Duration::from_hours(1)).unwrap();
+    let skewed = "<RequestTime>20261121T120000Z</RequestTime><ServerTime>2026-11-21T13:00:00Z</ServerTime>\
+                  <MaxAllowedSkewMilliseconds>900000</MaxAllowedSkewMilliseconds>";
+    let expired = "<X-Amz-Expires>900</X-Amz-Expires><Expires>2026-11-21T12:00:00Z</Expires>\
+                   <ServerTime>2026-11-21T13:00:00Z</ServerTime>";
+    let moved = "<Endpoint>parts.s3.eu-west-1.example.com</Endpoint><Bucket>parts</Bucket>";
+    let (clocks, region) = ("set them", "write that into source.s3.region");
+    let rows = [
+        ("skewed", "403 Forbidden", String::new(), s3_error("RequestTimeTooSkewed", skewed), clocks),
+        (
+            "expired",
+            "403 Forbidden",
+            format!("Date: {}\r\n", http_date(hour_ago)),
+            s3_error("AccessDenied", expired),
+            clocks,
+        ),
+        (
+            "moved",
+            "301 Moved Permanently",
+            format!("x-amz-bucket-region: eu-west-1\r\nLocation: {another}\r\n"),
+            s3_error("PermanentRedirect", moved),
+            region,
+        ),
+        (
+            "signed",
+            "400 Bad Request",
+            String::new(),
+            s3_error("AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"),
+            region,
+        ),
+    ];
+    for (name, status, head, body, _) in rows.clone() {
+        web.answer(&format!("parts/{name}.gcode"), Answer::Refusal { status, head, body });
+        let source = json!({
+            "bucket": "parts", "key": format!("{name}.gcode"), "endpoint": web.url(), "forcePathStyle": true,
+            "region": "eu-central-1", "credentialsSecretRef": { "name": "farm" },
+        });
+        ask(&shop, name, &json!({ "s3": source }), json!({})).await;
+    }
+    shop.operate(&[]).await;
+    for (name, _, _, _, advice) in &rows {
+        refused(&shop, name, Reason::SourceForbidden, advice).await;
+    }
+    for name in ["moved", "signed"] {
+        refused(&shop, name, Reason::SourceForbidden, "in the region eu-west-1").await;
+    }
+    assert_eq!(web.asked("another/clip.gcode"), 0, "where it leads to was not allowed by anybody");
+    // The clock is set, the bucket moved back.
+    for (name, ..) in &rows {
+        web.answer(&format!("parts/{name}.gcode"), Answer::File(part(PRINT)));
+    }
+    for (name, ..) in &rows {
+        assert_eq!(accepted(&shop, name).await, sha256(&part(PRINT)), "{name}");
+    }
+    let said = everything_said(&shop).await;
+    assert!(!said.contains("X-Amz") && !said.contains("server's words") && !said.contains(FARM.1), "{said}");
     shop.close().await;
 }
 

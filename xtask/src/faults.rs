@@ -15,7 +15,7 @@ const FAULTS: &str = "printernizer-faults";
 /// Arguments of `faults`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// How many plans. Default: every single fault. More than there are: pairs of them too.
+    /// How many plans. Default: 500; of mutations, and for --list, all. More than there are: pairs of them too.
     #[arg(long, value_name = "N")]
     plans: Option<usize>,
     /// What chooses, orders and pairs the plans. Default: another one each time, which is printed.

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::DesiredState;
+use super::{DesiredState, OutcomeAnswer};
 use crate::common::DeviceIdentity;
 use crate::printer::{PrinterState, is_zero};
 
@@ -61,6 +61,10 @@ pub struct PrintJobStatus {
     /// The question a person must answer; see spec.outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
+    /// The last answer of a person that was acted on. It counts, whatever spec.outcome says by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OutcomeAnswer")]
+    pub answered: Option<OutcomeAnswer>,
     /// The last spec.desiredState that was carried out on the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "DesiredState")]
@@ -350,7 +354,7 @@ pub struct AttemptRecord {
     /// When it was first seen running (UTC); absent when it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
-    /// When it ended (UTC).
+    /// When it ended (UTC); absent where nobody saw the print end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Time>,
     /// How it ended.

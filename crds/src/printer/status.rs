@@ -235,6 +235,9 @@ pub struct DeviceStatus {
 pub struct SlotStatus {
     /// Which slot.
     pub slot: String,
+    /// Whether the device says that nothing is in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty: bool,
     /// Material, as slicers write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub material: Option<String>,

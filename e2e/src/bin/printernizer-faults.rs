@@ -15,10 +15,13 @@ use rand::{SeedableRng as _, rngs::StdRng};
 /// Of a hundred plans at most so many may not meet what was to go wrong; more mean that the names of requests changed.
 const UNMET_PERCENT: usize = 15;
 
+/// Plans of a campaign: a quarter of those there are, and as many as fit into a quarter of an hour.
+const PLANS: usize = 500;
+
 /// Lets something go wrong in the life of a print, at each request of it, and looks whether it is printed once.
 #[derive(Parser)]
 struct Arguments {
-    /// How many plans. Default: every single fault. More than there are: pairs of them too.
+    /// How many plans. Default: 500; of mutations, and for --list, all. More than there are: pairs of them too.
     #[arg(long, value_name = "N")]
     plans: Option<usize>,
     /// What chooses, orders and pairs the plans. Default: another one each time, which is printed.
@@ -34,7 +37,7 @@ struct Arguments {
     #[arg(long)]
     list: bool,
     /// Lives at a time.
-    #[arg(long, value_name = "N", default_value_t = 6)]
+    #[arg(long, value_name = "N", default_value_t = 8)]
     parallel: usize,
 }
 
@@ -61,7 +64,8 @@ async fn campaign(arguments: Arguments) -> Result<ExitCode, String> {
     let plans = if arguments.plan.is_empty() {
         let seed = arguments.seed.unwrap_or_else(rand::random);
         say(&format!("seed {seed}"));
-        Campaign { plans: arguments.plans, seed }.enumerate(&stage).await?
+        let plans = arguments.plans.or((!arguments.list).then_some(PLANS));
+        Campaign { plans, seed }.enumerate(&stage).await?
     } else {
         let named = arguments.plan.iter().map(|name| name.parse::<Plan>());
         named.collect::<Result<_, _>>().map_err(|e| e.to_string())?

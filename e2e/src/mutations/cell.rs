@@ -1,5 +1,4 @@
-//! One operator with a namespace of its own, in which one object after the other is changed. Two machines of each kind
-//! stand in it, so that the object that is changed and the new one it is compared with have one each.
+//! One operator with a namespace of its own and a machine of each kind, in which one object after the other is changed.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,25 +18,25 @@ use crate::farm::{Farm, Operator, OperatorOptions};
 
 /// How long an object may take to where it comes to; most take a second.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long two objects must be in the same state before it is believed to last.
+/// How long an object must be in a state before it is believed to last.
 const LASTS: Duration = Duration::from_millis(1_200);
-/// How often they are looked at.
+/// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(150);
 /// How often a change is made anew because the operator wrote in between.
 const CONFLICTS: usize = 20;
 /// The operator's windows run this much faster.
 const FASTER: u32 = 100;
 
-/// Stand in a spec for what differs between the two machines.
+/// The object.
+const NAME: &str = "subject";
+
+/// Stand in a spec for what is known of the machine only when it runs.
 const URL: &str = "http://machine";
 const SERIAL: &str = "MACHINE00000000";
 const SECRET: &str = "machine";
 const KEY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const MQTT: u16 = 64_001;
 const FTPS: u16 = 64_002;
-
-/// The object that is changed, and the new one it is compared with.
-const PAIR: [&str; 2] = ["changed", "anew"];
 
 /// One operator, its namespace, its machines.
 pub(super) struct Cell {
@@ -47,7 +46,7 @@ pub(super) struct Cell {
     _directory: TempDir,
 }
 
-/// The spec that is changed, as a person would have written it; what differs between the machines is filled in later.
+/// The spec that is changed, as a person would have written it; what only the machine knows is filled in later.
 pub(super) fn base(subject: Subject) -> Value {
     let printer = |model: &str, slot: &str, connection: Value| {
         json!({
@@ -116,8 +115,8 @@ impl Cell {
     pub(super) async fn open(cluster: &Cluster, program: PathBuf) -> Result<Self, String> {
         let client = cluster.client().await.map_err(text)?;
         let namespace = Namespace::create(&client, "mutations").await.map_err(text)?;
-        let mut config = Config::prusalink(PAIR.len()).time_scale(f64::from(FASTER));
-        config.printers.extend((1..=PAIR.len()).map(|n| PrinterConfig::bambu(format!("bambu-{n}"))));
+        let mut config = Config::prusalink(1).time_scale(f64::from(FASTER));
+        config.printers.push(PrinterConfig::bambu("bambu-1"));
         for printer in &mut config.printers {
             printer.bambu.report_milliseconds = 100;
         }
@@ -146,136 +145,91 @@ impl Cell {
     /// Makes one change, and looks what comes of it. Nothing of it is left afterwards.
     pub(super) async fn make(&mut self, mutation: &Mutation) -> Result<Outcome, String> {
         let outcome = self.changed(mutation).await;
-        for name in PAIR {
-            self.delete(mutation.subject, name).await?;
-        }
+        self.delete(mutation.subject).await?;
         if !self.operator.is_running() {
             return Err(format!("the operator ended\n{}", self.operator.tail()));
         }
         outcome
     }
 
+    /// First a new object of the spec, then one that is changed to it: both stand for the same machine, so one at a time.
     async fn changed(&self, mutation: &Mutation) -> Result<Outcome, String> {
-        let (subject, [changed, anew]) = (mutation.subject, PAIR);
-        self.create(subject, changed, &base(subject)).await.map_err(|refused| match refused {
-            Refused::Conflict => "the object of an earlier change is still there".to_owned(),
-            Refused::With(why) => format!("the object that was to be changed was refused: {why}"),
-        })?;
-        self.settled(subject, changed).await?;
-        match self.replace(subject, changed, &mutation.spec).await {
-            Ok(()) => {}
-            Err(Refused::Conflict) => return Err("the operator writes without an end".into()),
-            Err(Refused::With(why)) if why.trim().is_empty() => return Err("refused without a word".into()),
-            Err(Refused::With(_)) => return Ok(Outcome::Rejected),
-        }
-        if let Err(Refused::With(why)) = self.create(subject, anew, &mutation.spec).await {
-            return Err(format!("taken as a change, and refused anew: {why}"));
-        }
-        self.same(subject).await
-    }
-
-    /// Waits until the object has come to a state.
-    async fn settled(&self, subject: Subject, name: &str) -> Result<(), String> {
-        let begun = Instant::now();
-        loop {
-            let object = self.get(subject, name).await?;
-            if self.state(subject, name, object.as_ref()).is_some() {
-                return Ok(());
+        let (subject, spec) = (mutation.subject, &mutation.spec);
+        let anew = match self.create(subject, spec).await {
+            Ok(()) => Some(self.settled(subject, None).await.map_err(|e| format!("a new object: {e}"))?),
+            Err(Refused::With(why)) if !why.trim().is_empty() => None,
+            Err(_) => return Err("a new object was refused without a word".into()),
+        };
+        self.delete(subject).await?;
+        self.create(subject, &base(subject)).await.map_err(|_| "the object that was to be changed was refused")?;
+        self.settled(subject, None).await.map_err(|e| format!("before the change: {e}"))?;
+        match (self.replace(subject, spec).await, anew) {
+            (Ok(()), Some(anew)) => {
+                self.settled(subject, Some(&anew)).await.map_err(|e| format!("a new object is\n  {anew}\nand {e}"))?;
+                Ok(Outcome::Converged)
             }
-            if begun.elapsed() > LIMIT {
-                return Err(format!("before the change it came to nothing: {}", status(object.as_ref())));
-            }
-            tokio::time::sleep(LOOK).await;
+            (Ok(()), None) => Err("refused anew, and taken as a change".into()),
+            (Err(Refused::Conflict), _) => Err("the operator writes without an end".into()),
+            (Err(Refused::With(why)), _) if why.trim().is_empty() => Err("refused without a word".into()),
+            (Err(Refused::With(_)), _) => Ok(Outcome::Rejected),
         }
     }
 
-    /// Waits until both objects are in the same state, and stay in it.
-    async fn same(&self, subject: Subject) -> Result<Outcome, String> {
+    /// Waits until the object is in a state, or in this one, and stays in it; gives it. An object that ended and was not
+    /// to be kept is in the state of being gone.
+    async fn settled(&self, subject: Subject, wanted: Option<&Value>) -> Result<Value, String> {
         let begun = Instant::now();
         let mut since: Option<(Instant, Value)> = None;
         loop {
-            let (changed, anew) = (self.get(subject, PAIR[0]).await?, self.get(subject, PAIR[1]).await?);
-            let states = (self.state(subject, PAIR[0], changed.as_ref()), self.state(subject, PAIR[1], anew.as_ref()));
-            // Both may be gone as well: a job that ended and was not to be kept.
-            since = match (states, changed.is_none() && anew.is_none()) {
-                (_, true) => return Ok(Outcome::Converged),
-                ((Some(one), Some(other)), _) if one == other => match since {
-                    Some((since, state)) if state == one => Some((since, state)),
-                    _ => Some((Instant::now(), one)),
-                },
-                _ => None,
+            let object = self.api(subject).get_opt(NAME).await.map_err(text)?;
+            let state =
+                object.as_ref().map_or(Some(json!("gone")), |object| state(&serde_json::to_value(object).ok()?));
+            since = match (state.filter(|state| wanted.is_none_or(|wanted| wanted == state)), since) {
+                (Some(state), Some((since, before))) if state == before => Some((since, before)),
+                (state, _) => state.map(|state| (Instant::now(), state)),
             };
-            if since.as_ref().is_some_and(|(since, _)| since.elapsed() >= LASTS) {
-                return Ok(Outcome::Converged);
+            if let Some((_, state)) = since.as_ref().filter(|(since, _)| since.elapsed() >= LASTS) {
+                return Ok(state.clone());
             }
             if begun.elapsed() > LIMIT {
-                let (changed, anew) = (status(changed.as_ref()), status(anew.as_ref()));
-                return Err(format!("after {LIMIT:?} the changed object is\n  {changed}\nand a new one\n  {anew}"));
+                let status = object.map_or_else(|| "gone".to_owned(), |object| object.data["status"].to_string());
+                return Err(format!("after {LIMIT:?} it is\n  {status}"));
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    fn state(&self, subject: Subject, name: &str, object: Option<&DynamicObject>) -> Option<Value> {
-        let object = serde_json::to_value(object?).ok()?;
-        let machine = self.machine(subject, name);
-        let mut own = vec![(name.to_owned(), "OBJECT")];
-        let partner = PAIR.iter().find(|other| **other != name).map_or("", |other| *other);
-        own.push((partner.to_owned(), "OBJECT"));
-        if let Some(info) = machine {
-            own.extend([
-                (info.url.clone(), "URL"),
-                (info.serial_number.clone(), "SERIAL"),
-                (info.name.clone(), "MACHINE"),
-            ]);
-            own.extend(info.bambu.iter().flat_map(|b| {
-                [
-                    (b.public_key_sha256.clone(), "KEY"),
-                    (b.mqtt_port.to_string(), "PORT"),
-                    (b.ftps_port.to_string(), "PORT"),
-                ]
-            }));
-        }
-        let own: Vec<(&str, &str)> = own.iter().map(|(name, instead)| (name.as_str(), *instead)).collect();
-        state(&object, &own)
-    }
-
-    /// The machine of a Printer of this name.
-    fn machine(&self, subject: Subject, name: &str) -> Option<PrinterInfo> {
-        let place = PAIR.iter().position(|other| *other == name)?;
-        let kind = match subject {
-            Subject::PrusaPrinter => "prusa",
-            Subject::BambuPrinter => "bambu",
+    /// The machine of a Printer.
+    fn machine(&self, subject: Subject) -> Option<PrinterInfo> {
+        let name = match subject {
+            Subject::PrusaPrinter => "prusa-1",
+            Subject::BambuPrinter => "bambu-1",
             Subject::PrintJob => return None,
         };
-        self.farm.machine(&format!("{kind}-{}", place + 1)).ok().map(|machine| machine.info())
+        self.farm.machine(name).ok().map(|machine| machine.info())
     }
 
     fn api(&self, subject: Subject) -> Api<DynamicObject> {
         Api::namespaced_with(self.farm.client(), self.farm.namespace(), &resource(subject))
     }
 
-    fn spec(&self, subject: Subject, name: &str, spec: &Value) -> Value {
-        self.machine(subject, name).map_or_else(|| spec.clone(), |info| of_machine(spec, &info))
+    fn spec(&self, subject: Subject, spec: &Value) -> Value {
+        self.machine(subject).map_or_else(|| spec.clone(), |info| of_machine(spec, &info))
     }
 
-    async fn get(&self, subject: Subject, name: &str) -> Result<Option<DynamicObject>, String> {
-        self.api(subject).get_opt(name).await.map_err(text)
-    }
-
-    async fn create(&self, subject: Subject, name: &str, spec: &Value) -> Result<(), Refused> {
-        let mut object = DynamicObject::new(name, &resource(subject));
-        object.data = json!({ "spec": self.spec(subject, name, spec) });
+    async fn create(&self, subject: Subject, spec: &Value) -> Result<(), Refused> {
+        let mut object = DynamicObject::new(NAME, &resource(subject));
+        object.data = json!({ "spec": self.spec(subject, spec) });
         self.api(subject).create(&PostParams::default(), &object).await.map(drop).map_err(refused)
     }
 
-    /// Changes the spec of an object, as it is now.
-    async fn replace(&self, subject: Subject, name: &str, spec: &Value) -> Result<(), Refused> {
+    /// Changes the spec of the object, as it is now.
+    async fn replace(&self, subject: Subject, spec: &Value) -> Result<(), Refused> {
         let api = self.api(subject);
         for _ in 0..CONFLICTS {
-            let mut object = api.get(name).await.map_err(refused)?;
-            object.data["spec"] = self.spec(subject, name, spec);
-            match api.replace(name, &PostParams::default(), &object).await.map_err(refused) {
+            let mut object = api.get(NAME).await.map_err(refused)?;
+            object.data["spec"] = self.spec(subject, spec);
+            match api.replace(NAME, &PostParams::default(), &object).await.map_err(refused) {
                 Err(Refused::Conflict) => {}
                 other => return other.map(drop),
             }
@@ -283,16 +237,16 @@ impl Cell {
         Err(Refused::Conflict)
     }
 
-    async fn delete(&self, subject: Subject, name: &str) -> Result<(), String> {
+    async fn delete(&self, subject: Subject) -> Result<(), String> {
         let api = self.api(subject);
-        match api.delete(name, &DeleteParams::default()).await {
+        match api.delete(NAME, &DeleteParams::default()).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
             other => drop(other.map_err(text)?),
         }
         let begun = Instant::now();
-        while api.get_metadata_opt(name).await.map_err(text)?.is_some() {
+        while api.get_metadata_opt(NAME).await.map_err(text)?.is_some() {
             if begun.elapsed() > LIMIT {
-                return Err(format!("{name} is not let go of"));
+                return Err("it is not let go of".into());
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -323,10 +277,6 @@ fn refused(error: kube::Error) -> Refused {
         kube::Error::Api(status) => Refused::With(status.message),
         other => Refused::With(other.to_string()),
     }
-}
-
-fn status(object: Option<&DynamicObject>) -> String {
-    object.map_or_else(|| "gone".to_owned(), |object| object.data["status"].to_string())
 }
 
 fn text(error: impl std::fmt::Display) -> String {

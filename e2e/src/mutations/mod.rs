@@ -16,6 +16,9 @@ use crate::faults::Told;
 use cell::Cell;
 pub use generate::Mutation;
 
+/// How often it is said how far the mutations are.
+const PROGRESS: usize = 100;
+
 /// What is changed: an object, as a person would have written it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
@@ -96,6 +99,14 @@ pub async fn make_all(
                         "FAILED {mutation}\nreplay: cargo xtask faults --mutations --plan '{mutation}'\n{why}\n"
                     ));
                 }
+            }
+            if (told.passed + told.failed) % PROGRESS == 0 {
+                tell(&format!(
+                    "{} of {}, {:.0} s",
+                    told.passed + told.failed,
+                    mutations.len(),
+                    begun.elapsed().as_secs_f64()
+                ));
             }
         }
     };

@@ -88,8 +88,10 @@ fn tell(context: &Context, old: &PrintJob, new: &PrintJob) {
         let Some(attempt) = after.attempts.last() else { return };
         let printed =
             matches!(attempt.outcome, PrintOutcome::Succeeded | PrintOutcome::Failed | PrintOutcome::Cancelled);
-        if let (true, Some(start), Some(end)) = (printed, &attempt.start_time, &attempt.end_time) {
-            let took = end.0.duration_since(start.0).try_into().unwrap_or_default();
+        if printed {
+            // Of a print whose end nobody saw it is not known how long it took.
+            let times = attempt.start_time.as_ref().zip(attempt.end_time.as_ref());
+            let took = times.and_then(|(start, end)| end.0.duration_since(start.0).try_into().ok()).unwrap_or_default();
             let filaments = after.file.iter().flat_map(|f| &f.filaments).filter_map(|f| {
                 let grams: f64 = f.grams.as_deref()?.parse().ok()?;
                 Some((Material::of(f.material.as_deref().unwrap_or_default()), grams))

@@ -135,7 +135,7 @@ impl Metrics {
             )?,
             print_seconds_total: kept(
                 &registry,
-                Counter::new("print_seconds_total", "Time printers spent on prints that have ended.")?,
+                Counter::new("print_seconds_total", "Time printers spent on prints whose end was seen.")?,
             )?,
             registry: registry.clone(),
         };

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use printernizer_crds::ConditionType;
 use printernizer_simulator::{Config, PrinterConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// So many CORE One and so many A1, whose steps take fractions of a second.
 pub fn both(prusas: usize, bambus: usize) -> Config {
@@ -50,6 +50,29 @@ pub async fn counting(target: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
     (address, count)
 }
 
+/// An address on this machine where packets are dropped, as by a firewall, for as long as this is kept: the queue of who
+/// wants to connect is full, and nobody is taken out of it.
+pub struct BlackHole {
+    pub address: SocketAddr,
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    pub async fn open() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queue = Vec::new();
+        // A connection is made at once on this machine, or not at all.
+        while let Ok(connected) = tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(address)).await {
+            queue.push(connected.unwrap());
+        }
+        Self { address, _listener: listener, _queue: queue }
+    }
+}
+
 /// How many tries fit into this time if the pause after each is twice the one before, and one more for the clock.
 pub fn tries(elapsed: Duration, first_pause: Duration) -> usize {
     let (mut count, mut at) = (2, first_pause);
@@ -72,6 +95,8 @@ pub enum Answer {
     Large(u64),
     /// The first half of the file, then the connection ends.
     Half(Vec<u8>),
+    /// This status, with these lines of a head, and this body.
+    Refusal { status: &'static str, head: String, body: String },
 }
 
 /// A web server.
@@ -102,6 +127,11 @@ impl WebServer {
         format!("http://{}/{name}", self.address)
     }
 
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// How often it was asked for this name.
     pub fn asked(&self, name: &str) -> usize {
         self.answers.lock().unwrap().get(name).map_or(0, |(_, asked)| *asked)
@@ -112,7 +142,8 @@ async fn serve(mut stream: TcpStream, answers: Arc<Mutex<HashMap<String, (Answer
     let mut request = vec![0; 4096];
     let Ok(length) = stream.read(&mut request).await else { return };
     let text = String::from_utf8_lossy(&request[..length]).into_owned();
-    let path = text.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+    let target = text.split(' ').nth(1).unwrap_or_default();
+    let path = target.split('?').next().unwrap_or_default().trim_start_matches('/').to_owned();
     let answer = answers.lock().unwrap().get_mut(&path).map(|(answer, asked)| {
         *asked += 1;
         answer.clone()
@@ -126,6 +157,7 @@ async fn serve(mut stream: TcpStream, answers: Arc<Mutex<HashMap<String, (Answer
         Answer::Absent => with("404 Not Found", "", 0, &[]),
         Answer::Redirect(to) => with("302 Found", &format!("Location: {to}\r\n"), 0, &[]),
         Answer::Large(size) => with("200 OK", "", size, b"G28\n"),
+        Answer::Refusal { status, head, body } => with(status, &head, body.len() as u64, body.as_bytes()),
         Answer::Half(body) => with("200 OK", "", body.len() as u64, &body[..body.len() / 2]),
     };
     let _ = stream.write_all(&bytes).await;

@@ -7,7 +7,7 @@ use printernizer_crds::print_job::{DesiredState, Outcome, PrintJobStatus};
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJob, Reason};
 
 use super::gate::claim_agrees;
-use super::{Observed, Waiting, accept, claim, finish, follow, status};
+use super::{Observed, Waiting, accept, claim, finish, follow, question, status};
 use crate::plan::{Effect, Plan};
 
 /// How long a decision may rest when only time can change it and no moment is known.
@@ -16,6 +16,12 @@ pub(super) const REST: Duration = Duration::from_mins(5);
 /// Decides what to do about a PrintJob now.
 pub fn decide(seen: &Observed<'_>) -> Plan {
     let old = seen.job.status.clone().unwrap_or_default();
+    // A try to start that is alive writes this status itself.
+    if !seen.session.as_ref().is_some_and(|s| s.watch.try_alive)
+        && let Some(plan) = question::tell_late(seen, &old)
+    {
+        return plan;
+    }
     if status::is_terminal(&old) {
         return finish::after_end(seen, &old);
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use printernizer_crds::print_job::{Answer, AttemptRecord, Outcome};
+use printernizer_crds::print_job::{AttemptRecord, Outcome};
 use printernizer_crds::printer::{BedClearing, Distrust, DistrustReason, LastStart, StartVerdict};
 use printernizer_crds::{
     ConditionStatus, ConditionType, Conditions, PRINT_JOB_FINALIZER, PrintJobStatus, PrintRecordStatus, Printer,
@@ -14,10 +14,10 @@ use printernizer_crds::{
 use super::decide::{REST, write_if_changed};
 use super::release::{Next, give_back, is_leaving, leave_file, unset_claim};
 use super::start::End;
-use super::{Observed, accept, status};
+use super::{Observed, accept, question, status};
 use crate::device::{DeviceReport, Link};
 use crate::plan::{DeviceCommand, Effect, Plan};
-use crate::printer::bed;
+use crate::printer::{DEVELOPER_MODE, bed};
 use crate::scheduling::requirements;
 use crate::timing::elapsed;
 
@@ -141,22 +141,28 @@ fn resolve_last_start(seen: &Observed<'_>, new: &mut PrinterStatus, verdict: Sta
 /// The job's half of a verdict that stands on the printer.
 pub(super) fn carry_over(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer, verdict: StartVerdict) -> Plan {
     let on = printer.metadata.name.clone().unwrap_or_default();
+    let old = &question::with_answer(seen, old, verdict);
     match verdict {
         StartVerdict::NotSent | StartVerdict::FailedToStart | StartVerdict::NotPrinted => {
             let distrust = printer.status.as_ref().and_then(|s| s.distrust.as_ref()).map(|d| d.reason);
             let words = match (verdict, distrust) {
                 (StartVerdict::FailedToStart, Some(DistrustReason::StartAborted)) => {
-                    "the start was given up at the printer's screen"
+                    "the start was given up at the printer's screen".to_owned()
                 }
-                _ => words_of(verdict),
+                (StartVerdict::FailedToStart, _) if refuses_control(seen, printer) => {
+                    format!(
+                        "the printer refused the start, as it refuses all control over the network: {DEVELOPER_MODE}"
+                    )
+                }
+                _ => words_of(verdict).to_owned(),
             };
             let next = if is_leaving(seen) {
                 Next::End(Reason::Cancelled, "cancelled; nothing was printed")
             } else {
-                Next::Queue(words.to_owned())
+                Next::Queue(words.clone())
             };
             let mut with_record = old.clone();
-            record_attempt(seen, &mut with_record, &on, Outcome::NotStarted, words);
+            record_attempt(seen, &mut with_record, &on, Outcome::NotStarted, &words);
             give_back(seen, &with_record, &next)
         }
         StartVerdict::Succeeded => finish_attempt(seen, old, &on, Outcome::Succeeded, verdict),
@@ -164,6 +170,13 @@ pub(super) fn carry_over(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Pr
         StartVerdict::Cancelled => finish_attempt(seen, old, &on, Outcome::Cancelled, verdict),
         StartVerdict::Abandoned => finish_attempt(seen, old, &on, Outcome::Unknown, verdict),
     }
+}
+
+/// Whether the device lets nobody control it over the network, as its newest report or its Printer says.
+fn refuses_control(seen: &Observed<'_>, printer: &Printer) -> bool {
+    let report = seen.session.as_ref().and_then(|s| s.link.report_within(seen.timing.stale_after));
+    let told = printer.status.as_ref().is_some_and(|s| s.conditions.is_false(ConditionType::ControlAllowed));
+    told || report.is_some_and(|r| r.control_allowed == Some(false))
 }
 
 fn words_of(verdict: StartVerdict) -> &'static str {
@@ -187,7 +200,7 @@ fn finish_attempt(
     verdict: StartVerdict,
 ) -> Plan {
     let mut new = old.clone();
-    let text = if answer_of_person(seen, old).is_some() {
+    let text = if question::is_answered(old) {
         format!("{}, as a person says", words_of(verdict))
     } else {
         words_of(verdict).to_owned()
@@ -208,45 +221,33 @@ fn finish_attempt(
     end(seen, old, new, reason, text)
 }
 
-/// A person's answer to the open question. Of a print that was seen running nobody can say that it was not printed: it
-/// would be printed a second time.
-pub(super) fn answer_of_person(seen: &Observed<'_>, old: &PrintJobStatus) -> Option<Answer> {
-    let question = old.question.as_ref()?;
-    let given = seen.job.spec.outcome.as_ref().filter(|o| o.question_id == question.id)?;
-    (given.answer != Answer::NotPrinted || old.start_time.is_none()).then_some(given.answer)
-}
-
-/// Nothing is asked any more: an answer was given, or the device has shown what became of the print.
-pub(super) fn close_question(seen: &Observed<'_>, new: &mut PrintJobStatus) {
-    let (reason, text) = if answer_of_person(seen, new).is_some() {
-        (Reason::AnsweredByPerson, "a person answered")
-    } else {
-        (Reason::OutcomeKnown, "it is known what became of the print")
-    };
-    new.question = None;
-    if new.conditions.is_true(ConditionType::OutcomeUnknown) {
-        let (type_, no) = (ConditionType::OutcomeUnknown, ConditionStatus::False);
-        seen.set(new, type_, no, reason, text);
-    }
-}
-
 pub(super) fn record_attempt(seen: &Observed<'_>, new: &mut PrintJobStatus, on: &str, outcome: Outcome, reason: &str) {
     if new.attempts.iter().any(|a| a.attempt == new.attempt) {
         return;
     }
     let printed = matches!(outcome, Outcome::Succeeded | Outcome::Failed | Outcome::Cancelled);
+    let known = outcome == Outcome::NotStarted || saw_the_end(seen, new, outcome);
     let grams = printed.then(|| grams_of(seen)).flatten();
     new.attempts.push(AttemptRecord {
         attempt: new.attempt,
         printer: on.to_owned(),
         start_time: new.start_time.clone(),
-        end_time: Some(Time(seen.now)),
+        end_time: known.then_some(Time(seen.now)),
         outcome,
         reason: reason.to_owned(),
         grams_estimated: grams,
     });
     let surplus = new.attempts.len().saturating_sub(ATTEMPTS_KEPT);
     new.attempts.drain(..surplus);
+}
+
+/// Whether the print ended before the eyes of this process: else nobody knows when, and no hours are made up.
+fn saw_the_end(seen: &Observed<'_>, status: &PrintJobStatus, outcome: Outcome) -> bool {
+    let silent = [Reason::PrinterSilent, Reason::PrinterUnreachable]
+        .into_iter()
+        .any(|r| status.conditions.has_reason(ConditionType::Started, r));
+    let watched = seen.session.as_ref().is_some_and(|s| s.watch.seen_active);
+    outcome != Outcome::Unknown && watched && !silent && status.question.is_none()
 }
 
 /// Grams of all filaments the print uses, as a decimal string; `None` where the file does not say.
@@ -271,7 +272,7 @@ pub(super) fn end(
 ) -> Plan {
     new.completion_time.get_or_insert(Time(seen.now));
     (new.paused_by_us, new.avoid) = (false, None);
-    close_question(seen, &mut new);
+    question::close(seen, &mut new);
     // What it waited for, and how its print went on, is over.
     if new.conditions.is_false(ConditionType::Scheduled) {
         let text = "ended before it was given a printer";
@@ -297,6 +298,7 @@ pub(super) fn end(
 
 /// A person's answer about a print whose Printer cannot be asked any more. `used` is the last attempt known to be used.
 pub(super) fn end_by_answer(seen: &Observed<'_>, old: &PrintJobStatus, verdict: StartVerdict, used: i32) -> Plan {
+    let old = &question::with_answer(seen, old, verdict);
     let mut new = old.clone();
     let on = old.printer.as_ref().map(|p| p.name.clone()).unwrap_or_default();
     let outcome = match verdict {

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use printernizer_crds::print_job::{Answer, DeletionPolicy, DesiredState, Question, Shown};
+use printernizer_crds::print_job::{DeletionPolicy, DesiredState, Shown};
 use printernizer_crds::printer::{LastStart, StartVerdict};
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJobStatus, Printer, Reason};
 
 use super::decide::{REST, write_if_changed};
 use super::gate::token_of;
-use super::start::{Relation, StartView, Verdict, Watch, asks_first, judge, relation, still_shows};
-use super::{Observed, finish, status};
+use super::start::{Relation, StartView, Verdict, Watch, asks_first, judge, relation};
+use super::{Observed, finish, question, status};
 use crate::device::{DeviceReport, DeviceState, Link};
 use crate::identity::Token;
-use crate::plan::{DeviceCommand, Effect, Plan, without_effect};
+use crate::plan::{DeviceCommand, Effect, Plan};
 
 /// Decides for a job with an intent, a running print, or a start the printer remembers.
 pub(super) fn resolve(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer, ours: Option<&LastStart>) -> Plan {
@@ -69,26 +69,12 @@ pub(super) fn resolve(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Print
         Verdict::NotSent => finish::not_printed(seen, printer, report, StartVerdict::NotSent),
         Verdict::AsksBeforePrint { call } => asks_before_print(seen, old, report, call),
         Verdict::Silent { call } => silent(seen, old, printer, link, call),
-        Verdict::Unknown(_) | Verdict::Wait if let Some(given) = answer(seen, old, link) => {
-            finish::write_verdict(seen, old, printer, report, verdict_of(given), false)
+        Verdict::Unknown(_) | Verdict::Wait if let Some(given) = question::answer(seen, old, link) => {
+            finish::write_verdict(seen, old, printer, report, question::verdict_of(given), false)
         }
-        Verdict::Unknown(reason) => ask(seen, old, old.clone(), report, reason),
+        Verdict::Unknown(reason) => question::ask(seen, old, old.clone(), report, reason),
         Verdict::Wait => wait(seen, old),
     }
-}
-
-/// A person's answer, if it is to the open question and a fresh report still shows what was asked about.
-fn answer(seen: &Observed<'_>, old: &PrintJobStatus, link: &Link) -> Option<Answer> {
-    let question = old.question.as_ref()?;
-    let given = finish::answer_of_person(seen, old)?;
-    let report = link.report_within(seen.timing.fresh_report)?;
-    still_shows(&question.shown, report).then_some(given)
-}
-
-/// How long to rest with this status: a fresh report is no news by itself, and an answer may be waiting for one.
-fn rest(seen: &Observed<'_>, status: &PrintJobStatus, otherwise: Duration) -> Duration {
-    let live = matches!(seen.shown_on.or(seen.session.as_ref().map(|s| s.link)), Some(Link::Live { .. }));
-    if live && finish::answer_of_person(seen, status).is_some() { seen.timing.poll_period } else { otherwise }
 }
 
 /// The print runs: adopts it, follows it, carries out what is wanted of it.
@@ -105,11 +91,7 @@ fn running(
         new.device_job_id.clone_from(&report.identity.id);
     }
     // What was unknown is not any more: the print is there.
-    if new.question.take().is_some() || new.conditions.is_true(ConditionType::OutcomeUnknown) {
-        let text = "the print was seen running after all";
-        let (type_, no) = (ConditionType::OutcomeUnknown, ConditionStatus::False);
-        seen.set(&mut new, type_, no, Reason::OutcomeKnown, text);
-    }
+    question::close(seen, &mut new);
     let mut plan = Plan::nothing();
     let paused = report.state == DeviceState::Paused;
     let desired = wanted(seen);
@@ -137,7 +119,7 @@ fn running(
         }
     };
     let deleted = seen.job.metadata.deletion_timestamp.is_some();
-    let (reason, text) = running_words(report, desired, deleted, &new);
+    let (reason, text) = running_words(report, desired, deleted, anonymous, &new);
     seen.set(&mut new, ConditionType::Started, ConditionStatus::True, reason, text);
     if let Some(seen_progress) = &report.progress {
         // While it was silent or not shown, no time left was given.
@@ -175,9 +157,21 @@ fn running_words(
     report: &DeviceReport,
     desired: DesiredState,
     deleted: bool,
+    anonymous: bool,
     new: &PrintJobStatus,
 ) -> (Reason, String) {
+    let moves = matches!(report.state, DeviceState::Preparing | DeviceState::Printing);
     match report.state {
+        // It was restarted, and goes on without saying with what: nothing is sent to it for this job.
+        _ if anonymous && moves => {
+            let wanted = match desired {
+                DesiredState::Run => "at its end you are asked what became of the part",
+                DesiredState::Pause => "pause it at the printer's screen",
+                DesiredState::Cancel => "stop it at the printer's screen",
+            };
+            let text = "printing on after a restart of the printer, which does not say any more whose print it is";
+            (Reason::PrintSeen, format!("{text}: {wanted}"))
+        }
         DeviceState::Attention => (Reason::Attention, "the printer asks something: look at its screen".to_owned()),
         DeviceState::Paused if new.paused_by_us => {
             (Reason::PausedAsAsked, "paused: set spec.desiredState to Run to go on".to_owned())
@@ -218,58 +212,18 @@ fn asks_before_print(seen: &Observed<'_>, old: &PrintJobStatus, report: Option<&
     plan
 }
 
-/// Nothing is proven: a person must say what became of the print. `new` is the status with what else is new in it.
-fn ask(
-    seen: &Observed<'_>,
-    old: &PrintJobStatus,
-    mut new: PrintJobStatus,
-    report: Option<&DeviceReport>,
-    reason: Reason,
-) -> Plan {
-    let shown = report.map(DeviceReport::shown).unwrap_or_default();
-    let open = old.question.as_ref().filter(|q| q.shown == shown && q.reason == reason.as_str());
-    let id = open.map_or_else(|| seen.fresh_id.to_owned(), |q| q.id.clone());
-    new.question = Some(Question { id: id.clone(), reason: reason.as_str().to_owned(), shown });
-    let what = match reason {
-        Reason::NoSignOfStart => "the start was sent or may have been, and the printer shows no sign of it",
-        Reason::ForeignPrint => "another print runs on the printer",
-        Reason::IdentityErased => "the printer has restarted and forgotten what it was doing",
-        Reason::NoRecordOfUpload if report.is_some() => {
-            "a printer shows this job's file, but this cluster has no record of sending it"
-        }
-        Reason::NoRecordOfUpload => {
-            "a printer has shown this job's file, of which this cluster has no record, and does not show it now"
-        }
-        Reason::PrinterGone => "the Printer object is gone",
-        _ => "the end of the print was not seen",
-    };
-    // Whoever has seen it printing is not asked whether it was printed at all.
-    let answers = match &new.start_time {
-        Some(_) => "Succeeded | Failed}",
-        None => "Succeeded | Failed | NotPrinted}; NotPrinted prints the job again",
-    };
-    let mut text =
-        format!("{what}. Look at the printer, then set spec.outcome to {{questionID: {id}, answer: {answers}");
-    match seen.job.spec.outcome.as_ref() {
-        Some(given) if given.question_id != id => {
-            text += &without_effect("spec.outcome.questionID", &given.question_id, "the id of this question");
-        }
-        Some(given) if given.answer == Answer::NotPrinted && new.start_time.is_some() => {
-            text +=
-                &without_effect("spec.outcome.answer", "NotPrinted", "one of these, for the print was seen running,");
-        }
-        _ => {}
-    }
-    seen.set(&mut new, ConditionType::OutcomeUnknown, ConditionStatus::True, reason, text);
-    let rest = rest(seen, &new, REST);
-    finish::or_let_go(seen, write_if_changed(old, new).again(rest))
-}
-
 /// Nothing can be said yet. What is told names a time, and is told once.
 fn wait(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
     let mut new = old.clone();
     let started = old.conditions.is_true(ConditionType::Started);
-    let (reason, what) = if started {
+    let report = seen.session.as_ref().and_then(|s| s.link.report_within(seen.timing.stale_after));
+    let (reason, what) = if started && report.is_some_and(question::offers_to_resume) {
+        (
+            Reason::Attention,
+            "the printer was restarted and offers to resume an unfinished print: decide at its screen. If it prints on, \
+             so does this job; else it is watched",
+        )
+    } else if started {
         (Reason::NotShown, "the print is not shown as running any more; watching for its end")
     } else {
         (Reason::StartSent, "the start was sent or may have been; watching the printer for it")
@@ -310,7 +264,7 @@ fn silent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer, link: &L
         seen.tell(&mut new, Reason::PrinterSilent, text);
         no_time_left(&mut new);
     }
-    finish::or_let_go(seen, write_if_changed(old, new).again(rest(seen, old, seen.timing.unready_limit / 15)))
+    finish::or_let_go(seen, write_if_changed(old, new).again(question::rest(seen, old, seen.timing.unready_limit / 15)))
 }
 
 /// How long a print takes that is not seen, nobody knows.
@@ -369,17 +323,9 @@ pub(super) fn adopt_without_intent(seen: &Observed<'_>, old: &PrintJobStatus, pr
 /// what was shown without a record is not shown any more. The answer to that very question counts without a report.
 pub(super) fn without_device(seen: &Observed<'_>, old: &PrintJobStatus, reason: Reason) -> Plan {
     let asked = old.question.as_ref().is_some_and(|q| q.shown == Shown::default() && q.reason == reason.as_str());
-    match finish::answer_of_person(seen, old).filter(|_| asked) {
-        Some(given) => finish::end_by_answer(seen, old, verdict_of(given), old.attempt),
-        None => ask(seen, old, old.clone(), None, reason),
-    }
-}
-
-fn verdict_of(answer: Answer) -> StartVerdict {
-    match answer {
-        Answer::Succeeded => StartVerdict::Succeeded,
-        Answer::Failed => StartVerdict::Failed,
-        Answer::NotPrinted => StartVerdict::NotPrinted,
+    match question::answer_of_person(seen, old).filter(|_| asked) {
+        Some(given) => finish::end_by_answer(seen, old, question::verdict_of(given), old.attempt),
+        None => question::ask(seen, old, old.clone(), None, reason),
     }
 }
 
@@ -389,17 +335,17 @@ pub(super) fn shown_without_record(seen: &Observed<'_>, old: &PrintJobStatus, li
     let Some(report) = link.report_within(seen.timing.stale_after) else {
         // What it shows now cannot be said. The question that is open stays, and its answer waits, until it is heard.
         return match old.question {
-            Some(_) => Plan::wait(rest(seen, old, seen.timing.unready_limit / 15)),
-            None => ask(seen, old, old.clone(), None, Reason::NoRecordOfUpload),
+            Some(_) => Plan::wait(question::rest(seen, old, seen.timing.unready_limit / 15)),
+            None => question::ask(seen, old, old.clone(), None, Reason::NoRecordOfUpload),
         };
     };
     // The attempt on the device may be later than the one that is recorded: no name is used twice.
     let shown = [&report.identity.name, &report.identity.file].into_iter().flatten().filter_map(|n| Token::find(n));
     let used = shown.map(|t| t.attempt()).max().unwrap_or_default();
     let known = PrintJobStatus { attempt: old.attempt.max(used), ..old.clone() };
-    if let Some(given) = answer(seen, old, link) {
-        return finish::end_by_answer(seen, old, verdict_of(given), known.attempt);
+    if let Some(given) = question::answer(seen, old, link) {
+        return finish::end_by_answer(seen, old, question::verdict_of(given), known.attempt);
     }
     // It is kept with the question, which may outlive what the device shows.
-    ask(seen, old, known, Some(report), Reason::NoRecordOfUpload)
+    question::ask(seen, old, known, Some(report), Reason::NoRecordOfUpload)
 }

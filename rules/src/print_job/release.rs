@@ -10,7 +10,7 @@ use printernizer_crds::printer::LeftFile;
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJobStatus, Reason};
 
 use super::decide::write_if_changed;
-use super::{Observed, finish, status};
+use super::{Observed, finish, question, status};
 use crate::device::Link;
 use crate::plan::{DeviceCommand, Effect, Plan};
 use crate::timing::elapsed;
@@ -73,7 +73,8 @@ pub(super) fn give_back(seen: &Observed<'_>, old: &PrintJobStatus, next: &Next) 
             new.refusals += 1;
             let pause = seen.timing.backoff(new.refusals);
             new.not_before = seen.now.checked_add(pause).ok().map(Time);
-            seen.set(&mut new, type_, no, Reason::ClaimReleased, format!("gave its printer back: {why}"));
+            let printer = old.printer.as_ref().map_or("its printer", |p| p.name.as_str());
+            seen.set(&mut new, type_, no, Reason::ClaimReleased, format!("gave {printer} back: {why}"));
             write_if_changed(old, new)
         }
     };
@@ -91,7 +92,7 @@ pub(super) fn unset_claim(new: &mut PrintJobStatus, seen: &Observed<'_>) {
     new.assigned_time = None;
     new.start_time = None;
     new.progress = None;
-    finish::close_question(seen, new);
+    question::close(seen, new);
     new.acted_on = None;
     new.paused_by_us = false;
     new.conditions.unset(ConditionType::Started);

@@ -51,6 +51,10 @@ pub fn refresh(status: &mut PrintJobStatus, job: &PrintJob, now: Timestamp) {
         // What has ended has no time left, also when it ended early.
         (progress.remaining, progress.remaining_seconds, progress.estimated_end_time) = (None, None, None);
     }
+    if status.conditions.is_false(ConditionType::Accepted) && matches!(phase, Phase::Pending | Phase::Held) {
+        // What it waited for while it was accepted is no longer so.
+        status.conditions.unset(ConditionType::Scheduled);
+    }
     let at = at(job, now);
     if status.conditions.is_false(ConditionType::Accepted) && phase == Phase::Pending {
         let (reason, message) = reason_of(status, ConditionType::Accepted);

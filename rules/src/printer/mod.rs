@@ -17,6 +17,7 @@ use crate::timing::Timing;
 
 pub(crate) use decide::leftovers;
 pub use decide::{decide, owes_verdict, wants_connection};
+pub(crate) use status::DEVELOPER_MODE;
 pub use status::{fault_of, serial_claimed};
 
 /// Everything one decision about a Printer depends on.

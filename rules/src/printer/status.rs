@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::conditions::SetAt;
 use printernizer_crds::printer::{DeviceStatus, DistrustReason, PrinterState};
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, Printer, PrinterStatus, Reason};
@@ -36,6 +37,10 @@ pub fn serial_claimed(printer: &Printer) -> Option<&str> {
     let pinned = printer.status.as_ref().and_then(|s| s.device.as_ref()).and_then(|d| d.serial_number.as_deref());
     written.or(pinned)
 }
+
+/// What a person does about a device that refuses to be controlled over the network.
+pub(crate) const DEVELOPER_MODE: &str = "switch on Developer Mode at its screen (Settings > WLAN), and put its access code, \
+                                         which changes then, into its Secret";
 
 /// What is said of a Printer that leaves its device to another one.
 const NOT_CONNECTED: &str = "not connected: another Printer stands for the same device";
@@ -102,7 +107,7 @@ pub(super) fn device(seen: &Observed<'_>, new: &mut PrinterStatus, report: &Devi
         report.is_active() && started.is_some() && report.identity.name.as_deref().and_then(Token::find) == started;
     match report.control_allowed {
         Some(false) => {
-            let text = "the printer refuses to be controlled over the network: switch on Developer Mode at its screen";
+            let text = format!("the printer refuses to be controlled over the network: {DEVELOPER_MODE}");
             new.conditions.set(ConditionType::ControlAllowed, False, Reason::ControlRefused, text, &at);
         }
         _ if ours_runs => {
@@ -143,7 +148,7 @@ pub(super) fn activity(seen: &Observed<'_>, new: &mut PrinterStatus) {
     new.state = Some(report.printer_state());
     let unresolved = new.last_start.as_ref().filter(|l| l.verdict.is_none());
     let (is, reason, text) = if report.is_active() {
-        let shown = report.identity.name.as_deref().and_then(Token::find);
+        let shown = token_shown(&report.identity);
         let ours = unresolved.and_then(|l| Token::parse(&l.token));
         let by_id = seen.job.and_then(|j| j.status.as_ref()).and_then(|s| s.device_job_id.as_ref());
         let same_id = by_id.is_some() && by_id == report.identity.id.as_ref();
@@ -171,6 +176,12 @@ pub(super) fn activity(seen: &Observed<'_>, new: &mut PrinterStatus) {
         }
     };
     new.conditions.set(ConditionType::Idle, is, reason, text, &at);
+}
+
+/// The token of the print a device shows: by its name, or by its file where it has forgotten all else, as after a restart.
+fn token_shown(identity: &DeviceIdentity) -> Option<Token> {
+    let file = identity.file.as_deref().filter(|_| identity.id.is_none());
+    identity.name.as_deref().or(file).and_then(Token::find)
 }
 
 /// What is said of a device that shows no print: its end screen, or less than its job still expects of it.
@@ -212,8 +223,9 @@ pub(super) fn trust_and_ready(seen: &Observed<'_>, new: &mut PrinterStatus) {
             new.conditions.set(ConditionType::Trusted, True, Reason::NoDistrust, text, &at);
         }
     }
+    // What allows no control is why a start was refused: it is put right first, and then acknowledged.
     let types =
-        [ConditionType::Reachable, ConditionType::Authorized, ConditionType::Trusted, ConditionType::ControlAllowed];
+        [ConditionType::Reachable, ConditionType::Authorized, ConditionType::ControlAllowed, ConditionType::Trusted];
     let by = |status: &str| {
         types.into_iter().filter_map(|t| new.conditions.condition(t)).find(|c| c.status == status).cloned()
     };

@@ -40,6 +40,8 @@ pub struct Capabilities {
 pub struct Slot {
     /// Name of the slot.
     pub slot: String,
+    /// Whether the device says that nothing is in it.
+    pub empty: bool,
     /// Material in upper case; `None` when the slot is empty or nobody knows.
     pub material: Option<String>,
     /// Color, where it is known.
@@ -111,8 +113,8 @@ impl ModelNames {
     }
 }
 
-/// The report a slot in status was made of. A device slot without material that contradicts its declaration is empty; of
-/// a declared one the device may have told what is left. `None` where it told nothing.
+/// The report a slot in status was made of. Of a declared one the device may have told what is left. `None` where it told
+/// nothing.
 fn as_reported(slot: &SlotStatus) -> Option<DeviceSlot> {
     let left = DeviceSlot {
         slot: slot.slot.clone(),
@@ -123,7 +125,7 @@ fn as_reported(slot: &SlotStatus) -> Option<DeviceSlot> {
     match slot.source {
         SlotSource::Declared => (slot.remaining_percent.is_some() || slot.spool_grams.is_some()).then_some(left),
         SlotSource::Device => Some(DeviceSlot {
-            loaded: (slot.material.is_none() && slot.contradiction.is_some()).then_some(false),
+            loaded: slot.empty.then_some(false),
             material: slot.material.clone(),
             subtype: slot.subtype.clone(),
             color: slot.color.clone(),
@@ -162,6 +164,7 @@ fn as_slot(printer: &Printer, slot: &SlotStatus) -> Slot {
     };
     Slot {
         slot: slot.slot.clone(),
+        empty: slot.empty,
         color: slot.color.as_deref().and_then(Color::parse),
         // A declaration the device contradicts, if only in color, is of another spool.
         remaining_milligrams: reported_milligrams(slot).or_else(|| {
@@ -321,15 +324,17 @@ mod tests {
         let empty = DeviceSlot { slot: "Main".into(), loaded: Some(false), ..DeviceSlot::default() };
         let other = DeviceSlot { slot: "Main".into(), material: Some("PETG".into()), ..DeviceSlot::default() };
         let unknown = DeviceSlot { slot: "Main".into(), ..DeviceSlot::default() };
-        for (slot, contradicts) in [(empty, true), (other, true), (unknown, false)] {
+        let undeclared = DeviceSlot { slot: "AMS1-1".into(), ..empty.clone() };
+        for (slot, contradicts) in [(empty, true), (undeclared, false), (other, true), (unknown, false)] {
             let mut printer = printer("one");
+            let is_empty = slot.loaded == Some(false);
             let report = DeviceReport { slots: vec![slot], ..DeviceReport::default() };
             let mut status = printer.status.clone().unwrap();
             status.slots = slots(&printer.spec, &report.slots);
             printer.status = Some(status);
             let found = capabilities_reported(&printer, &report).slots;
             assert_eq!(found, capabilities(&printer).slots);
-            assert_eq!(found[0].contradicts.is_some(), contradicts, "{found:?}");
+            assert_eq!((found[0].contradicts.is_some(), found[0].empty), (contradicts, is_empty), "{found:?}");
         }
     }
 }

@@ -95,6 +95,9 @@ fn chosen_slot(need: &FilamentNeed, chosen: &str, slots: &[Slot]) -> Result<(Str
     if slot.contradicts.is_some() {
         return Err(Mismatch::Contradicted { slot: chosen.to_owned() });
     }
+    if slot.empty {
+        return Err(Mismatch::SlotEmpty { slot: chosen.to_owned() });
+    }
     let Some(loaded) = &slot.material else { return Err(Mismatch::MaterialUnknown) };
     match &need.material {
         Some(material) if material != loaded => Err(Mismatch::NoMaterial { material: material.clone() }),
@@ -143,7 +146,8 @@ fn absent(slots: &[Slot], material: &str) -> Mismatch {
     if let Some(slot) = slots.iter().find(|s| s.contradicts.is_some() && (is(&s.material) || is(&s.contradicts))) {
         return Mismatch::Contradicted { slot: slot.slot.clone() };
     }
-    if slots.iter().all(|s| s.material.is_none() && s.contradicts.is_none()) {
+    let all_empty = !slots.is_empty() && slots.iter().all(|s| s.empty);
+    if !all_empty && slots.iter().all(|s| s.material.is_none() && s.contradicts.is_none()) {
         return Mismatch::MaterialUnknown;
     }
     Mismatch::NoMaterial { material: material.to_owned() }

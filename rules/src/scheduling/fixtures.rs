@@ -83,6 +83,7 @@ pub fn requirements_of(filaments: Vec<FilamentNeed>) -> Requirements {
 pub fn capabilities_with(slots: &[(&str, &str, &str)]) -> Capabilities {
     let slots = slots.iter().map(|(slot, material, color)| Slot {
         slot: (*slot).into(),
+        empty: false,
         material: (!material.is_empty()).then(|| (*material).into()),
         color: Color::parse(color),
         remaining_milligrams: None,

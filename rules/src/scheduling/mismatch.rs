@@ -114,6 +114,11 @@ pub enum Mismatch {
     },
     /// The filaments are loaded, but two of them would have to come from one slot.
     NotEnoughSlots,
+    /// Nothing is in the slot the job chose.
+    SlotEmpty {
+        /// The slot.
+        slot: String,
+    },
     /// It has no slot of the name the job chose.
     NoSlot {
         /// The slot.
@@ -195,6 +200,7 @@ impl fmt::Display for Mismatch {
             Self::NoColor { material, color } => write!(f, "no {material} in {color}"),
             Self::NotEnoughFilament { material } => write!(f, "not enough {material} left"),
             Self::NotEnoughSlots => f.write_str("fewer matching slots than filaments"),
+            Self::SlotEmpty { slot } => write!(f, "slot {slot} empty (load it, or choose another in spec.filaments)"),
             Self::NoSlot { slot } => write!(f, "no slot {slot}"),
         }
     }

@@ -182,6 +182,7 @@ proptest! {
                             | Mismatch::NotEnoughFilament { .. }
                             | Mismatch::NotEnoughSlots
                             | Mismatch::NoSlot { .. }
+                            | Mismatch::SlotEmpty { .. }
                     ),
                 };
                 prop_assert!(about_filament, "{:?} {:?}", job.metadata.name, printer.metadata.name);
@@ -241,6 +242,7 @@ fn the_farms_of_these_properties_reach_every_mismatch_and_many_assignments() {
         "NozzleNotHardened",
         "NozzleUnknown",
         "Ok",
+        "SlotEmpty",
         "Tainted",
         "TooLow",
         "TooSmall",

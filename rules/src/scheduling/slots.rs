@@ -42,6 +42,7 @@ pub fn slots(spec: &PrinterSpec, report: &[DeviceSlot]) -> Vec<SlotStatus> {
 fn as_declared(declared: &SlotSpec, seen: Option<&DeviceSlot>) -> SlotStatus {
     SlotStatus {
         slot: declared.slot.clone(),
+        empty: false,
         material: Some(declared.material.clone()),
         subtype: declared.subtype.clone(),
         color: declared.color.clone(),
@@ -58,10 +59,11 @@ fn merge(seen: &DeviceSlot, declared: Option<&SlotSpec>) -> SlotStatus {
         let contradiction =
             declared.map(|d| format!("the device reports the slot empty, spec.slots declares {}", d.material));
         let slot = seen.slot.clone();
-        return SlotStatus { slot, source: SlotSource::Device, contradiction, ..SlotStatus::default() };
+        return SlotStatus { slot, empty: true, source: SlotSource::Device, contradiction, ..SlotStatus::default() };
     }
     let reported = SlotStatus {
         slot: seen.slot.clone(),
+        empty: false,
         material: seen.material.clone().filter(|m| normalized_material(m).is_some()),
         subtype: seen.subtype.clone(),
         color: seen.color.clone(),
@@ -168,7 +170,8 @@ mod tests {
     fn an_empty_slot_keeps_nothing_of_what_was_in_it() {
         let empty = DeviceSlot { loaded: Some(false), ..reported(Some("PLA"), Some("#FF0000")) };
         let slot = merged(&[], &[empty]);
-        let nothing = SlotStatus { slot: "Main".into(), source: SlotSource::Device, ..SlotStatus::default() };
+        let nothing =
+            SlotStatus { slot: "Main".into(), empty: true, source: SlotSource::Device, ..SlotStatus::default() };
         assert_eq!(slot, nothing);
     }
 

@@ -101,7 +101,9 @@ pub(super) fn obstacle(printer: &Printer, not_free: &NotFree) -> Option<Obstacle
         NotFree::Unschedulable => Some(Obstacle::Other("unschedulable".into())),
         NotFree::NotReady => {
             let ready = status.conditions.condition(ConditionType::Ready).filter(|c| c.status == "False")?;
-            Some(Obstacle::Other(format!("not ready: {}", ready.reason)))
+            let refuses = ready.reason == Reason::ControlRefused.as_str();
+            let what = if refuses { &ready.message } else { &ready.reason };
+            Some(Obstacle::Other(format!("not ready: {what}")))
         }
         NotFree::BedNotCleared => {
             let bed = status.conditions.condition(ConditionType::BedCleared)?;

@@ -1,6 +1,7 @@
 //! A farm of one job and one printer for tests: everything both decisions depend on, as plain data. Its stages are
 //! reached by the rules themselves, so each builder is a test of the happy path; a test names only what differs.
 
+mod accidents;
 pub mod documented;
 pub mod objects;
 mod run;

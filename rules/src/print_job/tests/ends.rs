@@ -9,7 +9,7 @@ use super::settle;
 use crate::device::{DeviceState, Link};
 use crate::plan::Effect;
 use crate::print_job::start::SendAnswer;
-use crate::print_job::status;
+use crate::print_job::{Watch, status};
 use crate::testing::{Scene, seconds};
 
 #[test]
@@ -20,7 +20,7 @@ fn a_verdict_stands_on_the_printer_first_and_a_crash_in_between_loses_nothing() 
     assert!(matches!(plan.effects[..], [Effect::WritePrinter(_), Effect::WriteJob(_)]));
     s.apply_one(&plan.effects[0]);
     // A new process, and the end screen is gone.
-    s.watch = crate::print_job::Watch::default();
+    s.watch = Watch::default();
     s.shows_foreign(DeviceState::Printing);
     s.run_printer();
     assert!(s.printer_status().current_job.is_some(), "the job still names the printer");
@@ -38,6 +38,42 @@ fn the_grams_of_all_filaments_are_recorded() {
     let attempts = s.job_status().attempts;
     assert_eq!(attempts[0].grams_estimated.as_deref(), Some("15.34"));
     assert_eq!(attempts[0].outcome, Outcome::Succeeded);
+}
+
+#[test]
+fn hours_that_nobody_saw_are_not_booked_as_print_time() {
+    let ended = |s: &mut Scene| {
+        settle(s);
+        let attempts = s.job_status().attempts;
+        assert_eq!((attempts.len(), attempts[0].outcome), (1, Outcome::Succeeded));
+        attempts[0].end_time.clone()
+    };
+    let mut seen = Scene::printing().after(3600);
+    seen.shows_ours(DeviceState::Finished);
+    assert_eq!(ended(&mut seen), Some(Time(seen.now)));
+    // The printer was away for two days, and shows the end of its print now.
+    let mut away = Scene::printing();
+    away.silent_for(60);
+    away.run_job();
+    away.link = None;
+    away.pass(2 * 86_400);
+    away.shows_ours(DeviceState::Finished);
+    assert_eq!(ended(&mut away), None);
+    // Nobody was there, and a new process finds the end.
+    let mut unwatched = Scene::printing().after(2 * 86_400);
+    unwatched.watch = Watch::default();
+    unwatched.watch.live = unwatched.timing.observation_window;
+    unwatched.shows_ours(DeviceState::Finished);
+    assert_eq!(ended(&mut unwatched), None);
+    // A person is asked on Friday and answers on Monday.
+    let mut asked = Scene::printing();
+    asked.shows_nothing();
+    let mut asked = asked.watched_in_vain();
+    asked.run_job();
+    asked.pass(3 * 86_400);
+    asked.answer(Answer::Succeeded);
+    assert_eq!(ended(&mut asked), None);
+    assert!(asked.job_status().completion_time.is_some(), "the job has ended all the same");
 }
 
 #[test]

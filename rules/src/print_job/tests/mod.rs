@@ -1,5 +1,6 @@
 //! Tests of a job's life: the table row by row, the gate clause by clause, and the rest of the start protocol.
 
+mod accidents;
 mod before_the_start;
 mod copies_and_letting_go;
 mod ends;

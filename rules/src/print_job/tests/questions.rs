@@ -1,12 +1,12 @@
 //! Questions to a person: when they are asked, which answers count, what follows from them.
 
-use printernizer_crds::ConditionType;
 use printernizer_crds::print_job::{Answer, OutcomeAnswer};
 use printernizer_crds::printer::StartVerdict;
+use printernizer_crds::{ConditionType, Reason};
 
 use super::settle;
 use crate::device::DeviceState;
-use crate::print_job::UploadView;
+use crate::print_job::{UploadView, Waiting};
 use crate::testing::{Scene, seconds};
 
 #[test]
@@ -112,6 +112,22 @@ fn an_answer_about_a_printer_that_is_gone_ends_the_job() {
     s.answer(Answer::Failed);
     s.run_job();
     assert_eq!(s.reason(ConditionType::Failed), "PrintFailed");
+}
+
+#[test]
+fn an_answer_about_a_forgotten_print_ends_a_job_that_waits_for_a_printer() {
+    for (answer, reason) in [(Answer::Succeeded, "PrintSucceeded"), (Answer::Failed, "PrintFailed")] {
+        let mut s = Scene::waiting();
+        s.waiting = Some(Waiting { reason: Reason::Queued, message: "waits".into() });
+        s.run_job();
+        assert_eq!(s.reason(ConditionType::Scheduled), "Queued");
+        s.report.identity = crate::testing::identity("8", &s.remote_name());
+        s.shown_on = true;
+        s.run_job();
+        s.answer(answer);
+        s.run_job();
+        assert_eq!(s.reason(ConditionType::Scheduled), reason);
+    }
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! What a job tells people while it waits, prints, is not seen, is deleted or has ended.
 
+use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::print_job::{
     Answer, DesiredState, OutcomeAnswer, Phase, PrinterReference, Progress, Requirements,
 };
 use printernizer_crds::{ConditionType, Conditions, Reason};
 
 use super::settle;
-use crate::device::{DeviceProgress, DeviceState, Link};
-use crate::plan::NO_EFFECT;
+use crate::device::{Blocker, DeviceProgress, DeviceState, Link};
+use crate::plan::{Effect, NO_EFFECT};
 use crate::print_job::Waiting;
 use crate::print_job::start::SendAnswer;
 use crate::testing::{Scene, seconds};
@@ -74,6 +75,22 @@ fn the_table_tells_in_words_what_a_job_waits_for_and_why_it_ended() {
 
     let printing = Scene::printing().job_status();
     assert_eq!((printing.phase, printing.message), (Some(Phase::Printing), None));
+}
+
+#[test]
+fn a_job_that_is_accepted_no_more_is_not_told_what_it_waited_for_before() {
+    let mut s = Scene::bare();
+    s.waiting = Some(Waiting { reason: Reason::NoMatchingPrinter, message: "no printer in this namespace".into() });
+    s.run_job();
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Scheduled), "NoMatchingPrinter");
+    // Another source, where nothing is: a new job of that spec would never have asked for a printer.
+    s.job.spec.plate = 2;
+    s.job.metadata.generation = Some(2);
+    s.file_refused = Some(Reason::MissingPlate);
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Accepted), "MissingPlate");
+    assert!(s.job_status().conditions.condition(ConditionType::Scheduled).is_none());
 }
 
 #[test]
@@ -167,6 +184,138 @@ fn a_start_that_is_given_up_at_the_screen_is_not_called_a_refusal() {
     s.printer.spec.acknowledged = Some(id);
     s.run_printer();
     assert!(s.printer_is(ConditionType::Trusted));
+}
+
+#[test]
+fn a_refusal_for_want_of_developer_mode_tells_the_refused_job_what_to_switch_on() {
+    let mut s = Scene::intended();
+    (s.watch.answer, s.watch.unbroken) = (Some(SendAnswer::Refused("no".into())), true);
+    s.watch.quiet = s.timing.refusal_quiet;
+    s.report.control_allowed = Some(false);
+    let mut other = s.clone();
+    settle(&mut s);
+    assert_eq!((s.job_status().attempt, s.reason(ConditionType::Scheduled).as_str()), (2, "ClaimReleased"));
+    for told in [message(&s, ConditionType::Scheduled), s.job_status().attempts[0].reason.clone()] {
+        assert!(told.contains("refused the start") && told.contains("switch on Developer Mode"), "{told}");
+    }
+    assert!(s.job_status().message.unwrap().starts_with("gave anna back: "), "which printer");
+    // While it pauses, it says so on.
+    s.waiting = Some(Waiting { reason: Reason::BackingOff, message: "later".into() });
+    s.run_job();
+    let told = message(&s, ConditionType::Scheduled);
+    assert!(told.starts_with("later; on anna: ") && told.contains("Developer Mode"), "{told}");
+    // Another refusal says nothing of it.
+    other.report.control_allowed = None;
+    settle(&mut other);
+    assert_eq!(other.job_status().attempts[0].reason, "the printer refused the start");
+}
+
+#[test]
+fn a_question_about_a_start_on_a_printer_that_lets_nobody_control_it_says_what_to_switch_on() {
+    let mut s = Scene::intended();
+    s.report.control_allowed = Some(false);
+    let mut s = s.watched_in_vain();
+    s.run_job();
+    let told = message(&s, ConditionType::OutcomeUnknown);
+    assert!(told.contains("spec.outcome") && told.contains("switch on Developer Mode"), "{told}");
+    assert!(!message(&Scene::asked(), ConditionType::OutcomeUnknown).contains("Developer Mode"));
+}
+
+#[test]
+fn a_printer_that_offers_to_resume_after_a_power_cut_calls_a_person_at_once() {
+    let mut s = Scene::printing();
+    s.shows_nothing();
+    s.report.blockers = vec![Blocker::UnfinishedPrint];
+    s.run_job();
+    let status = s.job_status();
+    assert_eq!((s.reason(ConditionType::Started).as_str(), status.phase), ("Attention", Some(Phase::AttentionNeeded)));
+    let told = status.message.unwrap();
+    assert!(told.contains("offers to resume") && told.contains("decide at its screen"), "{told}");
+    s.pass(2);
+    assert!(s.job_plan().job().is_none(), "told once");
+    let mut asked = s.clone().watched_in_vain();
+    asked.run_job();
+    let told = message(&asked, ConditionType::OutcomeUnknown);
+    assert!(told.contains("Decide at its screen first"), "{told}");
+    // Whoever says no there is told what is watched for.
+    s.report.blockers.clear();
+    s.run_job();
+    assert_eq!((s.reason(ConditionType::Started).as_str(), s.job_status().phase), ("NotShown", Some(Phase::Printing)));
+}
+
+#[test]
+fn a_print_that_goes_on_after_a_power_cut_says_what_the_printer_has_forgotten_and_what_that_means() {
+    let mut s = Scene::printing();
+    s.report.identity = DeviceIdentity { file: Some(s.remote_name()), ..DeviceIdentity::default() };
+    s.shows(DeviceState::Printing);
+    s.run_job();
+    let told = message(&s, ConditionType::Started);
+    assert!(told.contains("after a restart") && told.contains("at its end you are asked"), "{told}");
+    assert_eq!(s.job_status().phase, Some(Phase::Printing));
+    assert!(s.job_plan().job().is_none(), "told once");
+    // Nothing is sent to a print that is not surely ours, so nothing else is promised.
+    for (desired, advice) in [(DesiredState::Pause, "pause it at"), (DesiredState::Cancel, "stop it at")] {
+        let mut s = s.clone();
+        s.job.spec.desired_state = desired;
+        assert_eq!(s.run_job(), []);
+        assert!(message(&s, ConditionType::Started).contains(advice), "{desired:?}");
+    }
+    s.shows(DeviceState::Finished);
+    s.report.identity = DeviceIdentity::default();
+    let mut s = s.watched_in_vain();
+    s.run_job();
+    let told = message(&s, ConditionType::OutcomeUnknown);
+    assert!(told.contains("does not say any more which print it shows the end of"), "{told}");
+}
+
+#[test]
+fn an_answer_that_comes_after_the_one_that_was_acted_on_is_told_to_have_no_effect() {
+    let mut s = Scene::asked();
+    s.answer(Answer::Succeeded);
+    let first = s.job.spec.outcome.clone();
+    settle(&mut s);
+    assert_eq!((s.job_status().phase, s.job_status().answered), (Some(Phase::Succeeded), first.clone()));
+    let counts = message(&s, ConditionType::OutcomeUnknown);
+    assert!(counts.contains("answered Succeeded") && !counts.contains(NO_EFFECT), "{counts}");
+    let asked = first.clone().unwrap().question_id;
+    s.job.spec.outcome = Some(OutcomeAnswer { question_id: asked.clone(), answer: Answer::Failed });
+    s.run_job();
+    let told = message(&s, ConditionType::OutcomeUnknown);
+    assert!(told.starts_with(&counts) && told.contains(NO_EFFECT), "what counts: {told}");
+    assert!(told.contains(&format!("spec.outcome is Failed to question {asked}")), "{told}");
+    assert_eq!(s.job_status().phase, Some(Phase::Succeeded), "terminal is final");
+    assert!(s.job_plan().job().is_none(), "told once");
+    s.job.spec.outcome = first;
+    s.run_job();
+    assert_eq!(message(&s, ConditionType::OutcomeUnknown), counts, "what is taken back is not held against anybody");
+}
+
+#[test]
+fn an_answer_that_is_changed_between_the_two_halves_of_its_verdict_is_not_called_the_one_that_counted() {
+    let mut s = Scene::asked();
+    s.answer(Answer::Failed);
+    let plan = s.job_plan();
+    // The Printer has its half; then the process ends, and the person changes his mind.
+    let printer = plan.effects.iter().find(|e| matches!(e, Effect::WritePrinter(_))).unwrap();
+    s.apply_one(printer);
+    s.answer(Answer::Succeeded);
+    settle(&mut s);
+    assert_eq!(s.job_status().phase, Some(Phase::Failed), "the first one was acted on");
+    let told = message(&s, ConditionType::OutcomeUnknown);
+    assert!(told.contains("spec.outcome is Succeeded") && told.contains(NO_EFFECT), "{told}");
+    assert_eq!(s.job_status().answered, None);
+}
+
+#[test]
+fn an_answer_about_a_print_that_is_seen_after_all_is_told_to_have_no_effect() {
+    let mut s = Scene::asked();
+    s.answer(Answer::NotPrinted);
+    s.shows_ours(DeviceState::Printing);
+    s.watch.seen_active = true;
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::OutcomeUnknown), "OutcomeKnown");
+    let told = message(&s, ConditionType::OutcomeUnknown);
+    assert!(told.contains("spec.outcome is NotPrinted") && told.contains(NO_EFFECT), "{told}");
 }
 
 #[test]

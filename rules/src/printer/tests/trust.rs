@@ -3,6 +3,7 @@
 use printernizer_crds::{ConditionType, Conditions};
 
 use crate::device::{DeviceState, Link, LinkFault};
+use crate::print_job::start::SendAnswer;
 use crate::testing::{Scene, identity, seconds};
 
 fn pz(name: &str) -> String {
@@ -75,6 +76,21 @@ fn a_device_that_allows_control_again_is_usable_again() {
     assert!(s.printer_is(ConditionType::Ready));
     let control = s.printer_status().conditions.condition(ConditionType::ControlAllowed).cloned().unwrap();
     assert_eq!(control.status, "Unknown", "only a start proves it");
+}
+
+#[test]
+fn a_printer_that_refuses_control_says_first_what_to_switch_on_and_then_what_to_acknowledge() {
+    let mut s = Scene::intended();
+    (s.watch.answer, s.watch.unbroken) = (Some(SendAnswer::Refused("no".into())), true);
+    s.watch.quiet = s.timing.refusal_quiet;
+    s.report.control_allowed = Some(false);
+    s.run_job();
+    s.run_printer();
+    assert_eq!(s.reason(ConditionType::Trusted), "StartRefused");
+    assert_eq!(s.reason(ConditionType::Ready), "ControlRefused");
+    s.report.control_allowed = Some(true);
+    s.run_printer();
+    assert_eq!(s.reason(ConditionType::Ready), "StartRefused");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a printer tells people beyond its state: contradictions, words written in vain, deletion, prints not shown.
 
-use printernizer_crds::common::Nozzle;
+use printernizer_crds::common::{DeviceIdentity, Nozzle};
 use printernizer_crds::printer::{BedClearing, Capabilities, SlotSpec};
 use printernizer_crds::{ConditionType, Conditions};
 
@@ -104,6 +104,21 @@ fn a_print_that_is_not_shown_is_not_said_to_run() {
     s.shows_ours(DeviceState::Printing);
     s.run_printer();
     assert_eq!(message(&s, ConditionType::BedCleared), "a print is running; the bed is to be cleared after it");
+}
+
+#[test]
+fn a_print_that_goes_on_after_a_power_cut_is_not_said_to_be_somebody_elses() {
+    let mut s = Scene::printing();
+    s.report.identity = DeviceIdentity { file: Some(s.remote_name()), ..DeviceIdentity::default() };
+    s.run_printer();
+    assert_eq!(
+        (s.reason(ConditionType::Idle).as_str(), message(&s, ConditionType::Idle).as_str()),
+        ("Printing", "prints bracket")
+    );
+    // Our file under the number of another print is not ours yet.
+    s.report.identity.id = Some("9".into());
+    s.run_printer();
+    assert_eq!(s.reason(ConditionType::Idle), "Occupied");
 }
 
 #[test]

@@ -77,6 +77,20 @@ fn a_persons_choice_replaces_the_search_but_not_the_material() {
 }
 
 #[test]
+fn an_empty_slot_is_called_empty_and_not_unknown() {
+    let mut caps = capabilities_with(&[("AMS1-1", "", ""), ("AMS1-2", "", "")]);
+    let search = requirements_of(vec![need(1, "PLA", RED)]);
+    let chosen = requirements_of(vec![FilamentNeed { slot: Some("AMS1-2".into()), ..need(1, "PLA", RED) }]);
+    let empty = Mismatch::SlotEmpty { slot: "AMS1-2".into() };
+    caps.slots[1].empty = true;
+    assert_eq!(mapping(&chosen, &caps).unwrap_err(), empty);
+    assert_eq!(empty.to_string(), "slot AMS1-2 empty (load it, or choose another in spec.filaments)");
+    assert_eq!(mapping(&search, &caps).unwrap_err(), Mismatch::MaterialUnknown, "nobody knows of the other one");
+    caps.slots[0].empty = true;
+    assert_eq!(mapping(&search, &caps).unwrap_err(), Mismatch::NoMaterial { material: "PLA".into() });
+}
+
+#[test]
 fn two_different_filaments_never_share_a_slot_even_when_a_person_says_so() {
     let caps = capabilities_with(&[("AMS1-1", "PLA", RED), ("AMS1-2", "PLA", BLUE)]);
     let choice = |index, color| FilamentNeed { slot: Some("AMS1-1".into()), ..need(index, "PLA", color) };
@@ -187,6 +201,7 @@ prop_compose! {
     ) -> Slot {
         Slot {
             slot: String::new(),
+            empty: false,
             material: Some(material.into()),
             color: Color::parse(color),
             remaining_milligrams: left.map(|grams| grams * 1000),

@@ -152,6 +152,15 @@ fn the_next_job_for_a_printer_is_told_what_the_printer_needs() {
             Reason::WaitingForPrinter,
             "one (not ready: StartRefused)",
         ),
+        (
+            |p| {
+                set(p, "Ready", "False", Reason::ControlRefused);
+                let ready = p.status.as_mut().unwrap().conditions.iter_mut().find(|c| c.type_ == "Ready");
+                ready.unwrap().message = "switch on Developer Mode".into();
+            },
+            Reason::WaitingForPrinter,
+            "one (not ready: switch on Developer Mode)",
+        ),
         (|p| set(p, "Idle", "False", Reason::Attention), Reason::WaitingForPrinter, "one (not idle: Attention)"),
         (
             |p| {
