@@ -13,7 +13,7 @@ use printernizer_crds::{
 
 use super::decide::{REST, write_if_changed};
 use super::release::{Next, give_back, is_leaving, leave_file, unset_claim};
-use super::start::End;
+use super::start::{End, shows_attempt};
 use super::{Observed, accept, question, status};
 use crate::device::{DeviceReport, Link};
 use crate::plan::{DeviceCommand, Effect, Plan};
@@ -104,8 +104,10 @@ pub(super) fn not_printed(
     let Some(mut new) = printer.status.clone() else { return Plan::wait(REST) };
     resolve_last_start(seen, &mut new, verdict);
     if verdict == StartVerdict::FailedToStart {
-        // A start aborted in the preview leaves the bed as it was, but the device may have numbered it.
-        if let (Some(bed), Some(report)) = (new.bed.as_mut(), report) {
+        // A start aborted in the preview leaves the bed as it was, but the device may have numbered it. Another print that
+        // is shown by now is not accounted for by that: it may have left a part.
+        let ours = report.filter(|r| shows_attempt(seen.job, r));
+        if let (Some(bed), Some(report)) = (new.bed.as_mut(), ours) {
             bed.accounted_identity = Some(report.identity.clone());
         }
         let shown = report.map(|r| r.identity.clone());

@@ -11,7 +11,7 @@ use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJobStat
 
 use super::decide::{REST, write_if_changed};
 use super::gate::token_of;
-use super::start::{Relation, StartView, Verdict, Watch, asks_first, judge, relation};
+use super::start::{Relation, StartView, Verdict, Watch, asks_first, judge, ran_all_the_same, relation};
 use super::{Observed, finish, question, status};
 use crate::device::{DeviceReport, DeviceState, Link};
 use crate::identity::Token;
@@ -45,9 +45,7 @@ pub(super) fn resolve(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Print
 
     // A verdict that was already written to the printer holds, unless the print turns out to run all the same.
     if let Some(written) = ours.and_then(|l| l.verdict) {
-        let runs = matches!(verdict, Verdict::Started);
-        let may_be_wrong = matches!(written, StartVerdict::NotSent | StartVerdict::FailedToStart);
-        return if runs && may_be_wrong {
+        return if ran_all_the_same(seen.job, written, verdict, watch, report) {
             adopt_without_intent(seen, old, printer)
         } else {
             finish::carry_over(seen, old, printer, written)

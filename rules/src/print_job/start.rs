@@ -7,10 +7,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use printernizer_crds::Reason;
 use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::print_job::{Shown, StartIntent};
+use printernizer_crds::printer::StartVerdict;
+use printernizer_crds::{PrintJob, Reason};
 
+use super::gate::token_of;
 pub use super::watch::Watch;
 use crate::device::{DeviceReport, DeviceState, Link};
 use crate::identity::Token;
@@ -160,6 +162,32 @@ pub fn relation(
     }
 }
 
+/// Whether the device shows the attempt this job is at.
+pub(super) fn shows_attempt(job: &PrintJob, report: &DeviceReport) -> bool {
+    let status = job.status.as_ref();
+    let (intent, number) = (status.and_then(|s| s.start.as_ref()), status.and_then(|s| s.device_job_id.as_deref()));
+    relation(&token_of(job), intent, number, &report.identity) == Relation::Ours
+}
+
+/// Whether the device shows, or has shown, a print of which it was written that there was none: somebody has started the
+/// file at its screen before it was deleted (docs/adr/0014). Our identity alone says nothing after a start that the device
+/// gave up itself.
+pub(super) fn ran_all_the_same(
+    job: &PrintJob,
+    written: StartVerdict,
+    verdict: Verdict,
+    watch: &Watch,
+    report: Option<&DeviceReport>,
+) -> bool {
+    let shown = report.filter(|r| shows_attempt(job, r));
+    let proves = match written {
+        StartVerdict::NotSent => shown.is_some(),
+        StartVerdict::FailedToStart => shown.is_some_and(|r| r.state == DeviceState::Finished),
+        _ => return false,
+    };
+    proves || watch.seen_active || matches!(verdict, Verdict::Started)
+}
+
 /// Whether the observation window W is over: enough live reports counted here, and never before the deadline.
 fn window_over(view: &StartView<'_>) -> bool {
     view.watch.live >= view.timing.observation_window && view.intent.is_none_or(|intent| view.now >= intent.deadline.0)
@@ -240,11 +268,13 @@ pub fn judge(view: &StartView<'_>) -> Verdict {
         _ => {}
     }
     // (a) written, (b) not: see above. Likewise when this process knows that it did not send.
-    if matches!(view.watch.answer, Some(SendAnswer::NotSent(_))) && !seen_active {
+    // While the device shows our identity, somebody has started the file at its screen: docs/adr/0014.
+    let untouched = !seen_active && relation != Relation::Ours;
+    if matches!(view.watch.answer, Some(SendAnswer::NotSent(_))) && untouched {
         return Verdict::NotSent;
     }
     let never_sent = view.watch.answer.is_none() && !view.watch.try_alive;
-    if view.intent.is_some() && !seen_active && view.printer_knows == Some(false) && never_sent {
+    if view.intent.is_some() && untouched && view.printer_knows == Some(false) && never_sent {
         return Verdict::NotSent;
     }
     // neither half of an intent: nothing was sent, and nothing of ours is there

@@ -1,12 +1,13 @@
 //! Traces of devices in which an earlier reading of the table printed twice or told a person something wrong. Each is
 //! told report by report.
 
-use printernizer_crds::Reason;
 use printernizer_crds::common::DeviceIdentity;
+use printernizer_crds::printer::StartVerdict;
+use printernizer_crds::{ConditionType, Reason};
 
 use super::table::{sender, waits_then_asks};
 use crate::device::DeviceState;
-use crate::print_job::start::Verdict;
+use crate::print_job::start::{End, SendAnswer, Verdict};
 use crate::testing::{Scene, seconds};
 
 /// Our start is taken, and its ids are shown while the state is still the old one, as was seen for 48 to 55 s on H2D and
@@ -84,4 +85,57 @@ fn a_first_print_that_goes_on_after_a_power_cut_is_ours_and_runs() {
     waits_then_asks(&foreign, Reason::IdentityErased);
     s.shows(DeviceState::Finished);
     waits_then_asks(&s, Reason::IdentityErased);
+}
+
+/// The file was uploaded, and the first half of the intent written; the operator ended there. Somebody started the file at
+/// the printer's screen, and it was printed. The next operator found an intent of which the printer knew nothing, judged
+/// "not sent" although the printer showed the end of this very print, and printed the job again.
+#[test]
+fn an_unsent_start_of_which_the_printer_shows_the_end_was_printed() {
+    for answer in [None, Some(SendAnswer::NotSent("the printer is busy".into()))] {
+        let mut s = Scene::uploaded();
+        let knew = s.printer_status();
+        s.write_intent();
+        s.printer.status = Some(knew);
+        s.watch.answer = answer;
+        assert_eq!(s.verdict(), Verdict::NotSent);
+        s.shows_ours(DeviceState::Finished);
+        assert_eq!(s.verdict(), Verdict::Wait);
+        let s = s.watched_in_vain();
+        assert_eq!(s.verdict(), Verdict::Ended { end: End::Succeeded, live: false });
+    }
+}
+
+/// "Not sent" was written, and was true. Before the file was deleted, somebody started it at the screen; the operator heard
+/// of it only when the print had ended, gave the printer back as if nothing had been, and printed the job again.
+#[test]
+fn a_print_that_ended_before_its_unsent_start_was_let_go_is_followed_to_its_end() {
+    for seen_active in [false, true] {
+        let mut s = Scene::intended();
+        s.watch.answer = Some(SendAnswer::NotSent("the printer is busy".into()));
+        s.run_job();
+        assert_eq!(s.verdict_written(), Some(StartVerdict::NotSent));
+        s.watch.seen_active = seen_active;
+        s.shows_ours(DeviceState::Finished);
+        s.run_job();
+        assert_eq!((s.verdict_written(), s.job_status().attempt), (None, 1));
+        let mut s = s.watched_in_vain();
+        s.run_job();
+        assert_eq!(s.verdict_written(), Some(StartVerdict::Succeeded));
+    }
+}
+
+/// The device refused our start because a person had just begun another print. That one ended, and before the printer's own
+/// pass had seen it, our start was judged failed: what the device showed was accounted for with it, the bed still counted
+/// as clear, and the next start printed onto the part.
+#[test]
+fn a_failed_start_does_not_account_for_another_print() {
+    let mut s = sender();
+    s.watch.sent(SendAnswer::Refused("not in a state to print".into()));
+    s.shows_foreign(DeviceState::Finished);
+    s.watch.report(&s.report, false, Some(seconds(30)), s.timing.report_gap);
+    s.run_job();
+    assert_eq!(s.verdict_written(), Some(StartVerdict::FailedToStart));
+    s.run_printer();
+    assert!(!s.printer_is(ConditionType::BedCleared));
 }
