@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask bench`, `demo`, `faults`, `fuzz`, `generate` and `test`.
+//! The project's commands: `cargo xtask bench`, `demo`, `faults`, `fuzz`, `generate`, `model` and `test`.
 //!
 //! Each command does one thing that a person or the continuous build would otherwise do by hand, shows what it is
 //! doing while it does it, and says through its exit code whether it went well.
@@ -11,6 +11,7 @@ mod fuzz;
 mod generate;
 mod install;
 mod launch;
+mod model;
 mod process;
 mod test;
 mod workspace;
@@ -39,6 +40,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Write the files that are made from the code: crds/manifests.
     Generate(generate::Arguments),
+    /// Explore the rules in every order of events, within bounds.
+    Model(model::Arguments),
     /// Check and test everything, or one kind of test.
     Test(test::Arguments),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Faults(arguments) => faults::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Model(arguments) => model::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
     };
     match outcome {

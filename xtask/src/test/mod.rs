@@ -1,5 +1,5 @@
-//! `cargo xtask test`: the one test command. Lock file, format, lints, generated files, then unit, API-server and
-//! process tests.
+//! `cargo xtask test`: the one test command. Lock file, format, lints, generated files, then unit tests, the
+//! model, API-server and process tests.
 //!
 //! Every step shows its output as it comes; failures are shown again at the end, above the counts. A step that could
 //! not be run counts as failed. Nothing is ever tried a second time.
@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::fuzz;
 use crate::generate;
 use crate::install::{self, Use};
+use crate::model;
 use crate::process::{Finished, describe, say, stream, warn};
 use crate::workspace::{CONTROL_PLANE, Kind, Workspace, cargo, root};
 use tally::Tally;
@@ -41,6 +42,8 @@ pub struct Arguments {
 enum Part {
     /// Unit and property tests: one process, no API server.
     Unit,
+    /// The rules in every order of events, in small farms.
+    Model,
     /// Fuzz targets, each for a few seconds.
     Fuzz,
     /// Tests against a real API server (tests/api_*.rs).
@@ -101,6 +104,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         let targets = ["--lib", "--bins"].map(str::to_owned).into_iter().chain(selection(&workspace, Kind::Unit));
         report.tests("unit", Some("property"), targets)?;
         report.tests("documentation", None, ["--doc".to_owned()])?;
+    }
+    if includes(Part::Model) {
+        report.model(&workspace)?;
     }
     if includes(Part::Fuzz) && report.check("build of the fuzz targets", &mut fuzz::build(&workspace)?)? {
         report.fuzz(&workspace)?;
@@ -205,6 +211,18 @@ impl Report {
             self.add(kind, counted.others);
         }
         self.failures.extend(counted.failures.into_iter().map(|text| (format!("{kind} tests"), text)));
+        Ok(())
+    }
+
+    fn model(&mut self, workspace: &Workspace) -> Result<(), Error> {
+        const STEP: &str = "model";
+        let mut program = std::process::Command::new(workspace.program(model::PROGRAM));
+        let finished = self.timed(STEP, &mut program)?;
+        let tally = tally::last_line(&finished);
+        self.add(STEP, tally);
+        if tally.failed > 0 {
+            self.failures.push((STEP.to_owned(), tally::tail(&finished)));
+        }
         Ok(())
     }
 

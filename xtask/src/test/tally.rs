@@ -44,6 +44,19 @@ pub struct Counted {
     pub failures: Vec<String>,
 }
 
+/// The counts of a program of ours that ends with `N passed, N failed`. One that ends otherwise, or badly without saying
+/// so, counts as one failure.
+pub fn last_line(finished: &Finished) -> Tally {
+    let counts = finished.lines.iter().rev().find_map(|(_, line)| {
+        let (passed, failed) = line.strip_suffix(" failed")?.split_once(" passed, ")?;
+        Some(Tally { passed: passed.parse().ok()?, failed: failed.parse().ok()?, ignored: 0 })
+    });
+    match counts {
+        Some(tally) if finished.status.success() == (tally.failed == 0) && tally.passed + tally.failed > 0 => tally,
+        _ => Tally::check(false),
+    }
+}
+
 /// Counts the tests of one finished `cargo test`; `properties` are the names of those that are property tests.
 pub fn count(finished: &Finished, properties: &BTreeSet<String>) -> Counted {
     let of = |from: Stream| finished.lines.iter().filter(move |l| l.0 == from).map(|l| l.1.as_str());
@@ -141,6 +154,19 @@ mod tests {
         let of = |from, text: &str| text.lines().map(move |l| (from, l.to_owned())).collect::<Vec<_>>();
         let lines = [of(Stream::Output, output), of(Stream::Error, errors)].concat();
         Finished { status: ExitStatus::from_raw(code << 8), lines }
+    }
+
+    #[test]
+    fn a_program_of_ours_counts_by_its_last_line_and_never_by_silence() {
+        let counted = |code, output| {
+            let tally = last_line(&finished(code, output, ""));
+            (tally.passed, tally.failed)
+        };
+        assert_eq!(counted(0, "a: broken\n\n24 passed, 0 failed"), (24, 0));
+        assert_eq!(counted(1, "23 passed, 1 failed"), (23, 1));
+        for (code, output) in [(0, ""), (0, "0 passed, 0 failed"), (1, "24 passed, 0 failed"), (101, "panicked")] {
+            assert_eq!(counted(code, output), (0, 1), "{code} {output}");
+        }
     }
 
     const GOOD: &str = "\

@@ -1,0 +1,100 @@
+//! How large a farm is explored, and how much may go wrong in it.
+
+use printernizer_rules::device::DeviceKind::{self, Bambu, PrusaLink};
+
+pub use crate::world::Budget;
+use crate::world::No;
+
+/// One size.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is, for people.
+    pub about: &'static str,
+    /// The printers.
+    pub kinds: &'static [DeviceKind],
+    /// How many jobs.
+    pub jobs: No,
+    /// What may go wrong.
+    pub budget: Budget,
+    /// Attempts of a job beyond which is not looked.
+    pub attempts: No,
+    /// Whether `cargo xtask test` explores it.
+    pub always: bool,
+}
+
+const fn budget(crashes: u8, faults: u8, meddling: u8, long_waits: u8) -> Budget {
+    Budget { crashes, faults, meddling, long_waits }
+}
+
+/// All sizes, the smallest first.
+pub const SIZES: &[Size] = &[
+    size("calm", "a printer, two jobs, nothing fails", &[PrusaLink], 2, budget(0, 0, 0, 0), 2),
+    size("crash", "a printer, a job, a crash or lost lease at any step", &[PrusaLink], 1, budget(1, 0, 0, 0), 3)
+        .always(),
+    size("fault", "a printer, a job, a fault of the device", &[PrusaLink], 1, budget(0, 1, 0, 0), 3).always(),
+    size("bambu", "the same with a Bambu Lab printer", &[Bambu], 1, budget(0, 1, 0, 0), 3).always(),
+    size(
+        "people",
+        "a printer, a job, and somebody at the screen, the spool or desiredState",
+        &[PrusaLink],
+        1,
+        budget(0, 0, 1, 0),
+        3,
+    ),
+    size("1x1", "a printer, a job, a crash or lost lease and a fault", &[PrusaLink], 1, budget(1, 1, 0, 0), 3),
+    size("1x2", "a printer, two jobs, a crash or lost lease and a fault", &[PrusaLink], 2, budget(1, 1, 0, 0), 2),
+    size(
+        "2x1",
+        "two printers, a job, a crash or lost lease and a fault",
+        &[PrusaLink, Bambu],
+        1,
+        budget(1, 1, 0, 0),
+        2,
+    ),
+    size(
+        "2x2",
+        "two printers, two jobs, a crash or lost lease and a fault",
+        &[PrusaLink, Bambu],
+        2,
+        budget(1, 1, 0, 0),
+        2,
+    ),
+    size(
+        "wild",
+        "two printers, three jobs, much of everything: for random walks",
+        &[PrusaLink, Bambu],
+        3,
+        budget(3, 4, 4, 2),
+        6,
+    ),
+];
+
+const fn size(
+    name: &'static str,
+    about: &'static str,
+    kinds: &'static [DeviceKind],
+    jobs: No,
+    budget: Budget,
+    attempts: No,
+) -> Size {
+    Size { name, about, kinds, jobs, budget, attempts, always: false }
+}
+
+impl Size {
+    /// Explored by every test run.
+    const fn always(self) -> Self {
+        Self { always: true, ..self }
+    }
+
+    /// The size of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        SIZES.iter().find(|s| s.name == name).copied()
+    }
+
+    /// Kind of a printer.
+    pub fn kind(&self, printer: No) -> DeviceKind {
+        self.kinds.get(usize::from(printer)).copied().unwrap_or(PrusaLink)
+    }
+}
