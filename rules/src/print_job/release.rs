@@ -64,7 +64,7 @@ pub(super) fn give_back(seen: &Observed<'_>, old: &PrintJobStatus, next: &Next) 
             if let Some(file) = new.file.as_mut() {
                 file.read_for.clear();
             }
-            seen.set(&mut new, type_, no, Reason::ClaimReleased, "gave its printer back: its file is not there");
+            // With that it waits for no printer, and says nothing of any.
             seen.set(&mut new, ConditionType::Accepted, no, *reason, message.clone());
             write_if_changed(old, new)
         }
