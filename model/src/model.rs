@@ -108,7 +108,10 @@ impl Farm {
                 session::poll(&mut w, &self.size, at);
                 operator::decide_printer(&mut w, at);
                 finish(&mut w);
-                people::clear_bed(&mut w, at);
+                // What was written last stays written: a later part must not be cleared by it.
+                if people::may_clear(&w, at) {
+                    people::clear_bed(&mut w, at);
+                }
             }
         }
         for no in self.jobs() {

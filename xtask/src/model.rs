@@ -106,8 +106,8 @@ fn seed(target: &Path, bug: &Bug) -> Result<Result<String, String>, Error> {
     }
     let mut command = cargo();
     command.current_dir(&source).args(["run", "--quiet", "--locked", "--package", PROGRAM, "--target-dir"]);
-    // What is not of this workspace need not be built again.
-    command.arg(target).arg("--").args(&bug.arguments);
+    // Not where everything else is built: a program with a bug in it must not be taken for ours.
+    command.arg(target.join("model-bugs-target")).arg("--").args(&bug.arguments);
     let finished = quietly(&mut command)?;
     let lines = || finished.lines.iter().map(|(_, line)| line.as_str());
     let promise = lines().find_map(|line| line.split_once(": broken: ").map(|(_, promise)| promise.to_owned()));
