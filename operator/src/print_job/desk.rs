@@ -152,7 +152,12 @@ impl Desk {
             let cancel = CancellationToken::new();
             let reading = Some((cancel.clone().drop_guard(), now));
             let unless = if let Some(entry) = known {
-                // What was said of it stays until it was read again: no flapping conditions.
+                // What was said of it stays until it was read again: no flapping conditions. Not so where the bytes are
+                // needed and gone: a job that gives its printer back meanwhile would be accepted for a file that is
+                // still to come, and be given a printer again at once.
+                if needed {
+                    entry.state = FileState::Unknown;
+                }
                 entry.reading = reading;
                 let lately = |(_, at): &&(Version, Instant)| now.duration_since(*at) < RETRY_SELDOM_CAP;
                 entry.version.as_ref().filter(lately).map(|(version, _)| version.clone())

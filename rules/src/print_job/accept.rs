@@ -99,7 +99,7 @@ fn fetching(old: &PrintJobStatus) -> &'static str {
 pub fn kept_sha256(job: &PrintJob) -> Option<&str> {
     let status = job.status.as_ref()?;
     let file = status.file.as_ref()?;
-    (status.printer.is_some() || file.read_from == place(job)).then_some(file.sha256.as_str())
+    (status.printer.is_some() || file.read_from == place_of_file(job)).then_some(file.sha256.as_str())
 }
 
 /// Which file a job's spec asks for, and how it is had, as one short word.
@@ -109,7 +109,7 @@ fn wished(job: &PrintJob) -> String {
 }
 
 /// Which file a job's spec asks for, however it is had and whichever plate of it is printed, as one short word.
-fn place(job: &PrintJob) -> String {
+pub fn place_of_file(job: &PrintJob) -> String {
     let mut source = job.spec.source.clone();
     if let Some(http) = source.http.as_mut() {
         (http.credentials_secret_ref, http.ca_bundle_config_map_ref) = (None, None);
@@ -141,7 +141,7 @@ const MACHINE_UNSTATED: &str = "the file does not say for which printer model it
 
 fn accept(job: &PrintJob, old: &PrintJobStatus, file: &FileStatus, now: Timestamp) -> Plan {
     let mut new = old.clone();
-    new.file = Some(FileStatus { read_for: wished(job), read_from: place(job), ..file.clone() });
+    new.file = Some(FileStatus { read_for: wished(job), read_from: place_of_file(job), ..file.clone() });
     let asked = job.spec.requirements.as_ref().map(|r| r.models.join(", ")).filter(|models| !models.is_empty());
     let named = job.spec.printer_ref.as_ref().map(|r| &r.name);
     let what = match (&file.printer_model, asked, named) {

@@ -38,7 +38,7 @@ pub(super) fn give_back(seen: &Observed<'_>, old: &PrintJobStatus, next: &Next) 
     let mut plan = Plan::nothing();
     if let Some(upload) = old.upload.as_ref().filter(|_| !seen.session.as_ref().is_some_and(|s| s.file_deleted)) {
         if !may_leave_file(seen, old) {
-            return delete_first(seen, &upload.remote_name);
+            return delete_first(seen, old, &upload.remote_name);
         }
         plan = leave_file(seen, &upload.remote_name);
     }
@@ -129,9 +129,10 @@ fn may_leave_file(seen: &Observed<'_>, old: &PrintJobStatus) -> bool {
 }
 
 /// Asks for the deletion. Says so in the job's own status, which keeps everything else, once it takes long.
-fn delete_first(seen: &Observed<'_>, remote_name: &str) -> Plan {
+fn delete_first(seen: &Observed<'_>, old: &PrintJobStatus, remote_name: &str) -> Plan {
     let current = seen.job.status.clone().unwrap_or_default();
-    let mut new = current.clone();
+    // The answer that was acted on is kept before a person changes it: the deletion may take its time.
+    let mut new = PrintJobStatus { answered: old.answered.clone(), ..current.clone() };
     let patience = seen.timing.refusal_quiet;
     let session = seen.session.as_ref();
     let refused = session.and_then(|s| s.undeleted.as_ref()).filter(|u| u.lasting >= patience).map(|u| &u.message);

@@ -169,6 +169,14 @@ pub(super) fn shows_attempt(job: &PrintJob, report: &DeviceReport) -> bool {
     relation(&token_of(job), intent, number, &report.identity) == Relation::Ours
 }
 
+/// Whether the device shows a print of which nobody knows whose it was: another number than before the start, and no name.
+/// PrusaLink names a print only as long as it is on the screen, so this may be our file, started by a person, whose end
+/// nobody saw.
+fn shows_nameless(intent: Option<&StartIntent>, relation: Relation, shown: &DeviceIdentity) -> bool {
+    let number_before = intent.and_then(|i| i.before.identity.id.as_ref());
+    relation == Relation::Third && shown.name.is_none() && shown.id.is_some() && shown.id.as_ref() != number_before
+}
+
 /// Whether the device shows, or has shown, a print of which it was written that there was none: somebody has started the
 /// file at its screen before it was deleted (docs/adr/0014). Our identity alone says nothing after a start that the device
 /// gave up itself.
@@ -180,8 +188,12 @@ pub(super) fn ran_all_the_same(
     report: Option<&DeviceReport>,
 ) -> bool {
     let shown = report.filter(|r| shows_attempt(job, r));
+    let intent = job.status.as_ref().and_then(|s| s.start.as_ref());
+    let nameless = |r: &DeviceReport| {
+        shows_nameless(intent, relation(&token_of(job), intent, None, &r.identity), &r.identity) && !r.is_active()
+    };
     let proves = match written {
-        StartVerdict::NotSent => shown.is_some(),
+        StartVerdict::NotSent => shown.is_some() || report.is_some_and(nameless),
         StartVerdict::FailedToStart => shown.is_some_and(|r| r.state == DeviceState::Finished),
         _ => return false,
     };
@@ -268,8 +280,11 @@ pub fn judge(view: &StartView<'_>) -> Verdict {
         _ => {}
     }
     // (a) written, (b) not: see above. Likewise when this process knows that it did not send.
-    // While the device shows our identity, somebody has started the file at its screen: docs/adr/0014.
-    let untouched = !seen_active && relation != Relation::Ours;
+    // Once the device has shown our identity, or shows a print that may have been ours, somebody may have started the
+    // file at its screen: docs/adr/0014.
+    let shown = view.watch.seen_ours || relation == Relation::Ours;
+    let nameless = !active && shows_nameless(view.intent, relation, &report.identity);
+    let untouched = !seen_active && !shown && !nameless;
     if matches!(view.watch.answer, Some(SendAnswer::NotSent(_))) && untouched {
         return Verdict::NotSent;
     }

@@ -22,6 +22,8 @@ pub struct Watch {
     /// Live reports counted on this process's own connection since it began to watch this start, and since our print
     /// was last shown as running.
     pub live: Duration,
+    /// Our identity was seen, in whatever state.
+    pub seen_ours: bool,
     /// Our identity was seen active.
     pub seen_active: bool,
     /// Our identity was seen asking something before any progress.
@@ -64,6 +66,7 @@ impl Watch {
         let step = since.filter(|_| !gap).unwrap_or_default();
         self.unbroken &= !gap;
         let active = report.is_active();
+        self.seen_ours |= ours;
         if ours && active && asks_first(report) && !self.seen_active {
             self.preview_for += if self.seen_preview { step } else { Duration::ZERO };
             self.seen_preview = true;

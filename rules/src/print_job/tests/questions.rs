@@ -2,7 +2,7 @@
 
 use printernizer_crds::print_job::{Answer, OutcomeAnswer};
 use printernizer_crds::printer::StartVerdict;
-use printernizer_crds::{ConditionType, Reason};
+use printernizer_crds::{ConditionType, Conditions as _, Reason};
 
 use super::settle;
 use crate::device::DeviceState;
@@ -87,6 +87,21 @@ fn not_printed_deletes_the_file_and_lets_the_next_attempt_start() {
     s.upload = UploadView::Done;
     s.run_job();
     assert_eq!(s.gate(), Ok(()));
+}
+
+#[test]
+fn the_answer_that_was_acted_on_is_kept_although_another_is_written_while_the_file_is_deleted() {
+    let mut s = Scene::asked();
+    s.answer(Answer::NotPrinted);
+    s.run_job();
+    s.run_job();
+    s.answer(Answer::Succeeded);
+    s.file_deleted = true;
+    settle(&mut s);
+    let status = s.job_status();
+    assert_eq!((status.attempt, status.answered.map(|given| given.answer)), (2, Some(Answer::NotPrinted)));
+    let told = s.job.status.as_ref().unwrap().conditions.condition(ConditionType::OutcomeUnknown).unwrap();
+    assert!(told.message.contains("NotPrinted") && told.message.contains("no effect"), "{}", told.message);
 }
 
 #[test]

@@ -139,3 +139,54 @@ fn a_failed_start_does_not_account_for_another_print() {
     s.run_printer();
     assert!(!s.printer_is(ConditionType::BedCleared));
 }
+
+/// PrusaLink names a print only while it is on the screen. The operator ended after the first half of the intent, somebody
+/// started the uploaded file at the screen, and its end screen was left before the next operator came. That one saw a print
+/// with the next number and no name, judged "not sent", and printed the job again.
+#[test]
+fn an_unsent_start_after_which_a_print_ran_that_nobody_can_name_is_asked_about() {
+    for answer in [None, Some(SendAnswer::NotSent("the printer is busy".into()))] {
+        let mut s = Scene::uploaded();
+        let knew = s.printer_status();
+        s.write_intent();
+        s.printer.status = Some(knew);
+        s.watch.answer = answer;
+        s.report.identity = DeviceIdentity { id: Some("9".into()), ..DeviceIdentity::default() };
+        s.shows(DeviceState::Finished);
+        assert_eq!(s.verdict(), Verdict::Wait);
+        waits_then_asks(&s, Reason::EndNotSeen);
+        // While something runs it has a name, and another one than ours says that ours was not started.
+        s.shows_foreign(DeviceState::Printing);
+        assert_eq!(s.verdict(), Verdict::NotSent);
+    }
+}
+
+/// "Not sent" was written, and somebody had started the file at the screen; only a number without a name is left of it.
+#[test]
+fn a_print_without_a_name_takes_back_that_nothing_was_sent() {
+    let mut s = Scene::intended();
+    s.watch.answer = Some(SendAnswer::NotSent("the printer is busy".into()));
+    s.run_job();
+    assert_eq!(s.verdict_written(), Some(StartVerdict::NotSent));
+    s.report.identity = DeviceIdentity { id: Some("9".into()), ..DeviceIdentity::default() };
+    s.shows(DeviceState::Idle);
+    s.run_job();
+    assert_eq!((s.verdict_written(), s.job_status().attempt), (None, 1));
+    waits_then_asks(&s, Reason::EndNotSeen);
+}
+
+/// The end of our print was seen, which nobody had sent. The person took the part and began another print before the
+/// window was over: with that, "nothing was sent" was said again, and the job was printed twice.
+#[test]
+fn another_print_does_not_hide_that_ours_was_seen() {
+    let mut s = Scene::uploaded();
+    let knew = s.printer_status();
+    s.write_intent();
+    s.printer.status = Some(knew);
+    s.shows_ours(DeviceState::Finished);
+    s.watch.report(&s.report, true, Some(seconds(2)), s.timing.report_gap);
+    assert_eq!(s.verdict(), Verdict::Wait);
+    s.shows_foreign(DeviceState::Printing);
+    s.watch.report(&s.report, false, Some(seconds(2)), s.timing.report_gap);
+    waits_then_asks(&s, Reason::ForeignPrint);
+}

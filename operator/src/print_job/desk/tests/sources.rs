@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use printernizer_crds::PrintJobStatus;
 use printernizer_crds::print_job::ClaimedPrinter;
+use printernizer_rules::print_job::place_of_file;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -229,6 +230,11 @@ async fn a_claimed_job_has_its_file_at_hand_and_hears_when_its_source_has_anothe
     std::fs::remove_file(&path).unwrap();
     assert_eq!(desk.fetch(&holding), None, "it is asked for at once");
     assert!(matches!(desk.state(&holding), FileState::Fetching { .. }));
+    // Were it accepted meanwhile for what was read before, it would be given a printer again at once, and again.
+    let mut gave_back = holding.clone();
+    let status = gave_back.status.as_mut().unwrap();
+    (status.printer, status.file.as_mut().unwrap().read_from) = (None, place_of_file(&job));
+    assert!(matches!(desk.state(&gave_back), FileState::Fetching { .. }), "{:?}", desk.state(&gave_back));
     let message = refused(&desk, &holding, Reason::DigestMismatch).await;
     assert!(message.contains("create a new job") && !message.contains("spec.sha256"), "{message}");
     assert!(desk.at_hand(&holding).is_none());
