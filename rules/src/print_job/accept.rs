@@ -10,6 +10,7 @@ use super::decide::{REST, write_if_changed};
 use super::release::unset_claim;
 use super::{FileView, Observed, status};
 use crate::plan::{Effect, Plan};
+use crate::scheduling::used_filaments;
 
 /// Labels and annotations by which Git tools mark what they manage.
 const TRACKING_LABELS: [&str; 2] = ["argocd.argoproj.io/instance", "kustomize.toolkit.fluxcd.io/name"];
@@ -139,7 +140,32 @@ const MACHINE_UNSTATED: &str = "the file does not say for which printer model it
                                 spec.requirements.models (and its materials and nozzle in spec.requirements), if you \
                                 know that it is for them";
 
+/// What is wrong with the slots a person has chosen: a filament that the plate does not use. It would have no effect, and
+/// the print would take its filament from wherever it likes.
+fn wrong_filament(job: &PrintJob, file: &FileStatus) -> Option<String> {
+    let used: Vec<i32> = used_filaments(file).into_iter().map(|filament| filament.index).collect();
+    let wrong = job.spec.filaments.iter().find(|choice| !used.contains(&choice.index)).filter(|_| !used.is_empty())?;
+    let used = used.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    let index = wrong.index;
+    Some(format!(
+        "spec.filaments chooses a slot for filament {index}, and the print uses filament {used}, as its slicer numbers \
+         them: correct spec.filaments"
+    ))
+}
+
+/// Refuses the job in this form. Nothing binds it to this file: another one may be put in its place.
+fn refuse(job: &PrintJob, old: &PrintJobStatus, file: &FileStatus, now: Timestamp, why: (Reason, &str)) -> Plan {
+    let mut new = old.clone();
+    new.file = Some(FileStatus { read_for: String::new(), read_from: String::new(), ..file.clone() });
+    let (type_, no) = (ConditionType::Accepted, ConditionStatus::False);
+    status::set(&mut new, job, now, type_, no, why.0, why.1);
+    write_if_changed(old, new).then(Effect::FetchFile).again(REST)
+}
+
 fn accept(job: &PrintJob, old: &PrintJobStatus, file: &FileStatus, now: Timestamp) -> Plan {
+    if let Some(wrong) = wrong_filament(job, file) {
+        return refuse(job, old, file, now, (Reason::InvalidSpec, &wrong));
+    }
     let mut new = old.clone();
     new.file = Some(FileStatus { read_for: wished(job), read_from: place_of_file(job), ..file.clone() });
     let asked = job.spec.requirements.as_ref().map(|r| r.models.join(", ")).filter(|models| !models.is_empty());
@@ -151,13 +177,7 @@ fn accept(job: &PrintJob, old: &PrintJobStatus, file: &FileStatus, now: Timestam
         },
         (None, Some(models), _) => format!("the file names no printer model; printed on {models} as the job says"),
         (None, None, Some(name)) => format!("the file names no printer model; printed on {name} as the job says"),
-        (None, None, None) => {
-            // Nothing binds the job to this file: one that says it may be put in its place.
-            new.file = Some(FileStatus { read_for: String::new(), read_from: String::new(), ..file.clone() });
-            let (type_, no) = (ConditionType::Accepted, ConditionStatus::False);
-            status::set(&mut new, job, now, type_, no, Reason::MachineUnstated, MACHINE_UNSTATED);
-            return write_if_changed(old, new).then(Effect::FetchFile).again(REST);
-        }
+        (None, None, None) => return refuse(job, old, file, now, (Reason::MachineUnstated, MACHINE_UNSTATED)),
     };
     new.queued_time.get_or_insert(Time(now));
     status::set(&mut new, job, now, ConditionType::Accepted, ConditionStatus::True, Reason::FileRead, what);

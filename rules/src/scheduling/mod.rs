@@ -33,7 +33,7 @@ pub use free::{NotFree, printer_accepts_start};
 pub use matching::fits;
 pub(crate) use mismatch::Millimeters;
 pub use mismatch::{Mismatch, explain};
-pub use requirements::{FilamentNeed, Requirements, requirements};
+pub use requirements::{FilamentNeed, Requirements, requirements, used_filaments};
 pub use schedule::{Assignment, Input, JobKey, PrinterView, Schedule, is_waiting_for_a_printer, schedule};
 pub use selection::{Selector, SelectorOperator, SelectorTerm};
 pub use slots::slots;

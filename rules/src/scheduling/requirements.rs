@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use printernizer_crds::PrintJob;
-use printernizer_crds::print_job::{ColorMatch, FileFilament, Toleration};
+use printernizer_crds::print_job::{ColorMatch, FileFilament, FileStatus, Toleration};
 use printernizer_crds::printer::BuildVolume;
 
 use super::capabilities::ModelNames;
@@ -157,6 +157,11 @@ impl ModelNames {
 
 fn need(index: i32, material: Option<String>, color: Option<Color>, milligrams: i64) -> FilamentNeed {
     FilamentNeed { index, material, color, milligrams, slot: None }
+}
+
+/// The filaments the print of this file uses.
+pub fn used_filaments(file: &FileStatus) -> Vec<FilamentNeed> {
+    used(&file.filaments)
 }
 
 /// The filaments the print uses: a slicer lists some with an amount of 0.

@@ -2,11 +2,12 @@
 //! is gone from the cache and its source does not give it back.
 
 use printernizer_crds::common::SecretReference;
-use printernizer_crds::print_job::{HttpSource, PrinterReference, S3Source};
+use printernizer_crds::print_job::{FilamentChoice, HttpSource, PrinterReference, S3Source};
 use printernizer_crds::{ConditionType, Conditions, PrintJob, Reason};
 
 use crate::plan::{DeviceCommand, Effect};
 use crate::print_job::{UploadView, kept_sha256, needs_file_at_hand};
+use crate::testing::objects::filament;
 use crate::testing::{Scene, seconds};
 
 fn message(s: &Scene, type_: ConditionType) -> String {
@@ -135,6 +136,34 @@ fn a_file_without_a_machine_is_read_again_and_binds_the_job_to_nothing() {
     s.job.metadata.generation = Some(2);
     s.run_job();
     assert!(s.is(ConditionType::Accepted) && kept_sha256(&s.job).is_some());
+}
+
+/// Filaments are numbered as in the slicer; a choice for another one would have no effect without a word.
+#[test]
+fn a_slot_chosen_for_a_filament_that_is_not_used_is_refused_with_the_numbers_there_are() {
+    let mut s = Scene::bare();
+    let filaments =
+        |indexes: &[i32]| indexes.iter().map(|i| filament(*i, "PLA", "#1F6FEB", "12.5")).collect::<Vec<_>>();
+    let choices = |indexes: &[i32]| {
+        indexes.iter().map(|index| FilamentChoice { index: *index, slot: "Main".into() }).collect::<Vec<_>>()
+    };
+    s.file.as_mut().unwrap().filaments = filaments(&[1, 3]);
+    s.job.spec.filaments = choices(&[1, 2]);
+    s.run_job();
+    assert_eq!(s.reason(ConditionType::Accepted), "InvalidSpec");
+    let told = message(&s, ConditionType::Accepted);
+    assert!(told.contains("filament 2") && told.contains("1 and 3"), "{told}");
+    assert_eq!(kept_sha256(&s.job), None, "another file may be put in its place");
+    s.job.spec.filaments = choices(&[3, 1]);
+    s.job.metadata.generation = Some(2);
+    s.run_job();
+    assert!(s.is(ConditionType::Accepted));
+    // A file that names no filaments is matched by those a person names.
+    let mut s = Scene::bare();
+    s.file.as_mut().unwrap().filaments.clear();
+    s.job.spec.filaments = choices(&[2]);
+    s.run_job();
+    assert!(s.is(ConditionType::Accepted));
 }
 
 fn accepted(change: impl FnOnce(&mut PrintJob)) -> Scene {
