@@ -7,9 +7,7 @@ use dashmap::DashMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use printernizer_crds::common::{DeviceIdentity, Nozzle};
-use printernizer_crds::print_job::{
-    DeletionPolicy, FileFilament, FileStatus, OutcomeAnswer, PrintJobSpec, Retry, SlotChoice, Source,
-};
+use printernizer_crds::print_job::{FileFilament, FileStatus, OutcomeAnswer, PrintJobSpec, SlotChoice, Source};
 use printernizer_crds::printer::{BedSpec, Capabilities, Connection, PrinterSpec, SlotSpec};
 use printernizer_crds::{PrintJob, Printer};
 use printernizer_rules::device::{DeviceKind, DeviceProgress, DeviceReport, DeviceSlot, DeviceState, Link, LinkFault};
@@ -90,28 +88,9 @@ pub fn job_name(no: No) -> String {
 /// The PrintJob as the API server gives it out.
 pub fn job(no: No, job: &world::Job) -> PrintJob {
     let spec = PrintJobSpec {
-        display_name: None,
-        source: Source::default(),
-        sha256: None,
-        plate: 1,
-        printer_ref: None,
-        printer_selector: None,
-        requirements: None,
-        color_match: None,
-        filaments: Vec::new(),
-        options: None,
-        tolerations: Vec::new(),
-        priority: 0,
-        run_id: String::new(),
         desired_state: job.wants,
-        deletion_policy: DeletionPolicy::LetFinish,
         outcome: job.answer.and_then(|(id, answer)| Some(OutcomeAnswer { question_id: ids::text(id)?, answer })),
-        result: None,
-        retry: Retry::default(),
-        start_deadline_seconds: None,
-        not_after: None,
-        ttl_seconds_after_finished: None,
-        order: None,
+        ..PrintJobSpec::new(Source::default())
     };
     PrintJob { metadata: metadata(job_name(no), job_uid(no)), spec, status: Some((*job.status).clone()) }
 }
@@ -121,19 +100,11 @@ pub fn printer(no: No, printer: &world::Printer) -> Printer {
     let nozzle = Nozzle { diameter_micrometers: Some(400), ..Nozzle::default() };
     let slot = SlotSpec { slot: "Main".into(), material: "PLA".into(), ..SlotSpec::default() };
     let spec = PrinterSpec {
-        model: "Prusa CORE One".into(),
-        location: None,
-        connection: Connection::default(),
         capabilities: Some(Capabilities { nozzle: Some(nozzle), ..Capabilities::default() }),
         slots: vec![slot],
         bed: BedSpec { cleared_for: ids::text(printer.cleared_for), ..BedSpec::default() },
         acknowledged: ids::text(printer.acknowledged),
-        unschedulable: false,
-        unschedulable_reason: None,
-        taints: Vec::new(),
-        start_windows: Vec::new(),
-        average_power_watts: None,
-        machine_hour_rate: None,
+        ..PrinterSpec::new("Prusa CORE One", Connection::default())
     };
     let metadata = metadata(format!("printer-{no}"), printer_uid(no));
     Printer { metadata, spec, status: Some((*printer.status).clone()) }

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: builds the release and becomes the benchmark of `operator/benches/farm`, which measures a whole
 //! farm.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
@@ -11,10 +12,11 @@ use crate::workspace::{CONTROL_PLANE, Workspace, cargo};
 
 /// Arguments of `bench`.
 #[derive(clap::Args)]
+#[command(disable_help_flag = true)]
 pub struct Arguments {
-    /// For the benchmark: `--printers N`, `--jobs J`, `--json FILE`, `--document`, `--only PART`; `--help` explains them.
+    /// What the benchmark takes; --help lists it.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
-    options: Vec<String>,
+    options: Vec<OsString>,
 }
 
 /// Builds and measures. Returns only when something is missing.

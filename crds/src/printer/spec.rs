@@ -139,6 +139,27 @@ pub struct PrinterSpec {
     pub machine_hour_rate: Option<String>,
 }
 
+impl PrinterSpec {
+    /// A printer of this model, reached like this: every other field as if it were not written.
+    pub fn new(model: impl Into<String>, connection: Connection) -> Self {
+        Self {
+            model: model.into(),
+            location: None,
+            connection,
+            capabilities: None,
+            slots: Vec::new(),
+            bed: BedSpec::default(),
+            acknowledged: None,
+            unschedulable: false,
+            unschedulable_reason: None,
+            taints: Vec::new(),
+            start_windows: Vec::new(),
+            average_power_watts: None,
+            machine_hour_rate: None,
+        }
+    }
+}
+
 /// What the device cannot tell about itself.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

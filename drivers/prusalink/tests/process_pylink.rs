@@ -13,6 +13,7 @@ use std::io::Cursor;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use printernizer_prusalink::{
     BaseUrl, Client, Config, Credentials, Error, Flavor, NotSent, RemoteName, StartOutcome, State, StatusReport,
@@ -120,7 +121,11 @@ impl Server {
     fn client(&self, password: &str) -> Client {
         let base_url = BaseUrl::parse(&format!("http://{}", self.address)).unwrap();
         let credentials = Credentials { username: "maker".into(), password: password.to_owned().into() };
-        Client::new(Config { base_url, address: self.address, credentials, timeouts: Timeouts::default() }).unwrap()
+        // What a client does when no answer comes is not told from this server: one of Python on a busy machine may need
+        // longer than a printer, and everything here is about what it answers.
+        let timeouts =
+            Timeouts { send: Duration::from_secs(60), request: Duration::from_secs(60), ..Timeouts::default() };
+        Client::new(Config { base_url, address: self.address, credentials, timeouts }).unwrap()
     }
 }
 

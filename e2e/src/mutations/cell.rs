@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use super::compare::state;
 use super::{Mutation, Outcome, Subject};
-use crate::Namespace;
 use crate::cluster::Cluster;
 use crate::farm::{Farm, Operator, OperatorOptions};
+use crate::{Namespace, wait_until};
 
 /// How long an object may take to where it comes to; most take a second.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -243,14 +243,12 @@ impl Cell {
             Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
             other => drop(other.map_err(text)?),
         }
-        let begun = Instant::now();
-        while api.get_metadata_opt(NAME).await.map_err(text)?.is_some() {
-            if begun.elapsed() > LIMIT {
-                return Err("it is not let go of".into());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        Ok(())
+        let gone = wait_until("the object is let go of", LIMIT, async || match api.get_metadata_opt(NAME).await {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err("it is still there".to_owned()),
+            Err(error) => Err(error.to_string()),
+        });
+        gone.await.map_err(text)
     }
 
     /// Ends the operator, and looks whether anything in it went wrong without a word.

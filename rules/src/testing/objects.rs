@@ -3,10 +3,8 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use printernizer_crds::print_job::{
-    DeletionPolicy, DesiredState, FileFilament, FileStatus, PrintJobSpec, Retry, Source,
-};
-use printernizer_crds::printer::{BedSpec, Connection, PrinterSpec};
+use printernizer_crds::print_job::{FileFilament, FileStatus, PrintJobSpec, Source};
+use printernizer_crds::printer::{Connection, PrinterSpec};
 use printernizer_crds::{PrintJob, Printer};
 
 pub fn at(text: &str) -> Timestamp {
@@ -26,50 +24,13 @@ fn metadata(name: &str, uid: &str) -> ObjectMeta {
 
 /// A Prusa CORE One nobody has connected to yet.
 pub fn printer(name: &str, uid: &str) -> Printer {
-    let spec = PrinterSpec {
-        model: "Prusa CORE One".into(),
-        location: None,
-        connection: Connection::default(),
-        capabilities: None,
-        slots: Vec::new(),
-        bed: BedSpec::default(),
-        acknowledged: None,
-        unschedulable: false,
-        unschedulable_reason: None,
-        taints: Vec::new(),
-        start_windows: Vec::new(),
-        average_power_watts: None,
-        machine_hour_rate: None,
-    };
+    let spec = PrinterSpec::new("Prusa CORE One", Connection::default());
     Printer { metadata: metadata(name, uid), spec, status: None }
 }
 
 /// A job nobody has looked at.
 pub fn job(name: &str, uid: &str) -> PrintJob {
-    let spec = PrintJobSpec {
-        display_name: None,
-        source: Source::default(),
-        sha256: None,
-        plate: 1,
-        printer_ref: None,
-        printer_selector: None,
-        requirements: None,
-        color_match: None,
-        filaments: Vec::new(),
-        options: None,
-        tolerations: Vec::new(),
-        priority: 0,
-        run_id: String::new(),
-        desired_state: DesiredState::Run,
-        deletion_policy: DeletionPolicy::LetFinish,
-        outcome: None,
-        result: None,
-        retry: Retry::default(),
-        start_deadline_seconds: None,
-        not_after: None,
-        ttl_seconds_after_finished: None,
-        order: None,
-    };
+    let spec = PrintJobSpec::new(Source::default());
     PrintJob { metadata: metadata(name, uid), spec, status: None }
 }
 

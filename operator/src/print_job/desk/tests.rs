@@ -23,6 +23,13 @@ fn job() -> PrintJob {
     .unwrap()
 }
 
+/// Lets so much of the clock pass at once.
+async fn pass(by: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(by).await;
+    tokio::time::resume();
+}
+
 /// Waits until the file is refused for this reason; gives the message.
 async fn refused(desk: &Desk, job: &PrintJob, expected: Reason) -> String {
     let ended = async {
@@ -53,9 +60,7 @@ async fn a_file_whose_reading_panics_is_read_again_after_a_pause() {
     assert!(message.contains("unforeseen"), "{message}");
     assert!(jobs.is_due(&Key::of(&job)), "the job hears of it");
     assert!(desk.fetch(&job).is_some_and(|pause| pause <= RETRY), "not at once, but soon");
-    tokio::time::pause();
-    tokio::time::advance(RETRY).await;
-    tokio::time::resume();
+    pass(RETRY).await;
     assert_eq!(desk.fetch(&job), None);
     refused(&desk, &job, Reason::NotAPrintFile).await;
 }

@@ -144,11 +144,6 @@ async fn a_file_of_no_use_is_taken_in_once_until_there_is_another() {
             tokio::time::timeout(Duration::from_secs(20), done).await.expect("it ends");
             desk.with(|e| e[&Key::of(&job)].retry_at.saturating_duration_since(Instant::now()))
         };
-        let pass = async |by: Duration| {
-            tokio::time::pause();
-            tokio::time::advance(by).await;
-            tokio::time::resume();
-        };
         for _ in 0..4 {
             pauses.push(again().await);
             refused(&desk, &job, Reason::NotAPrintFile).await;
@@ -185,9 +180,7 @@ async fn a_file_that_was_read_is_read_again_when_that_is_asked_for_and_not_witho
     assert_eq!(read(&desk, &job).await.printer_model, None);
     assert!(desk.fetch(&job).is_some_and(|pause| pause <= RETRY));
     corrected.store(true, Ordering::SeqCst);
-    tokio::time::pause();
-    tokio::time::advance(RETRY).await;
-    tokio::time::resume();
+    pass(RETRY).await;
     assert_eq!(desk.fetch(&job), None);
     assert!(matches!(desk.state(&job), FileState::Read(_)), "it says what it said");
     let is_told = |state: &FileState| matches!(state, FileState::Read(facts) if facts.printer_model.is_some());
@@ -240,9 +233,7 @@ async fn a_claimed_job_has_its_file_at_hand_and_hears_when_its_source_has_anothe
     assert!(desk.at_hand(&holding).is_none());
     assert!(desk.fetch(&holding).is_some_and(|pause| pause <= RETRY));
     changed.store(false, Ordering::SeqCst);
-    tokio::time::pause();
-    tokio::time::advance(RETRY).await;
-    tokio::time::resume();
+    pass(RETRY).await;
     assert_eq!(desk.fetch(&holding), None);
     assert_eq!(read(&desk, &holding).await, facts, "healed");
 }
