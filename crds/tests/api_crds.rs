@@ -196,7 +196,7 @@ async fn kubectl_shows_the_state_of_printers_and_jobs_in_columns() {
         "printers" => json!({
             "state": "Printing",
             "currentJob": {"name": "shelf-hook", "uid": "u", "attempt": 1},
-            "device": {"host": "192.168.1.50", "firmwareVersion": "6.4.0"},
+            "device": {"host": "192.168.1.50", "firmwareVersion": "6.4.0", "serialNumber": "10589"},
             "conditions": [
                 {"type": "Ready", "status": "True", "reason": "PrinterReady", "message": "", "lastTransitionTime": "2026-11-21T09:30:00Z"},
                 {"type": "BedCleared", "status": "False", "reason": "PrintInProgress", "message": "", "lastTransitionTime": "2026-11-21T09:30:00Z"},
@@ -215,6 +215,7 @@ async fn kubectl_shows_the_state_of_printers_and_jobs_in_columns() {
         let mut object: DynamicObject = serde_json::from_value(rows.base.clone()).unwrap();
         if plural == "printers" {
             object.data["spec"]["location"] = json!("cellar");
+            object.data["spec"]["connection"]["prusaLink"]["serialNumber"] = json!("10589");
         }
         let name = answer(api.create(&PostParams::default(), &object)).await.unwrap().name_any();
         let patch = Patch::Merge(json!({"status": status(plural)}));
@@ -237,6 +238,17 @@ async fn kubectl_shows_the_state_of_printers_and_jobs_in_columns() {
     let selected = words("printjobs", &["--field-selector", "status.phase=Printing,status.printer.name=core-one-1"]);
     assert_eq!(selected.len(), 2);
     assert_eq!(words("printers", &["--field-selector", "status.state=Idle"]), Vec::<Vec<String>>::new());
+    // How an operator looks for whatever else stands for a device.
+    for (resource, field, serial, found) in [
+        ("printjobs", "status.printer.serialNumber", "10589", 2),
+        ("printjobs", "status.printer.serialNumber", r"10589\,\=\\", 0),
+        ("printers", "status.device.serialNumber", "10589", 2),
+        ("printers", "spec.connection.prusaLink.serialNumber", "10589", 2),
+        ("printers", "spec.connection.bambu.serialNumber", "10589", 0),
+    ] {
+        let selector = format!("{field}={serial}");
+        assert_eq!(words(resource, &["--field-selector", &selector]).len(), found, "{resource} {selector}");
+    }
     assert_eq!(words("prec", &[])[1][..4], ["farm.shelf-hook", "shelf-hook", "core-one-1", "Succeeded"]);
     let everything = words("printernizer", &["--output", "name"]).concat();
     namespace.delete().await.unwrap();

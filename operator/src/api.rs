@@ -25,6 +25,15 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 const PAGE: u32 = 250;
 /// PrintJobs that have not ended. The phase follows from the conditions and is written together with them.
 const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled";
+/// Where a Printer says which device it stands for.
+const PRINTER_SERIALS: [&str; 3] =
+    ["spec.connection.bambu.serialNumber", "spec.connection.prusaLink.serialNumber", "status.device.serialNumber"];
+
+/// A field selector for this value, whatever it contains.
+fn selects(field: &str, value: &str) -> String {
+    let escaped: String = value.chars().flat_map(|c| [r"\,=".contains(c).then_some('\\'), Some(c)]).flatten().collect();
+    format!("{field}={escaped}")
+}
 
 /// Why a call to the API server did not succeed.
 #[derive(Debug, Error)]
@@ -191,7 +200,7 @@ impl Api {
         &self,
         namespace: Option<&str>,
         selector: &str,
-        mut wanted: impl FnMut(DynamicObject) -> Option<T>,
+        wanted: impl Fn(DynamicObject) -> Option<T>,
     ) -> Result<Vec<T>, ApiError>
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
@@ -205,32 +214,51 @@ impl Api {
         let mut found = Vec::new();
         loop {
             let page = Self::timed(objects.list(&params)).await?;
-            found.extend(page.items.into_iter().filter_map(&mut wanted));
+            found.extend(page.items.into_iter().filter_map(&wanted));
             let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else { return Ok(found) };
             params = params.continue_token(&token);
         }
     }
 
-    /// What `wanted` makes of the PrintJobs that have not ended, in a namespace or in all.
-    pub async fn unfinished_jobs<T>(
+    /// What `wanted` makes of the PrintJobs that have not ended and were given to the device with this serial number, in a
+    /// namespace or in all.
+    pub async fn unfinished_jobs_on<T>(
         &self,
         namespace: Option<&str>,
-        mut wanted: impl FnMut(DynamicObject) -> Option<T>,
+        serial_number: &str,
+        wanted: impl Fn(DynamicObject) -> Option<T>,
     ) -> Result<Vec<T>, ApiError> {
-        match self.list::<PrintJob, T>(namespace, UNFINISHED, &mut wanted).await {
-            // Definitions of another version may not select by phase; then the ended ones come along.
-            Err(error) if error.is_bad_request() => self.list::<PrintJob, T>(namespace, "", wanted).await,
-            result => result,
-        }
+        let selector = format!("{UNFINISHED},{}", selects("status.printer.serialNumber", serial_number));
+        self.select::<PrintJob, T>(namespace, &selector, wanted).await
     }
 
-    /// What `wanted` makes of the Printers of a namespace, or of all.
-    pub async fn printers<T>(
+    /// What `wanted` makes of the Printers that stand for the device with this serial number, written or found out, in a
+    /// namespace or in all. One may be given twice.
+    pub async fn printers_of<T>(
         &self,
         namespace: Option<&str>,
-        wanted: impl FnMut(DynamicObject) -> Option<T>,
+        serial_number: &str,
+        wanted: impl Fn(DynamicObject) -> Option<T>,
     ) -> Result<Vec<T>, ApiError> {
-        self.list::<Printer, T>(namespace, "", wanted).await
+        let selectors = PRINTER_SERIALS.map(|field| selects(field, serial_number));
+        let found = selectors.iter().map(|selector| self.select::<Printer, T>(namespace, selector, &wanted));
+        Ok(futures::future::try_join_all(found).await?.into_iter().flatten().collect())
+    }
+
+    /// Lists by a selector; without it where the API server has definitions of another version, which cannot select so.
+    async fn select<K, T>(
+        &self,
+        namespace: Option<&str>,
+        selector: &str,
+        wanted: impl Fn(DynamicObject) -> Option<T>,
+    ) -> Result<Vec<T>, ApiError>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        match self.list::<K, T>(namespace, selector, &wanted).await {
+            Err(error) if error.is_bad_request() => self.list::<K, T>(namespace, "", wanted).await,
+            result => result,
+        }
     }
 
     /// A Secret; `None` when it is not there.
@@ -351,5 +379,16 @@ impl Api {
             Ok(_) | Err(ApiError::NotFound) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selector_holds_any_value() {
+        assert_eq!(selects("status.device.serialNumber", "01P00A"), "status.device.serialNumber=01P00A");
+        assert_eq!(selects("f", r"a,b=c\d"), r"f=a\,b\=c\\d");
     }
 }

@@ -4,14 +4,13 @@
 //! of its own; whatever happens in between only brings it forward. Keys are de-duplicated, so the queue is never larger
 //! than the number of objects.
 
-use std::collections::{HashMap, HashSet};
+mod queue;
+
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::Rng as _;
-use tokio::sync::Notify;
-use tokio::task::{Id, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span, warn};
@@ -19,6 +18,8 @@ use tracing::{Instrument as _, info_span, warn};
 use crate::api::{ApiError, Key};
 use crate::telemetry::metrics::{Controller, Outcome};
 use crate::telemetry::{Heartbeat, Metrics};
+
+pub use queue::Queue;
 
 /// Longest time one pass may take.
 const PASS_TIMEOUT: Duration = Duration::from_secs(60);
@@ -44,71 +45,6 @@ pub struct Done {
 
 /// A pass that has ended: its key, when it began, and its result, unless its time was up.
 type Pass = (Key, Instant, Option<Result<Done, ApiError>>);
-
-#[derive(Default)]
-struct State {
-    due: HashMap<Key, Instant>,
-    running: HashMap<Key, Id>,
-    failures: HashMap<Key, u32>,
-    /// Keys whose object the pass under way found gone.
-    gone: HashSet<Key>,
-}
-
-/// The keys to look at, and when. Cheap to clone; anything may add to it.
-#[derive(Clone, Default)]
-pub struct Queue {
-    state: Arc<Mutex<State>>,
-    changed: Arc<Notify>,
-}
-
-impl Queue {
-    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Looks at the key as soon as possible.
-    pub fn now(&self, key: Key) {
-        self.after(key, Duration::ZERO);
-    }
-
-    /// Looks at the key after this time at the latest.
-    pub fn after(&self, key: Key, after: Duration) {
-        let at = Instant::now() + after;
-        self.with(|s| {
-            let due = s.due.entry(key).or_insert(at);
-            *due = (*due).min(at);
-        });
-        self.changed.notify_one();
-    }
-
-    /// Forgets what is remembered of a key whose object is gone, as its pass has found. A pass that is due is still
-    /// made, and none after it.
-    pub fn forget(&self, key: &Key) {
-        self.with(|s| {
-            s.failures.remove(key);
-            s.gone.insert(key.clone());
-        });
-    }
-
-    /// Whether a pass over the key is to be made.
-    #[cfg(test)]
-    pub(crate) fn is_due(&self, key: &Key) -> bool {
-        self.with(|s| s.due.contains_key(key))
-    }
-
-    fn take_due(&self, free: usize) -> (Vec<Key>, Option<Instant>) {
-        let now = Instant::now();
-        self.with(|s| {
-            let due = s.due.iter().filter(|(k, at)| **at <= now && !s.running.contains_key(*k));
-            let ready: Vec<Key> = due.take(free).map(|(k, _)| k.clone()).collect();
-            for key in &ready {
-                s.due.remove(key);
-            }
-            let next = s.due.iter().filter(|(k, _)| !s.running.contains_key(*k)).map(|(_, at)| *at).min();
-            (ready, next)
-        })
-    }
-}
 
 /// Runs passes until cancelled; passes under way are dropped then.
 pub async fn run<F, Fut>(
@@ -169,10 +105,7 @@ fn finished(controller: Controller, queue: &Queue, metrics: &Metrics, ended: End
         }
     };
     let Some(key) = key else { return };
-    let gone = queue.with(|s| {
-        s.running.remove(&key);
-        s.gone.remove(&key)
-    });
+    let gone = queue.with(|s| s.ended(&key));
     match result {
         Ok(done) if gone => metrics.reconciled(controller, done.outcome, took),
         Ok(done) => {
@@ -217,8 +150,10 @@ fn backoff(queue: &Queue, key: &Key, base: Duration, cap: Duration) -> Duration 
 
 #[cfg(test)]
 mod tests {
+    use super::queue::IDLE_CAP;
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
 
     fn start<F, Fut>(queue: &Queue, pass: F) -> CancellationToken
     where
@@ -280,6 +215,58 @@ mod tests {
         queue.now(Key::new("farm", "a"));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!((most.load(Ordering::SeqCst), passes.load(Ordering::SeqCst)), (1, 2));
+        cancel.cancel();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_to_be_done_comes_before_what_has_time_and_in_its_turn() {
+        let queue = Queue::default();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        (0..100).for_each(|n| queue.when_idle(Key::new("farm", format!("idle-{n:02}"))));
+        queue.after(Key::new("farm", "second"), Duration::from_millis(2));
+        queue.now(Key::new("farm", "first"));
+        let shared = Arc::clone(&seen);
+        let cancel = start(&queue, move |key| {
+            shared.lock().unwrap().push(key.name);
+            async {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                Ok(UNCHANGED)
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        queue.now(Key::new("farm", "idle-99"));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let seen = seen.lock().unwrap();
+        let turn = |name: &str| seen.iter().position(|n| n == name).unwrap();
+        assert!(turn("first") < 1 && turn("second") < 8 && turn("idle-99") < 12, "{seen:?}");
+        assert_eq!(seen.len(), 102, "each once: {seen:?}");
+        cancel.cancel();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_time_is_looked_at_all_the_same_when_there_is_always_something_to_do() {
+        let queue = Queue::default();
+        let idle = Arc::new(AtomicUsize::new(0));
+        let (i, q) = (Arc::clone(&idle), queue.clone());
+        let cancel = start(&queue, move |key| {
+            let (i, q) = (Arc::clone(&i), q.clone());
+            async move {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                if key.name == "idle" {
+                    i.fetch_add(1, Ordering::SeqCst);
+                } else {
+                    q.now(key);
+                }
+                Ok(UNCHANGED)
+            }
+        });
+        (0..20).for_each(|n| queue.now(Key::new("farm", format!("busy-{n}"))));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        queue.when_idle(Key::new("farm", "idle"));
+        tokio::time::sleep(IDLE_CAP / 2).await;
+        assert_eq!(idle.load(Ordering::SeqCst), 0);
+        tokio::time::sleep(IDLE_CAP).await;
+        assert_eq!(idle.load(Ordering::SeqCst), 1);
         cancel.cancel();
     }
 

@@ -182,7 +182,7 @@ fn publish(context: &Context, waiting: BTreeMap<JobKey, printernizer_rules::sche
     let mut known = context.scheduling.waiting.lock().unwrap_or_else(PoisonError::into_inner);
     for (key, why) in &new {
         if known.get(key) != Some(why) {
-            context.jobs.now(Key::new(&key.namespace, &key.name));
+            context.jobs.when_idle(Key::new(&key.namespace, &key.name));
         }
     }
     *known = new;

@@ -66,7 +66,8 @@ fn immutable_once_claimed() -> String {
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1, description = "The same in words, or why it ended without a part."),
     selectable = ".status.phase",
-    selectable = ".status.printer.name"
+    selectable = ".status.printer.name",
+    selectable = ".status.printer.serialNumber"
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

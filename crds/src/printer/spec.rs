@@ -79,7 +79,10 @@ use crate::common::{Nozzle, SLOT_MESSAGE, SLOT_RULE};
         description = "Address of the printer."
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    selectable = ".status.state"
+    selectable = ".status.state",
+    selectable = ".spec.connection.bambu.serialNumber",
+    selectable = ".spec.connection.prusaLink.serialNumber",
+    selectable = ".status.device.serialNumber"
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.unschedulableReason) || (has(self.unschedulable) && self.unschedulable)")

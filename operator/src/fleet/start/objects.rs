@@ -1,5 +1,6 @@
 //! What a start is judged by beside the device: both sides of the claim, and whatever else may stand for the device.
 
+use futures::future::OptionFuture;
 use kube::api::DynamicObject;
 use printernizer_crds::{PrintJob, Printer};
 use printernizer_rules::print_job::{
@@ -38,19 +39,28 @@ pub(super) async fn read(context: &FleetContext, session: &Session, attempt: &At
 }
 
 /// Quorum reads of everything else that may stand for this device, in all namespaces this process works in: other
-/// Printers, and PrintJobs with an unresolved start. Costs two lists, and is asked only where nothing else stands
-/// against the start.
+/// Printers, and PrintJobs with an unresolved start. The API server selects them by the serial number, so that the look
+/// costs the same in a farm of thousands; it is asked only where nothing else stands against the start.
 pub(super) async fn look_elsewhere(context: &FleetContext, objects: &mut Objects) -> Result<(), Closed> {
     let scope = context.namespace.as_deref();
     let Objects { job, printer, .. } = &*objects;
-    let serial = job.status.as_ref().and_then(|s| s.printer.as_ref()).map(|p| p.serial_number.as_str());
-    let unresolved = |other: DynamicObject| {
-        let counts = other.metadata.uid != job.metadata.uid && may_be_unresolved(&other.data, serial);
-        counts.then(|| Key::of(&other))
+    let unresolved_on = async |serial: &str| {
+        let unresolved = |other: DynamicObject| {
+            let counts = other.metadata.uid != job.metadata.uid && may_be_unresolved(&other.data, serial);
+            counts.then(|| Key::of(&other))
+        };
+        context.api.unfinished_jobs_on(scope, serial, unresolved).await
     };
-    let in_the_way = |other: DynamicObject| stands_before(printer, &other).then(|| Key::of(&other));
+    let standing_for = async |serial: &str| {
+        let in_the_way = |other: DynamicObject| stands_before(printer, &other).then(|| Key::of(&other));
+        context.api.printers_of(scope, serial, in_the_way).await
+    };
+    // Without a serial number no other object can say that it means the same device.
+    let given_to = job.status.as_ref().and_then(|s| s.printer.as_ref()).map(|p| p.serial_number.as_str());
+    let claimed = printernizer_rules::printer::serial_claimed(printer);
     let (jobs, printers) =
-        tokio::join!(context.api.unfinished_jobs(scope, unresolved), context.api.printers(scope, in_the_way));
+        tokio::join!(OptionFuture::from(given_to.map(unresolved_on)), OptionFuture::from(claimed.map(standing_for)));
+    let (jobs, printers) = (jobs.unwrap_or_else(|| Ok(Vec::new())), printers.unwrap_or_else(|| Ok(Vec::new())));
     if let Some(other) = printers.map_err(|e| api_server(&e))?.first() {
         return Err(Closed::GiveBack(format!("Printer {other} stands for the same device and comes first")));
     }
@@ -60,11 +70,11 @@ pub(super) async fn look_elsewhere(context: &FleetContext, objects: &mut Objects
 
 /// Whether a PrintJob has an unresolved start on the device with this serial number, or prints on it without one. One
 /// that cannot be read counts if it names the device and a start: what became of it cannot be known.
-fn may_be_unresolved(job: &serde_json::Value, serial: Option<&str>) -> bool {
+fn may_be_unresolved(job: &serde_json::Value, serial: &str) -> bool {
     let status = &job["status"];
     let ended = || serde_json::from_value(status.clone()).is_ok_and(|s| print_job::status::is_terminal(&s));
     let started = !status["start"].is_null() || !status["startTime"].is_null();
-    started && status["printer"]["serialNumber"].as_str() == serial && !ended()
+    started && status["printer"]["serialNumber"].as_str() == Some(serial) && !ended()
 }
 
 /// Whether another Printer stands for the same device and comes before this one. One that cannot be read has no
@@ -101,7 +111,7 @@ mod tests {
         });
         let failed = json!([{ "type": "Failed", "status": "True", "reason": "PrintFailed", "message": "",
             "lastTransitionTime": "2026-11-21T12:00:00Z" }]);
-        let unresolved = |job: &serde_json::Value| may_be_unresolved(job, Some("SN-1"));
+        let unresolved = |job: &serde_json::Value| may_be_unresolved(job, "SN-1");
         assert!(unresolved(&job(intent.clone(), "SN-1", json!([]))));
         assert!(!unresolved(&job(intent.clone(), "SN-1", failed)), "ended");
         assert!(!unresolved(&job(intent.clone(), "SN-2", json!([]))), "another device");
@@ -110,7 +120,7 @@ mod tests {
         let mut at_the_screen = job(json!(null), "SN-1", json!([]));
         at_the_screen["status"]["startTime"] = json!("2026-11-21T12:00:00Z");
         assert!(unresolved(&at_the_screen), "started by a person, and known");
-        assert!(!may_be_unresolved(&json!({}), Some("SN-1")), "a new job");
+        assert!(!may_be_unresolved(&json!({}), "SN-1"), "a new job");
     }
 
     #[test]
