@@ -96,7 +96,7 @@ async fn a_connection_that_ended_while_idle_is_noticed_at_once() {
     printer.ended(1).await;
     let began = Instant::now();
     client.status().await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!((printer.connections(), printer.stray_bytes()), (2, 0));
 }
 
@@ -236,7 +236,7 @@ async fn silence_ends_with_the_request_timeout_and_cuts_the_connection() {
     let began = Instant::now();
     let error = printer.client_with(timeouts).status().await.unwrap_err();
     assert!(matches!(error, Error::NoAnswer { .. }), "{error:?}");
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(5));
     printer.ended(1).await;
     assert_eq!(printer.resets(), 1);
 }

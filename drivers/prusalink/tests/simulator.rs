@@ -283,7 +283,7 @@ async fn a_cancelled_upload_frees_the_printer_for_the_next_one() {
     let outcome = bench.client.uploader().upload(&first, Cursor::new(large), size, sent, &cancel).await;
     assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
     assert!(bench.gave_up_an_upload().await);
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     bench.upload(&busy, gcode(10)).await.unwrap();
 }
 

