@@ -6,6 +6,7 @@ use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 use crate::model::{Action, Farm};
 use crate::promises::COMES_TO_ITS_END;
+use crate::reduce::Event;
 use crate::size::Size;
 use crate::tell;
 use crate::world::World;
@@ -30,10 +31,11 @@ pub struct Outcome {
     pub broken: Vec<&'static str>,
 }
 
-/// Explores every order of events.
-pub fn explore(size: Size, threads: usize, limits: Limits) -> Outcome {
+/// Explores every order of events; those too that come to the same as others where `whole` is asked for.
+pub fn explore(size: Size, whole: bool, threads: usize, limits: Limits) -> Outcome {
     let begun = Instant::now();
-    let mut builder = Farm::new(size).checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
+    let farm = if whole { Farm::whole(size) } else { Farm::new(size) };
+    let mut builder = farm.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
     if let Some(states) = limits.states {
         builder = builder.target_state_count(states);
     }
@@ -63,7 +65,7 @@ pub fn explore(size: Size, threads: usize, limits: Limits) -> Outcome {
                 outcome.broken.push(property.name);
                 let actions = path.clone().into_actions();
                 outcome.lines.push(format!("{}: broken: {}", size.name, property.name));
-                outcome.lines.push(tell::story(checker.model(), &actions));
+                outcome.lines.push(tell::story(checker.model(), actions));
                 if property.name == COMES_TO_ITS_END {
                     outcome.lines.push(tell::aftermath(checker.model(), path.last_state()));
                 }
@@ -104,7 +106,7 @@ fn figures(size: Size, states: usize, steps: usize, depth: usize, took: Duration
 /// Random orders of events, each with its own seed.
 pub fn walk(size: Size, walks: u64, seed: u64, length: usize) -> Outcome {
     let begun = Instant::now();
-    let farm = Farm::new(size);
+    let farm = Farm::whole(size);
     let mut outcome = Outcome::default();
     let mut steps = 0;
     for seed in seed..seed.saturating_add(walks) {
@@ -118,7 +120,7 @@ pub fn walk(size: Size, walks: u64, seed: u64, length: usize) -> Outcome {
                 outcome.lines.push(format!("{}: broken: {promise}", size.name));
                 let again = format!("cargo xtask model --size {} --walks 1 --seed {seed}", size.name);
                 outcome.lines.push(format!("by seed {seed}; see it again: {again}"));
-                outcome.lines.push(tell::story(&farm, &actions));
+                outcome.lines.push(tell::story(&farm, actions));
                 if promise == COMES_TO_ITS_END {
                     outcome.lines.push(tell::aftermath(&farm, &last));
                 }
@@ -150,7 +152,7 @@ fn is_rare(action: &Action) -> bool {
 }
 
 /// A promise that was broken, after which events, and where.
-type Found = (&'static str, Vec<Action>, Box<World>);
+type Found = (&'static str, Vec<Event>, Box<World>);
 
 fn one_walk(farm: &Farm, seed: u64, length: usize) -> Result<usize, Found> {
     let mut dice = Dice::new(seed);
@@ -158,7 +160,7 @@ fn one_walk(farm: &Farm, seed: u64, length: usize) -> Result<usize, Found> {
     let (mut taken, mut choices) = (Vec::new(), Vec::new());
     while taken.len() < length {
         choices.clear();
-        farm.actions(&w, &mut choices);
+        farm.possible(&w, &mut choices);
         let next = loop {
             if choices.is_empty() {
                 break None;
@@ -167,13 +169,15 @@ fn one_walk(farm: &Farm, seed: u64, length: usize) -> Result<usize, Found> {
             if is_rare(&action) && dice.below(8) != 0 {
                 continue;
             }
-            if let Some(next) = farm.next_state(&w, action).filter(|next| farm.within_boundary(next)) {
-                break Some((action, next));
+            let mut next = w.clone();
+            farm.happens(&mut next, action);
+            if next != w && farm.is_within(&next) {
+                break Some(Event { decided: Vec::new(), then: action, next });
             }
         };
-        let Some((action, next)) = next else { break };
-        taken.push(action);
-        w = next;
+        let Some(event) = next else { break };
+        w.clone_from(&event.next);
+        taken.push(event);
         if let Some(broken) = w.truth.broken {
             return Err((broken.text(), taken, Box::new(w)));
         }

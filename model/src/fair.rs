@@ -85,8 +85,10 @@ impl Farm {
             }
         }
         self.person(w);
+        self.tidy(w);
         if *w == before {
             self.time_passes(w);
+            self.tidy(w);
         }
     }
 

@@ -24,9 +24,12 @@ impl Ids {
 
     /// The smallest that is not among them.
     pub fn fresh(self) -> Id {
-        (1..63).find(|id| self.0 & (1 << id) == 0).unwrap_or(63)
+        (1..63).find(|id| self.0 & (1 << id) == 0).unwrap_or(62)
     }
 }
+
+/// An id that is written somewhere and that nothing is compared with any more.
+pub const OLD: Id = 63;
 
 /// An id as it stands in the API.
 pub fn text(id: Id) -> Option<String> {
@@ -49,7 +52,6 @@ pub fn of_job(status: &PrintJobStatus) -> Ids {
 pub fn of_printer(status: &PrinterStatus) -> Ids {
     let bed = status.bed.as_ref();
     let occupancy = read(bed.and_then(|b| b.occupancy_id.as_deref()));
-    let cleared = read(bed.and_then(|b| b.cleared_for.as_deref()));
     let distrust = read(status.distrust.as_ref().map(|d| d.id.as_str()));
-    Ids::one(occupancy).and(Ids::one(cleared)).and(Ids::one(distrust))
+    Ids::one(occupancy).and(Ids::one(distrust))
 }

@@ -45,6 +45,12 @@ struct Arguments {
     /// Quarters of an hour in vain, likewise.
     #[arg(long)]
     long_waits: Option<u8>,
+    /// Passes that may be half-way at a time, likewise.
+    #[arg(long)]
+    overlap: Option<u8>,
+    /// Try really every order of events, also where another one comes to the same.
+    #[arg(long)]
+    whole: bool,
     /// Only name the sizes.
     #[arg(long)]
     list: bool,
@@ -60,7 +66,7 @@ impl Arguments {
             meddling: self.meddling.unwrap_or(own.meddling),
             long_waits: self.long_waits.unwrap_or(own.long_waits),
         };
-        Size { budget, ..size }
+        Size { budget, overlap: self.overlap.unwrap_or(size.overlap), ..size }
     }
 }
 
@@ -96,7 +102,8 @@ fn main() -> ExitCode {
     let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let limits = Limits { states: arguments.states, depth: arguments.depth };
     let mut sum = Outcome::default();
-    let explored = sizes.into_iter().map(|size| check::explore(arguments.within(size), threads, limits));
+    let explored =
+        sizes.into_iter().map(|size| check::explore(arguments.within(size), arguments.whole, threads, limits));
     let walked = walks
         .into_iter()
         .map(|(size, number)| check::walk(arguments.within(size), number, arguments.seed, arguments.length));

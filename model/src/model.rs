@@ -6,12 +6,13 @@ use printernizer_crds::{PrintJobStatus, PrinterStatus};
 use stateright::{Model, Property};
 
 use crate::device::{self, AtScreen, How};
+use crate::reduce::{self, Event};
 use crate::size::Size;
 use crate::world::{
     About, Attempts, Budget, Command, Device, Doing, End, Flight, Job, Line, Name, No, Operator, Pass, Printer,
     Session, Truth, TryStep, World,
 };
-use crate::{api, fair, ids, kept::Kept, operator, people, promises, session, start, time};
+use crate::{api, fair, flight, ids, kept::Kept, operator, people, promises, session, start, time};
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +70,8 @@ pub enum Action {
 pub struct Farm {
     /// Which size.
     pub size: Size,
+    /// Whether really every order of events is tried, also where another one comes to the same.
+    pub whole: bool,
     /// States from which the farm is known to come to its end.
     pub tame: DashMap<u64, ()>,
 }
@@ -76,7 +79,12 @@ pub struct Farm {
 impl Farm {
     /// A farm of this size.
     pub fn new(size: Size) -> Self {
-        Self { size, tame: DashMap::new() }
+        Self { size, whole: false, tame: DashMap::new() }
+    }
+
+    /// The same, of which nothing is left out that comes to the same as something else.
+    pub fn whole(size: Size) -> Self {
+        Self { whole: true, ..Self::new(size) }
     }
 
     /// Idle printers with clear beds, accepted jobs, and a process that leads and is connected.
@@ -119,6 +127,7 @@ impl Farm {
             finish(&mut w);
         }
         w.left = self.size.budget;
+        self.tidy(&mut w);
         w
     }
 
@@ -138,7 +147,7 @@ impl Farm {
         let has = |about| passes.iter().any(|p| p.about == about);
         out.extend(passes.iter().map(|p| Action::Write(p.about)));
         for (no, job) in self.jobs().zip(&w.jobs) {
-            if !has(About::Job(no)) {
+            if !has(About::Job(no)) && (self.whole || !reduce::is_twin(w, no)) {
                 out.push(Action::DecideJob(no, None));
                 if job.status.printer.is_none() {
                     let held = self.printers().zip(&w.printers).filter(|(_, p)| operator::holds(p, no));
@@ -223,26 +232,12 @@ impl Farm {
                 out.push(Action::Acknowledge(at));
             }
         }
-        for (no, job) in self.jobs().zip(&w.jobs) {
+        for (no, job) in self.jobs().zip(&w.jobs).filter(|(no, _)| self.whole || !reduce::is_twin(w, *no)) {
             out.extend(people::answer(w, no).map(|answer| Action::Answer(no, answer)));
             if w.left.meddling > 0 && !printernizer_rules::print_job::status::is_terminal(&job.status) {
                 out.extend(device::other_wishes(job.wants).iter().map(|wish| Action::Want(no, *wish)));
             }
         }
-    }
-
-    /// Effects that may be on their way when the process ends.
-    fn flights(&self, w: &World) -> Vec<Flight> {
-        let passes = w.operator.passes.iter().copied().map(Flight::Pass);
-        let of_session = |(at, s): (No, &Session)| {
-            let trying = s.trying.filter(|t| t.step != TryStep::Whole).map(|t| Flight::Try(at, t));
-            let idle = s.trying.is_none() && s.line == Line::Live;
-            // An upload that is cut off is no whole file.
-            let commands = s.commands.iter().filter(|c| idle && !matches!(c, Command::Start(_) | Command::Upload(_)));
-            let commands: Vec<Flight> = commands.map(|c| Flight::Command(at, *c)).collect();
-            trying.into_iter().chain(commands)
-        };
-        passes.chain(self.printers().zip(&w.operator.sessions).flat_map(of_session)).collect()
     }
 
     /// What comes of it.
@@ -300,7 +295,7 @@ impl Farm {
             Action::Arrives(which) => {
                 let flight = w.flights.remove(usize::from(which));
                 w.truth.late = true;
-                arrives(w, size, flight);
+                flight::arrives(w, size, flight);
             }
             Action::Seconds => time::seconds(w),
             Action::Window => time::window(w, size),
@@ -327,42 +322,45 @@ pub fn finish(w: &mut World) {
     }
 }
 
-/// An effect of a process that is gone reaches its place.
-fn arrives(w: &mut World, size: &Size, flight: Flight) {
-    match flight {
-        Flight::Pass(mut pass) => {
-            operator::write(w, &mut pass);
-        }
-        Flight::Command(at, command) => {
-            session::reaches(w, size, at, command);
-        }
-        Flight::Try(at, t) => match t.step {
-            TryStep::Open if t.versions.0.current => api::write_job(w, t.attempt.job, t.half),
-            TryStep::Half if t.versions.1.current => {
-                if let Some(half) = start::printer_half(at, &t) {
-                    api::write_printer(w, at, half);
-                }
-            }
-            TryStep::Looked => {
-                device::arrives(w, size, at, &t, How::Properly);
-            }
-            TryStep::Open | TryStep::Half | TryStep::Whole => {}
-        },
-    }
-}
-
 impl Model for Farm {
     type State = World;
-    type Action = Action;
+    type Action = Event;
 
     fn init_states(&self) -> Vec<World> {
         vec![self.begin()]
     }
 
-    fn actions(&self, w: &World, out: &mut Vec<Action>) {
-        // Where every job has ended and nothing is under way, nothing can start any more.
-        let over = w.flights.is_empty() && time::is_quiet(w) && fair::is_over(w);
-        if w.truth.broken.is_some() || over {
+    fn actions(&self, w: &World, out: &mut Vec<Event>) {
+        out.extend(self.events(w));
+    }
+
+    fn next_state(&self, _: &World, event: Event) -> Option<World> {
+        Some(event.next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        promises::properties(self)
+    }
+
+    fn within_boundary(&self, w: &World) -> bool {
+        self.is_within(w)
+    }
+}
+
+impl Farm {
+    /// Whether no job has had more attempts than are looked at.
+    pub fn is_within(&self, w: &World) -> bool {
+        w.jobs.iter().all(|j| j.status.attempt <= i32::from(self.size.attempts))
+    }
+
+    /// Whether every job has ended and nothing is under way: nothing can start any more, and nothing is looked at.
+    pub fn is_over(w: &World) -> bool {
+        w.flights.is_empty() && time::is_quiet(w) && fair::is_over(w)
+    }
+
+    /// Everything that may happen next.
+    pub fn possible(&self, w: &World, out: &mut Vec<Action>) {
+        if w.truth.broken.is_some() || Self::is_over(w) {
             return;
         }
         self.work(w, out);
@@ -370,7 +368,7 @@ impl Model for Farm {
         self.people(w, out);
         if w.left.crashes > 0 {
             out.push(Action::NextLeader(None));
-            out.extend(self.flights(w).into_iter().map(|f| Action::NextLeader(Some(f))));
+            out.extend(flight::all(w).into_iter().map(|f| Action::NextLeader(Some(f))));
         }
         out.extend((0..).take(w.flights.len()).map(Action::Arrives));
         out.push(Action::Seconds);
@@ -380,19 +378,5 @@ impl Model for Farm {
                 out.push(Action::Long);
             }
         }
-    }
-
-    fn next_state(&self, w: &World, action: Action) -> Option<World> {
-        let mut next = w.clone();
-        self.happens(&mut next, action);
-        (next != *w).then_some(next)
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        promises::properties(self)
-    }
-
-    fn within_boundary(&self, w: &World) -> bool {
-        w.jobs.iter().all(|j| j.status.attempt <= i32::from(self.size.attempts))
     }
 }

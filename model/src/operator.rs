@@ -23,7 +23,7 @@ use crate::ids::{self, Id, Ids};
 use crate::kept::{Kept, Known, once};
 use crate::promises::Broken;
 use crate::world::{About, Attempt, Attempts, Command, Job, Line, No, Pass, Printer, Upload, Version, World};
-use crate::{api, session};
+use crate::{api, plain, session};
 
 /// One effect of a plan. Finalizers, records and the deletion of what has long ended are not modelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,7 +90,13 @@ static JOB_PLANS: Known<JobView, Steps> = LazyLock::new(DashMap::new);
 static PRINTER_PLANS: Known<PrinterSeen, Steps> = LazyLock::new(DashMap::new);
 static CLAIMS: Known<Claim, Option<Kept<PrinterStatus>>> = LazyLock::new(DashMap::new);
 
-fn steps(plan: Plan, attempt: Attempt) -> Steps {
+/// A plan, made on these statuses, without the writes that only say something new.
+fn steps(
+    plan: Plan,
+    attempt: Attempt,
+    job: Option<Kept<PrintJobStatus>>,
+    printer: Option<Kept<PrinterStatus>>,
+) -> Steps {
     let command = |what| match what {
         DeviceCommand::Upload { .. } => Some(Command::Upload(attempt)),
         DeviceCommand::Start => Some(Command::Start(attempt)),
@@ -100,8 +106,10 @@ fn steps(plan: Plan, attempt: Attempt) -> Steps {
         DeviceCommand::DeleteFile { remote_name } => farm::attempt_of(&remote_name).map(Command::Delete),
     };
     let step = |effect| match effect {
-        Effect::WriteJob(status) => Some(Step::WriteJob(Kept::new(*status))),
-        Effect::WritePrinter(status) => Some(Step::WritePrinter(Kept::new(*status))),
+        Effect::WriteJob(status) => Some(plain::job(*status)).filter(|new| Some(*new) != job).map(Step::WriteJob),
+        Effect::WritePrinter(status) => {
+            Some(plain::printer(*status)).filter(|new| Some(*new) != printer).map(Step::WritePrinter)
+        }
         Effect::Device(what) => command(what).map(Step::Device),
         _ => None,
     };
@@ -168,7 +176,7 @@ pub fn decide_job(w: &mut World, no: No, holder: Option<No>) {
     let waits = !claimed && !is_terminal(&status) && status.upload.is_none();
     let shown_on = if waits { shown_on(w, attempt) } else { None };
     let printer = at.map(|at| (at, w.printers[usize::from(at)]));
-    let view = JobView { job: (no, job), printer, session, shown_on, fresh: w.fresh_id() };
+    let view = JobView { job: (no, job), printer, session, shown_on, fresh: w.fresh_id(Some(no), at) };
     let steps = job_steps(&view, attempt);
     if let (Some((_, printer)), Some(seen)) = (&view.printer, &view.session)
         && seen.line != Line::Live
@@ -228,7 +236,7 @@ fn job_decision(view: &JobView, attempt: Attempt) -> Steps {
         now: *NOW,
         timing: &TIMING,
     });
-    steps(plan, attempt)
+    steps(plan, attempt, Some(view.job.1.status), view.printer.map(|(_, p)| p.status))
 }
 
 /// The connection to a device that shows this attempt, or a later one of its job, of which the job knows nothing.
@@ -273,7 +281,7 @@ pub fn decide_printer(w: &mut World, no: No) {
         last_start_job,
         live: s.watch.live >= TIMING.observation_window,
         deleted: s.deleted_now,
-        fresh: w.fresh_id(),
+        fresh: w.fresh_id(None, Some(no)),
     };
     let steps = printer_steps(&seen);
     if seen.line != Line::Live {
@@ -316,7 +324,7 @@ fn printer_decision(seen: &PrinterSeen) -> Steps {
         now: *NOW,
         timing: &TIMING,
     });
-    steps(plan, Attempt { job: 0, number: 0 })
+    steps(plan, Attempt { job: 0, number: 0 }, None, Some(seen.printer.1.status))
 }
 
 /// The scheduler gives a job to a printer: what it heard may be old, what it claims on is read again.
@@ -338,7 +346,7 @@ fn claimed(key: &Claim) -> Option<Kept<PrinterStatus>> {
     printer.status.clone().filter(|s| given && s.current_job.is_none()).map(|mut status| {
         let attempt = job.status.as_ref().map_or(1, |s| s.attempt.max(1));
         status.current_job = Some(CurrentJob { name: farm::job_name(key.0.0), uid: farm::job_uid(key.0.0), attempt });
-        Kept::new(status)
+        plain::printer(status)
     })
 }
 
@@ -384,6 +392,12 @@ fn settle(w: &mut World, mut pass: Pass) {
         pass.done += 1;
     }
     if usize::from(pass.done) < pass.steps.len() {
+        // What is done is forgotten: a pass is what is left of it.
+        static LEFT: Known<(Steps, u8), Steps> = LazyLock::new(DashMap::new);
+        if pass.done > 0 {
+            pass.steps = once(&LEFT, (pass.steps, pass.done), |(s, done)| Kept::new(s[usize::from(*done)..].to_vec()));
+            pass.done = 0;
+        }
         let place = w.operator.passes.partition_point(|p| p.about < pass.about);
         w.operator.passes.insert(place, pass);
     } else if let (true, About::Printer(no)) = (pass.judges, pass.about) {

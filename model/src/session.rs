@@ -119,6 +119,8 @@ pub fn poll(w: &mut World, size: &Size, at: No) {
         return;
     }
     s.line = Line::Down { long: false };
+    // All that is asked of an old report is whether a pause has ended since.
+    s.report = s.report.filter(|_| s.pause_sent);
     s.commands.clear();
     s.watching(Watch::connection_lost);
     unwatched(w, at);

@@ -20,6 +20,8 @@ pub struct Size {
     pub budget: Budget,
     /// Attempts of a job beyond which is not looked.
     pub attempts: No,
+    /// How many passes may be half-way at a time.
+    pub overlap: u8,
     /// Whether `cargo xtask test` explores it.
     pub always: bool,
 }
@@ -28,9 +30,12 @@ const fn budget(crashes: u8, faults: u8, meddling: u8, long_waits: u8) -> Budget
     Budget { crashes, faults, meddling, long_waits }
 }
 
+/// As many passes as there are.
+pub const ALL: u8 = u8::MAX;
+
 /// All sizes, the smallest first.
 pub const SIZES: &[Size] = &[
-    size("calm", "a printer, two jobs, nothing fails", &[PrusaLink], 2, budget(0, 0, 0, 0), 2),
+    size("calm", "a printer, two jobs, nothing fails", &[PrusaLink], 2, budget(0, 0, 0, 0), 2).always(),
     size("crash", "a printer, a job, a crash or lost lease at any step", &[PrusaLink], 1, budget(1, 0, 0, 0), 3)
         .always(),
     size("fault", "a printer, a job, a fault of the device", &[PrusaLink], 1, budget(0, 1, 0, 0), 3).always(),
@@ -42,7 +47,8 @@ pub const SIZES: &[Size] = &[
         1,
         budget(0, 0, 1, 0),
         3,
-    ),
+    )
+    .always(),
     size("1x1", "a printer, a job, a crash or lost lease and a fault", &[PrusaLink], 1, budget(1, 1, 0, 0), 3),
     size("1x2", "a printer, two jobs, a crash or lost lease and a fault", &[PrusaLink], 2, budget(1, 1, 0, 0), 2),
     size(
@@ -79,7 +85,7 @@ const fn size(
     budget: Budget,
     attempts: No,
 ) -> Size {
-    Size { name, about, kinds, jobs, budget, attempts, always: false }
+    Size { name, about, kinds, jobs, budget, attempts, overlap: ALL, always: false }
 }
 
 impl Size {

@@ -16,7 +16,7 @@ use crate::ids::{self, Id};
 use crate::kept::{Kept, Known, once};
 use crate::size::Size;
 use crate::world::{Attempt, Job, No, Printer, Try, TryStep, Version, World};
-use crate::{api, operator, session};
+use crate::{api, operator, plain, session};
 
 /// All an answer of the gate depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,9 +59,9 @@ fn answer(seen: &GateSeen) -> Answer {
         now: *NOW,
         timing: &TIMING,
     };
-    gate::check(&view).map_err(Kept::new).map(|()| {
+    gate::check(&view).map_err(|closed| plain::closed(&closed)).map(|()| {
         let number = Some(i64::from(gate::token_of(&job).print_id(&[]))).filter(|_| seen.kind == DeviceKind::Bambu);
-        gate::job_half(&view, &sender, number).filter(|_| !seen.sender.1).map(Kept::new)
+        gate::job_half(&view, &sender, number).filter(|_| !seen.sender.1).map(plain::job)
     })
 }
 
@@ -69,7 +69,7 @@ fn answer(seen: &GateSeen) -> Answer {
 pub fn printer_half(at: No, trying: &Try) -> Option<Kept<PrinterStatus>> {
     static HALVES: Known<(No, Job, No, Printer), Option<Kept<PrinterStatus>>> = LazyLock::new(DashMap::new);
     once(&HALVES, (trying.attempt.job, trying.job, at, trying.printer), |(no, job, at, printer)| {
-        gate::printer_half(&farm::job(*no, job), &farm::printer(*at, printer)).map(Kept::new)
+        gate::printer_half(&farm::job(*no, job), &farm::printer(*at, printer)).map(plain::printer)
     })
 }
 
@@ -78,10 +78,10 @@ pub fn begin(w: &mut World, size: &Size, at: No, attempt: Attempt) {
     let opened = if w.devices[usize::from(at)].reachable {
         let looked = farm::report(at, size.kind(at), &w.devices[usize::from(at)]);
         session::took(w, at, looked, TIMING.poll_period);
-        let sender = w.fresh_id();
+        let sender = w.fresh_id(Some(attempt.job), None);
         open(w, size, at, attempt, looked, false, sender)
     } else {
-        Err(Kept::new(Closed::NotNow("no answer".into())))
+        Err(plain::closed(&Closed::NotNow(String::new())))
     };
     let s = &mut w.operator.sessions[usize::from(at)];
     match opened {
@@ -108,13 +108,13 @@ fn open(
 ) -> Result<Try, Kept<Closed>> {
     let (job, printer) = (w.jobs[usize::from(attempt.job)], w.printers[usize::from(at)]);
     if operator::attempt_of(attempt.job, &job) != attempt {
-        return Err(Kept::new(Closed::Changed("the job has moved on")));
+        return Err(plain::closed(&Closed::Changed("")));
     }
     let elsewhere = unresolved_elsewhere(w, at, attempt.job);
     let (objects, kind) = (((attempt.job, job), (at, printer)), size.kind(at));
     let seen =
         GateSeen { job: objects.0, printer: objects.1, kind, report: looked, old, elsewhere, sender: (sender, false) };
-    let half = ask(seen)?.ok_or_else(|| Kept::new(Closed::Changed("the job is not ready to start")))?;
+    let half = ask(seen)?.ok_or_else(|| plain::closed(&Closed::Changed("")))?;
     let version = |no| Version { no, current: true };
     let versions = (version(attempt.job), version(at));
     Ok(Try { attempt, step: TryStep::Open, job, printer, half, versions, sender, looked, old })
@@ -231,9 +231,9 @@ fn end(w: &mut World, at: No, trying: &Try, ended: Ended) {
     s.watching(|watch| {
         watch.try_alive = false;
         if let Ok(answer) = &ended {
-            watch.sent(answer.clone());
+            watch.sent(plain::answer(answer.clone()));
         }
     });
     let long = s.closed.is_some_and(|(_, long)| long);
-    s.closed = ended.err().map(|closed| (Kept::new(closed), long));
+    s.closed = ended.err().map(|closed| (plain::closed(&closed), long));
 }

@@ -2,24 +2,32 @@
 
 use std::fmt::Write as _;
 
+use printernizer_crds::print_job::DesiredState;
 use printernizer_crds::{PrintJobStatus, PrinterStatus};
+use printernizer_rules::print_job::status::phase;
 
 use crate::device::{AtScreen, How};
 use crate::model::{Action, Farm};
 use crate::operator::Step;
+use crate::reduce::Event;
 use crate::world::{About, Attempt, Command, Doing, End, Flight, Line, Name, No, TryStep, World};
 
 /// The whole story.
-pub fn story(farm: &Farm, actions: &[Action]) -> String {
+pub fn story(farm: &Farm, events: impl IntoIterator<Item = Event>) -> String {
     let mut w = farm.begin();
     let mut text = String::new();
-    for (number, action) in actions.iter().enumerate() {
-        let before = w.clone();
-        farm.happens(&mut w, *action);
-        let _ = writeln!(text, "{:>4}. {}", number + 1, happened(&before, *action));
-        for change in changes(&before, &w) {
-            let _ = writeln!(text, "          {change}");
+    let mut number = 0;
+    for event in events {
+        for action in event.decided.into_iter().chain([event.then]) {
+            let before = w.clone();
+            farm.happens(&mut w, action);
+            number += 1;
+            let _ = writeln!(text, "{number:>4}. {}", happened(&before, action));
+            for change in changes(&before, &w) {
+                let _ = writeln!(text, "          {change}");
+            }
         }
+        farm.tidy(&mut w);
     }
     if let Some(broken) = w.truth.broken {
         let _ = writeln!(text, "      BROKEN: {}", broken.text());
@@ -44,12 +52,7 @@ pub fn aftermath(farm: &Farm, w: &World) -> String {
         }
     }
     for (no, stored) in w.jobs.iter().enumerate() {
-        let _ = writeln!(
-            text,
-            "      job-{no} stays: {}: {}",
-            job(&stored.status),
-            stored.status.message.clone().unwrap_or_default()
-        );
+        let _ = writeln!(text, "      job-{no} stays: {}", job(&stored.status));
     }
     for (no, stored) in w.printers.iter().enumerate() {
         let _ =
@@ -175,8 +178,7 @@ fn at_screen(what: AtScreen) -> String {
 }
 
 fn job(s: &PrintJobStatus) -> String {
-    let phase = s.phase.map_or_else(|| "new".to_owned(), |p| format!("{p:?}"));
-    let mut text = format!("{phase}, attempt {}", s.attempt.max(1));
+    let mut text = format!("{:?}, attempt {}", phase(s, DesiredState::Run), s.attempt.max(1));
     if let Some(p) = &s.printer {
         let _ = write!(text, ", on {}", p.name);
     }

@@ -377,21 +377,21 @@ pub struct World {
 }
 
 impl World {
-    /// A random id that nobody holds.
-    pub fn fresh_id(&self) -> Id {
+    /// A random id that nobody holds who would compare it: ids of a job are compared with those of the same job alone,
+    /// ids of a printer likewise. What a pass holds that is not yet written need not be looked at: of two passes that would
+    /// write the same object the second meets a conflict.
+    pub fn fresh_id(&self, job: Option<No>, printer: Option<No>) -> Id {
         let of_job = |j: &Job| j.status.ids().and(Ids::one(j.answer.map_or(0, |(id, _)| id)));
         let of_printer = |p: &Printer| p.status.ids().and(Ids::one(p.cleared_for)).and(Ids::one(p.acknowledged));
-        let of_try = |t: &Try| t.half.ids().and(of_job(&t.job)).and(of_printer(&t.printer)).and(Ids::one(t.sender));
-        let flights = self.flights.iter().map(|f| match f {
-            Flight::Pass(pass) => pass.steps.ids(),
-            Flight::Try(_, t) => of_try(t),
-            Flight::Command(..) => Ids::default(),
+        let senders = |t: &Try| if Some(t.attempt.job) == job { Ids::one(t.sender) } else { Ids::default() };
+        let tries = self.operator.sessions.iter().filter_map(|s| s.trying.as_ref());
+        let flights = self.flights.iter().filter_map(|f| match f {
+            Flight::Try(_, t) => Some(t),
+            Flight::Pass(_) | Flight::Command(..) => None,
         });
-        let jobs = self.jobs.iter().map(of_job);
-        let printers = self.printers.iter().map(of_printer);
-        let passes = self.operator.passes.iter().map(|p| p.steps.ids());
-        let tries = self.operator.sessions.iter().filter_map(|s| s.trying.as_ref()).map(of_try);
-        jobs.chain(printers).chain(passes).chain(tries).chain(flights).fold(Ids::default(), Ids::and).fresh()
+        let of_job = job.map(|no| of_job(&self.jobs[usize::from(no)]));
+        let of_printer = printer.map(|no| of_printer(&self.printers[usize::from(no)]));
+        tries.chain(flights).map(senders).chain(of_job).chain(of_printer).fold(Ids::default(), Ids::and).fresh()
     }
 
     /// The device is doing something with a print.

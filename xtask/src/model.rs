@@ -1,5 +1,6 @@
 //! `cargo xtask model`: explores the model of the farm's rules, or proves its power: with `--bugs` every patch of
-//! model/bugs is applied to a copy of the workspace, and the model must find what is wrong there.
+//! model/bugs is applied to a copy of the workspace, and the model, or a plan of the fault campaign, must find what is wrong
+//! there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ pub const PROGRAM: &str = "printernizer-model";
 /// Arguments of `model`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Seed a bug into a copy, one of model/bugs after the other, and see that the model finds each; only those named, if
-    /// any is.
+    /// Seed a bug into a copy, one of model/bugs after the other, and see that the model, or the fault campaign, finds each;
+    /// only those named, if any is.
     #[arg(long, num_args = 0.., value_name = "NAME")]
     bugs: Option<Vec<String>>,
     /// What the program takes: --size NAME, --walks N --seed S, --depth N, --states N, --list, --help.
@@ -43,8 +44,36 @@ struct Bug {
     path: PathBuf,
     /// Its first line: what is wrong.
     what: String,
-    /// Its second line: the arguments with which the model finds it.
-    arguments: Vec<String>,
+    /// Its second line.
+    finder: Finder,
+}
+
+/// What finds a bug.
+#[derive(Debug, PartialEq, Eq)]
+enum Finder {
+    /// The model, with these arguments.
+    Model(Vec<String>),
+    /// The fault campaign, with this plan.
+    Campaign(String),
+}
+
+impl Finder {
+    /// From the second line of a patch.
+    fn read(line: &str) -> Option<Self> {
+        let (by, with) = line.split_once(": ")?;
+        match by {
+            "model" => Some(Self::Model(with.split_whitespace().map(str::to_owned).collect())),
+            "faults" => Some(Self::Campaign(with.to_owned())),
+            _ => None,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Model(_) => "by the model",
+            Self::Campaign(_) => "by the campaign",
+        }
+    }
 }
 
 fn read(path: &Path, cause: std::io::Error) -> Error {
@@ -62,9 +91,13 @@ fn all_bugs() -> Result<Vec<Bug>, Error> {
         let text = fs::read_to_string(&path).map_err(|e| read(&path, e))?;
         let mut lines = text.lines();
         let what = lines.next().unwrap_or_default().to_owned();
-        let arguments = lines.next().and_then(|l| l.strip_prefix("model: ")).unwrap_or_default();
-        let arguments = arguments.split_whitespace().map(str::to_owned).collect();
-        found.push(Bug { name: name.to_owned(), path: path.clone(), what, arguments });
+        let finder = lines.next().and_then(Finder::read).ok_or_else(|| {
+            Error::Missing(format!(
+                "{} does not say in its second line what finds it: `model: ` or `faults: `",
+                path.display()
+            ))
+        })?;
+        found.push(Bug { name: name.to_owned(), path: path.clone(), what, finder });
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
@@ -81,11 +114,11 @@ fn bugs(names: &[String]) -> Result<ExitCode, Error> {
         match seed(&target, bug)? {
             Ok(promise) => {
                 caught += 1;
-                say(&format!("{:<34} caught: {promise}", bug.name));
+                say(&format!("{:<40} caught {}: {promise}", bug.name, bug.finder.name()));
             }
             Err(told) => {
                 missed += 1;
-                warn(&format!("{:<34} NOT CAUGHT: {}\n{told}", bug.name, bug.what));
+                warn(&format!("{:<40} NOT CAUGHT {}: {}\n{told}", bug.name, bug.finder.name(), bug.what));
             }
         }
     }
@@ -105,16 +138,36 @@ fn seed(target: &Path, bug: &Bug) -> Result<Result<String, String>, Error> {
         return Ok(Err(format!("the patch does not apply any more: {}", text(&applied))));
     }
     let mut command = cargo();
-    command.current_dir(&source).args(["run", "--quiet", "--locked", "--package", PROGRAM, "--target-dir"]);
     // Not where everything else is built: a program with a bug in it must not be taken for ours.
-    command.arg(target.join("model-bugs-target")).arg("--").args(&bug.arguments);
+    command.current_dir(&source).env("CARGO_TARGET_DIR", target.join("model-bugs-target"));
+    match &bug.finder {
+        Finder::Model(arguments) => {
+            command.args(["run", "--quiet", "--locked", "--package", PROGRAM, "--"]).args(arguments)
+        }
+        Finder::Campaign(plan) => command.args(["xtask", "faults", "--plan", plan]),
+    };
     let finished = quietly(&mut command)?;
-    let lines = || finished.lines.iter().map(|(_, line)| line.as_str());
-    let promise = lines().find_map(|line| line.split_once(": broken: ").map(|(_, promise)| promise.to_owned()));
-    Ok(match promise {
+    let broken = match &bug.finder {
+        Finder::Model(_) => promise_of_model(&finished),
+        Finder::Campaign(_) => complaint_of_campaign(&finished),
+    };
+    Ok(match broken {
         Some(promise) if !finished.status.success() => Ok(promise),
         _ => Err(text(&finished)),
     })
+}
+
+/// The promise that the model found broken.
+fn promise_of_model(finished: &Finished) -> Option<String> {
+    let mut lines = finished.lines.iter().map(|(_, line)| line.as_str());
+    lines.find_map(|line| line.split_once(": broken: ").map(|(_, promise)| promise.to_owned()))
+}
+
+/// What the campaign says of the plan that failed, below the line that lives it again.
+fn complaint_of_campaign(finished: &Finished) -> Option<String> {
+    let mut lines = finished.lines.iter().map(|(_, line)| line.as_str());
+    lines.find(|line| line.starts_with("replay: "))?;
+    lines.next().map(str::to_owned)
 }
 
 /// A fresh copy of what is versioned. Files that are as they were stay untouched, so that nothing is built in vain.
@@ -138,4 +191,25 @@ fn copy(to: &Path) -> Result<(), Error> {
 fn text(finished: &Finished) -> String {
     let skipped = finished.lines.len().saturating_sub(20);
     finished.lines.iter().skip(skipped).map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_says_what_finds_it() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+        assert_eq!(Finder::read("model: --size calm --walks 3"), Some(Finder::Model(words("--size calm --walks 3"))));
+        let plan = "prusa, with two operators: sigstop-after prusa-1 POST start #1";
+        assert_eq!(Finder::read(&format!("faults: {plan}")), Some(Finder::Campaign(plan.to_owned())));
+        assert_eq!(Finder::read("--- a/rules/src/lib.rs"), None);
+    }
+
+    #[test]
+    fn every_bug_says_what_is_wrong_and_what_finds_it() {
+        for bug in all_bugs().unwrap() {
+            assert!(bug.what.ends_with('.'), "{}: {}", bug.name, bug.what);
+        }
+    }
 }
