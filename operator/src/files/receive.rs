@@ -111,6 +111,12 @@ async fn begin(
     let Way { origin, limits, known, .. } = way;
     let place = if origin.is_s3() { origin.shown() } else { shown(response.url()) };
     let total_bytes = match (response.status(), rest) {
+        // The body is not taken in: with the answer its connection ends.
+        (StatusCode::OK, None)
+            if known.version.is_some() && known.version == Version::of(response.headers()).as_ref() =>
+        {
+            return Ok(None);
+        }
         (StatusCode::PARTIAL_CONTENT, Some(rest)) => Some(continued(&place, response.headers(), rest)?),
         (StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION, _) => {
             partial.restart().await?;

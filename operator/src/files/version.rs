@@ -2,7 +2,7 @@
 //! another one by now, without the bytes.
 
 use reqwest::RequestBuilder;
-use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED};
 
 /// A version of a file, as its server names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,14 +23,14 @@ impl Version {
         self.entity_tag.clone().filter(|tag| tag.as_bytes().starts_with(b"\""))
     }
 
-    /// Asks for the file only if there is another version of it by now.
-    pub(super) fn unless(&self, mut request: RequestBuilder) -> RequestBuilder {
-        for (name, value) in [(IF_NONE_MATCH, &self.entity_tag), (IF_MODIFIED_SINCE, &self.last_modified)] {
-            if let Some(value) = value {
-                request = request.header(name, value.clone());
-            }
+    /// Asks for the file only if there is another version of it by now. A version that is known by its date alone is asked
+    /// for as if it were not known, and told by the date in the answer's head: `If-Modified-Since` means later ones only
+    /// (13.1.3), and an older file that is put back is another version, too.
+    pub(super) fn unless(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.entity_tag {
+            Some(tag) => request.header(IF_NONE_MATCH, tag.clone()),
+            None => request,
         }
-        request
     }
 
     /// Its parts, to compare it by.
