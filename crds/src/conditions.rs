@@ -189,6 +189,8 @@ api_enum! {
         WaitingForBed,
         /// The job is the next for a printer that cannot be used at the moment.
         WaitingForPrinter,
+        /// The job's file cannot be had at present, with a printer free for it.
+        WaitingForFile,
         /// The job is held back by desiredState: Pause.
         Held,
         /// No printer can print the job.

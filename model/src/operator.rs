@@ -4,6 +4,7 @@
 //! A decision is made in one step; each of its writes is a step of its own. What only this process knows (a command
 //! handed to a session) goes along with the write before it.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use dashmap::DashMap;
@@ -341,7 +342,7 @@ pub fn claim(w: &mut World, job: No, printer: No) {
 fn claimed(key: &Claim) -> Option<Kept<PrinterStatus>> {
     let (job, printer) = (farm::job(key.0.0, &key.0.1), farm::printer(key.1.0, &key.1.1));
     let view = PrinterView { printer: &printer, ready_for_start: true };
-    let input = Input { jobs: vec![&job], printers: vec![view], hold_starts: false };
+    let input = Input { jobs: vec![&job], printers: vec![view], hold_starts: false, resting: BTreeMap::new() };
     let given = !schedule(&input, *NOW).assignments.is_empty();
     printer.status.clone().filter(|s| given && s.current_job.is_none()).map(|mut status| {
         let attempt = job.status.as_ref().map_or(1, |s| s.attempt.max(1));

@@ -130,6 +130,7 @@ async fn pass(
             })
             .collect(),
         hold_starts: context.fleet.context().hold_starts,
+        resting: resting(context, jobs.iter().map(AsRef::as_ref)),
     };
     let now = Timestamp::now();
     let Schedule { assignments, waiting, next_change } = schedule(&input, now);
@@ -169,6 +170,15 @@ async fn pass(
     (outcome, retry.into_iter().chain(wake).min())
 }
 
+/// Which of these jobs wait for a printer and could get no file there now, and until when.
+fn resting<'a>(context: &Context, jobs: impl Iterator<Item = &'a PrintJob>) -> BTreeMap<String, Timestamp> {
+    let until = |job: &PrintJob| {
+        let left = context.desk.resting(job)?.saturating_duration_since(Instant::now());
+        Some((job.metadata.uid.clone()?, Timestamp::now().checked_add(left).ok()?))
+    };
+    jobs.filter(|job| rules::is_waiting_for_a_printer(job)).filter_map(until).collect()
+}
+
 /// Whether the printer's session is connected and its device could take a print.
 fn could_start(context: &Context, key: &Key) -> bool {
     let seen = context.fleet.session(key).as_ref().map(Session::seen);
@@ -197,7 +207,12 @@ async fn claim(context: &Context, assignment: &Assignment) -> Result<bool, ApiEr
         tokio::try_join!(context.api.get::<PrintJob>(&job_key), context.api.get::<Printer>(&printer_key))?;
     let (Some(job), Some(printer)) = (job, printer) else { return Ok(false) };
     let view = PrinterView { printer: &printer, ready_for_start: could_start(context, &printer_key) };
-    let again = Input { jobs: vec![&job], printers: vec![view], hold_starts: context.fleet.context().hold_starts };
+    let again = Input {
+        jobs: vec![&job],
+        printers: vec![view],
+        hold_starts: context.fleet.context().hold_starts,
+        resting: resting(context, std::iter::once(&job)),
+    };
     let same = |a: &Assignment| a.job_uid == assignment.job_uid && a.printer_uid == assignment.printer_uid;
     if !schedule(&again, Timestamp::now()).assignments.iter().any(same) {
         return Ok(false);

@@ -12,10 +12,13 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
 
 use super::error::FetchError;
 
 const PARTIAL_PREFIX: &str = ".partial-";
+/// Files of an earlier process whose digest is computed at the same time: each takes a processor and a share of the disk.
+const DIGESTS: usize = 4;
 
 /// A complete, verified file in the cache. It stays on disk as long as a copy of this value exists.
 #[derive(Clone, Debug)]
@@ -28,6 +31,13 @@ pub struct CachedFile {
     pub size_bytes: u64,
     #[expect(dead_code, reason = "counts the users, see Entry::users")]
     pub(super) in_use: Arc<()>,
+}
+
+impl CachedFile {
+    /// Whether it is still there in its length. Nobody but this process should touch it, but people make room on disks.
+    pub fn is_there(&self) -> bool {
+        is_there(&self.path, self.size_bytes)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +70,7 @@ pub(super) struct Cache {
     limit_bytes: u64,
     max_age: Duration,
     index: Mutex<Index>,
+    digests: Arc<Semaphore>,
 }
 
 impl Cache {
@@ -85,7 +96,8 @@ impl Cache {
             let entry = Entry { size_bytes, last_use: index.uses, used_at, users: Arc::default(), verified: false };
             index.entries.insert(key, entry);
         }
-        let cache = Self { directory: directory.to_owned(), limit_bytes, max_age, index: Mutex::new(index) };
+        let (directory, digests) = (directory.to_owned(), Arc::new(Semaphore::new(DIGESTS)));
+        let cache = Self { directory, limit_bytes, max_age, index: Mutex::new(index), digests };
         cache.evict_old(SystemTime::now());
         // Whatever is too much is unused, so this cannot fail for want of space.
         let _ = cache.make_room(&mut cache.index(), 0);
@@ -96,13 +108,13 @@ impl Cache {
     pub(super) async fn find(&self, namespace: &str, sha256: &str) -> Result<Option<CachedFile>, FetchError> {
         let key = Key { namespace: namespace.to_owned(), sha256: sha256.to_owned() };
         let Some((file, verified)) = self.take(&key) else { return Ok(None) };
-        let read = if verified { None } else { Some(Self::digest(&file.path).await?) };
+        let read = if verified { None } else { self.digest(&key, &file.path).await? };
         let mut index = self.index();
         let Some(entry) = index.entries.get_mut(&key) else { return Ok(None) };
         // Another fetch may have completed the same file meanwhile; then it is known to be good.
         let intact = match read {
             Some(digest) if !entry.verified => digest == Some(file.sha256.clone()),
-            _ => std::fs::metadata(&file.path).is_ok_and(|metadata| metadata.len() == file.size_bytes),
+            _ => file.is_there(),
         };
         if intact {
             entry.verified = true;
@@ -115,11 +127,28 @@ impl Cache {
         }
     }
 
-    /// The digest of a file of an earlier process; none when it cannot be read.
-    async fn digest(path: &Path) -> Result<Option<String>, FetchError> {
+    /// Whether the file with this digest is there in its length; whether it is still what it should be is seen when it is
+    /// used.
+    pub(super) fn has(&self, namespace: &str, sha256: &str) -> bool {
+        let key = Key { namespace: namespace.to_owned(), sha256: sha256.to_owned() };
+        let size_bytes = self.index().entries.get(&key).map(|entry| entry.size_bytes);
+        size_bytes.is_some_and(|size_bytes| is_there(&self.directory.join(key.file_name()), size_bytes))
+    }
+
+    /// The digest of a file of an earlier process, in turn: `Some(None)` when it cannot be read, and `None` when somebody
+    /// else has verified the file meanwhile.
+    async fn digest(&self, key: &Key, path: &Path) -> Result<Option<Option<String>>, FetchError> {
+        let turn = Arc::clone(&self.digests).acquire_owned().await.map_err(std::io::Error::other)?;
+        if self.index().entries.get(key).is_some_and(|entry| entry.verified) {
+            return Ok(None);
+        }
         let path = path.to_owned();
-        let digest = tokio::task::spawn_blocking(move || digest_of(&path).ok()).await;
-        digest.map_err(|error| FetchError::from(std::io::Error::other(error)))
+        let digest = tokio::task::spawn_blocking(move || {
+            // Nobody else's turn comes before this has ended, also when nobody waits for it any more.
+            let _turn = turn;
+            digest_of(&path).ok()
+        });
+        digest.await.map(Some).map_err(|error| FetchError::from(std::io::Error::other(error)))
     }
 
     /// Begins a new file.
@@ -315,6 +344,10 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
+fn is_there(path: &Path, size_bytes: u64) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == size_bytes)
+}
+
 fn digest_of(path: &Path) -> Result<String, std::io::Error> {
     let mut file = std::fs::File::open(path)?;
     let mut digest = Sha256::new();
@@ -328,23 +361,4 @@ fn digest_of(path: &Path) -> Result<String, std::io::Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_full_disk_is_said_to_be_full() {
-        let directory = tempfile::tempdir().unwrap();
-        let cache = Arc::new(Cache::open(directory.path(), 1_000, Duration::MAX).unwrap());
-        let mut partial = cache.begin().unwrap();
-        // What every write to this device is answered is what a full disk answers.
-        partial.writer = tokio::fs::File::options().write(true).open("/dev/full").await.unwrap();
-        let written = partial.write(b"G28").await;
-        let error = match written {
-            Ok(()) => partial.complete("farm").await.unwrap_err(),
-            Err(error) => error,
-        };
-        assert!(matches!(error, FetchError::DiskFull { .. }), "{error:?}");
-        assert_eq!(cache.index().partial_bytes, 0);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-    }
-}
+mod tests;

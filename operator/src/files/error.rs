@@ -33,6 +33,17 @@ pub enum DigestOrigin {
 /// A cause shared by all who waited for one fetch.
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
+/// What keeps a file from being had, and so which others are kept likewise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The operator's own disk: no other file can be taken in.
+    Cache,
+    /// The server, the way to it, or what it is asked with: likely none of its files can be had.
+    Server,
+    /// The file alone.
+    File,
+}
+
 /// When trying again makes sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
@@ -311,6 +322,25 @@ impl FetchError {
             | Self::CaBundle { .. } => Retry::Soon,
             Self::TooLarge { .. } | Self::CacheTooSmall { .. } | Self::DigestMismatch { .. } => Retry::Seldom,
             _ => Retry::Backoff,
+        }
+    }
+
+    /// What keeps the file from being had. Where that is not certain it is taken to be the server, of which another file
+    /// is tried in its time.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::CacheFull { .. } | Self::DiskFull { .. } | Self::Cache { .. } => Fault::Cache,
+            Self::S3 { refusal, .. } if refusal.reason() == Reason::FileNotFound => Fault::File,
+            Self::Status { status, .. } if *status < 500 => Fault::File,
+            Self::Url { .. }
+            | Self::Redirect { .. }
+            | Self::NotFound { .. }
+            | Self::Encoded { .. }
+            | Self::LengthUnknown { .. }
+            | Self::DigestForm
+            | Self::Panicked(_) => Fault::File,
+            _ if self.is_of_the_file() => Fault::File,
+            _ => Fault::Server,
         }
     }
 

@@ -39,7 +39,7 @@ use crate::tasks::caught;
 use allow::Networks;
 pub use cache::CachedFile;
 use cache::{Cache, Partial, is_namespace, is_sha256};
-pub use error::{Cause, DigestOrigin, Expected, FetchError, Retry};
+pub use error::{Cause, DigestOrigin, Expected, Fault, FetchError, Retry};
 pub use fetch::Limits;
 use fetch::Network;
 use origin::Origin;
@@ -139,6 +139,11 @@ impl Files {
             return Ok(None);
         }
         self.inner.cache.find(namespace, sha256).await
+    }
+
+    /// Whether the file with this digest is in the cache, without a look into it.
+    pub fn has(&self, namespace: &str, sha256: &str) -> bool {
+        self.inner.cache.has(namespace, &sha256.to_ascii_lowercase())
     }
 
     /// The file, from the cache when its digest is known and it is there, else from its source. Without a digest the
@@ -287,6 +292,11 @@ impl SourceRequest {
             _ => return None,
         };
         Some(format!("{}:{}", location::host_of(&url), location::port_of(&url)))
+    }
+
+    /// Equal for requests for the same file of the same source; none where the source cannot be put into words.
+    pub(crate) fn same_file(&self, expected: Option<&Expected>) -> Option<[u8; 32]> {
+        self.fingerprint(&Asked { expected: expected.cloned(), unless: None }).ok()
     }
 
     /// Equal for requests that may share one fetch.

@@ -1,9 +1,11 @@
 //! Keeps the print files of jobs: has them read in the background, and keeps what was learned until the job is accepted.
 //! Bytes stay in the cache of `files`, facts go to the job's status. For a job that holds a printer the desk has the file
-//! at hand, so that it stays in the cache, until the printer has it.
+//! at hand, so that it stays in the cache, until the printer has it. What did not give such a job its file rests for a
+//! while: the scheduler asks here which jobs are not worth a printer meanwhile.
 
 mod lanes;
 mod reading;
+mod rests;
 #[cfg(test)]
 mod tests;
 
@@ -69,15 +71,22 @@ struct Wish {
 struct Entry {
     wish: Wish,
     state: FileState,
-    /// The reading under way, or waiting for its turn, and since when. It ends when this is dropped: when the job is
-    /// forgotten, or wishes for another file.
-    reading: Option<(DropGuard, Instant)>,
+    /// The reading under way, or waiting for its turn.
+    reading: Option<UnderWay>,
     /// The file, while its job holds a printer that does not have it yet.
     at_hand: Option<CachedFile>,
     /// The version that was read and need not be read again, and when that was.
     version: Option<(Version, Instant)>,
     retry_at: Instant,
     readings: u32,
+}
+
+struct UnderWay {
+    since: Instant,
+    /// Tells it that no printer waits for it any more.
+    released: CancellationToken,
+    /// It ends when this is dropped: when the job is forgotten, or wishes for another file.
+    _until_dropped: DropGuard,
 }
 
 /// Has print files read for the jobs.
@@ -98,6 +107,10 @@ fn wish_of(job: &PrintJob) -> Wish {
     }
 }
 
+fn request_of(job: &PrintJob) -> SourceRequest {
+    SourceRequest { namespace: job.metadata.namespace.clone().unwrap_or_default(), source: job.spec.source.clone() }
+}
+
 impl Desk {
     /// A desk without work.
     pub fn new(files: Files, jobs: Queue) -> Self {
@@ -115,6 +128,9 @@ impl Desk {
             let Some(entry) = entries.get_mut(&key) else { return FileState::Unknown };
             if !needed {
                 entry.at_hand = None;
+                if let Some(reading) = &entry.reading {
+                    reading.released.cancel();
+                }
             }
             if entry.wish == wish { entry.state(needed) } else { FileState::Unknown }
         })
@@ -123,7 +139,16 @@ impl Desk {
     /// The job's file, while it is at hand.
     pub fn at_hand(&self, job: &PrintJob) -> Option<CachedFile> {
         let wish = wish_of(job);
-        self.with(|entries| entries.get(&Key::of(job)).filter(|e| e.wish == wish)?.at_hand.clone())
+        self.with(|entries| {
+            let entry = entries.get(&Key::of(job)).filter(|e| e.wish == wish)?;
+            entry.at_hand.clone().filter(CachedFile::is_there)
+        })
+    }
+
+    /// Until when it is taken for granted that the job's file cannot be had, so that it is not worth a printer: the file is
+    /// not in the cache, and its source, or the cache itself, has let another job down that held one.
+    pub fn resting(&self, job: &PrintJob) -> Option<Instant> {
+        self.reader.resting(|| Some((request_of(job), wish_of(job).expected?)))
     }
 
     /// Forgets a job that is gone.
@@ -149,14 +174,18 @@ impl Desk {
                 },
                 None => None,
             };
-            let cancel = CancellationToken::new();
-            let reading = Some((cancel.clone().drop_guard(), now));
+            let (cancel, released) = (CancellationToken::new(), CancellationToken::new());
+            if !needed {
+                released.cancel();
+            }
+            let until_dropped = cancel.clone().drop_guard();
+            let reading = Some(UnderWay { since: now, released: released.clone(), _until_dropped: until_dropped });
             let unless = if let Some(entry) = known {
                 // What was said of it stays until it was read again: no flapping conditions. Not so where the bytes are
                 // needed and gone: a job that gives its printer back meanwhile would be accepted for a file that is
                 // still to come, and be given a printer again at once.
                 if needed {
-                    entry.state = FileState::Unknown;
+                    (entry.state, entry.at_hand) = (FileState::Unknown, None);
                 }
                 entry.reading = reading;
                 let lately = |(_, at): &&(Version, Instant)| now.duration_since(*at) < RETRY_SELDOM_CAP;
@@ -168,20 +197,18 @@ impl Desk {
                 None
             };
             // Whoever needs the bytes is not helped by hearing that they are the same.
-            Ok((cancel, unless.filter(|_| !needed)))
+            Ok((cancel, released, unless.filter(|_| !needed)))
         });
-        let (cancel, unless) = match begin {
+        let (cancel, released, unless) = match begin {
             Ok(go) => go,
             Err(again) => return again,
         };
         let reading = Reading {
-            request: SourceRequest {
-                namespace: job.metadata.namespace.clone().unwrap_or_default(),
-                source: job.spec.source.clone(),
-            },
+            request: request_of(job),
             asked: Asked { expected: wish.expected, unless },
             plate: job.spec.plate,
             facts: job.status.as_ref().and_then(|s| s.file.clone()).filter(|_| needed),
+            released,
         };
         let (reader, entries, jobs) = (self.reader.clone(), Arc::clone(&self.entries), self.jobs.clone());
         tokio::spawn(async move {
@@ -203,11 +230,13 @@ impl Entry {
     fn state(&self, needed: bool) -> FileState {
         let is_to_come = match self.state {
             FileState::Unknown | FileState::Fetching { .. } => true,
-            FileState::Read(_) => needed && self.at_hand.is_none(),
+            // What is not in the cache any more, by whomever, is not at hand: it is looked for again, and no printer is
+            // blamed for an upload that found nothing to send.
+            FileState::Read(_) => needed && !self.at_hand.as_ref().is_some_and(CachedFile::is_there),
             FileState::Refused { .. } => false,
         };
         match &self.reading {
-            Some((_, since)) if is_to_come => FileState::Fetching { since: *since },
+            Some(reading) if is_to_come => FileState::Fetching { since: reading.since },
             None if is_to_come => FileState::Unknown,
             _ => self.state.clone(),
         }

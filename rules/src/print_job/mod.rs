@@ -82,7 +82,7 @@ impl Observed<'_> {
 /// Why a job waits for a printer, as the scheduler says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// `Queued`, `NoMatchingPrinter` or `BackingOff`.
+    /// `Queued`, `NoMatchingPrinter`, `BackingOff` or another one that stands under `Scheduled`.
     pub reason: Reason,
     /// For people.
     pub message: String,

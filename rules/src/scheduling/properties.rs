@@ -1,8 +1,9 @@
 //! Properties of the schedule that hold for every farm, and what a large farm costs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::print_job::PrinterReference;
 use printernizer_crds::printer::StartWindow;
@@ -24,14 +25,24 @@ struct Farm {
     jobs: Vec<PrintJob>,
     printers: Vec<(Printer, bool)>,
     hold_starts: bool,
+    /// Jobs whose files cannot be had.
+    resting: BTreeMap<String, Timestamp>,
 }
 
 impl Farm {
     fn schedule(&self) -> Schedule {
         let printers = self.printers.iter().map(|(printer, ready)| PrinterView { printer, ready_for_start: *ready });
-        let input =
-            Input { jobs: self.jobs.iter().collect(), printers: printers.collect(), hold_starts: self.hold_starts };
+        let input = Input {
+            jobs: self.jobs.iter().collect(),
+            printers: printers.collect(),
+            hold_starts: self.hold_starts,
+            resting: self.resting.clone(),
+        };
         schedule(&input, at(NOW))
+    }
+
+    fn rests(&self, job: &PrintJob) -> bool {
+        self.resting.contains_key(job.metadata.uid.as_ref().unwrap())
     }
 
     fn job(&self, namespace: &str, name: &str) -> &PrintJob {
@@ -111,10 +122,12 @@ prop_compose! {
 fn farm() -> impl Strategy<Value = Farm> {
     let jobs = (0..16).map(|n| any_job(format!("job-{n}"))).collect::<Vec<_>>();
     let printers = (0..8).map(|n| any_printer(format!("printer-{n}"))).collect::<Vec<_>>();
-    (jobs, printers, prop::bool::weighted(0.05)).prop_map(|(jobs, printers, hold_starts)| Farm {
-        jobs,
-        printers,
-        hold_starts,
+    let resting = prop::collection::vec(prop::bool::weighted(0.15), 16);
+    (jobs, printers, prop::bool::weighted(0.05), resting).prop_map(|(jobs, printers, hold_starts, resting)| {
+        let uid = |(job, rests): (&PrintJob, bool)| job.metadata.uid.clone().filter(|_| rests);
+        let until = at(NOW) + Duration::from_secs(30);
+        let resting = jobs.iter().zip(resting).filter_map(uid).map(|uid| (uid, until)).collect();
+        Farm { jobs, printers, hold_starts, resting }
     })
 }
 
@@ -137,7 +150,7 @@ proptest! {
         for a in farm.schedule().assignments {
             let job = farm.job(&a.namespace, &a.job);
             let (printer, ready) = farm.printer(&a.namespace, &a.printer);
-            prop_assert!(*ready && !farm.hold_starts);
+            prop_assert!(*ready && !farm.hold_starts && !farm.rests(job));
             prop_assert_eq!(printer_accepts_start(printer, at(NOW)), Ok(()));
             prop_assert_eq!(fits(&requirements(job), printer, &capabilities(printer)), Ok(a.mapping));
             prop_assert!(job.status.as_ref().unwrap().not_before.as_ref().is_none_or(|t| t.0 <= at(NOW)));
@@ -149,7 +162,7 @@ proptest! {
         let schedule = farm.schedule();
         for key in schedule.waiting.iter().filter(|(_, w)| !matches!(w, Waiting::BackingOff(_))).map(|(k, _)| k) {
             let job = farm.job(&key.namespace, &key.name);
-            for (printer, ready) in &farm.printers {
+            for (printer, ready) in farm.printers.iter().filter(|_| !farm.rests(job)) {
                 let free = *ready && !farm.hold_starts && printer_accepts_start(printer, at(NOW)).is_ok();
                 let taken = schedule.assignments.iter().any(|a| Some(&a.printer_uid) == printer.metadata.uid.as_ref());
                 let same = printer.metadata.namespace == job.metadata.namespace;
@@ -169,7 +182,7 @@ proptest! {
             let served = farm.job(&a.namespace, &a.job);
             for (key, _) in schedule.waiting.iter().filter(|(k, w)| k.namespace == a.namespace && **w == Waiting::Queued) {
                 let passed_over = farm.job(&key.namespace, &key.name);
-                if requirements(served) == requirements(passed_over) {
+                if requirements(served) == requirements(passed_over) && !farm.rests(passed_over) {
                     prop_assert!(rank(served) < rank(passed_over), "{} before {key:?}", a.job);
                 }
             }
@@ -183,7 +196,7 @@ proptest! {
             (Just(farm), jobs, printers)
         })
     ) {
-        let shuffled = Farm { jobs, printers, hold_starts: farm.hold_starts };
+        let shuffled = Farm { jobs, printers, ..farm.clone() };
         prop_assert_eq!(shuffled.schedule(), farm.schedule());
     }
 
@@ -208,6 +221,7 @@ proptest! {
                         prop_assert_eq!(fits, Some(true));
                     }
                 }
+                Waiting::ForFile => prop_assert!(fitting && farm.rests(job)),
                 Waiting::BackingOff(_) => {}
             }
         }
@@ -247,7 +261,8 @@ fn a_large_farm_is_scheduled_whole() {
         (JOBS, &printers, "each job of another weight and height", MATERIALS.len()),
         (JOBS, &declaring, "each job of another weight and height, a spool weighed", JOBS),
     ] {
-        let mut farm = Farm { jobs: jobs(shapes), printers: printers.clone(), hold_starts: false };
+        let mut farm =
+            Farm { jobs: jobs(shapes), printers: printers.clone(), hold_starts: false, resting: BTreeMap::new() };
         for (free, expected) in [("all printers free", PRINTERS), ("none free", 0)] {
             farm.hold_starts = expected == 0;
             #[allow(clippy::disallowed_methods, reason = "measures the rule from outside")]

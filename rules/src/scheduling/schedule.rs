@@ -3,14 +3,14 @@
 //! Jobs go in the order of priority, then queue time, creation and UID. A job takes the free printer that fits best:
 //! nearest colors, then fewest slots (so that printers with many materials stay free for jobs that need them), then the
 //! longest idle, then by name. A printer that could not start the job is passed over for a while if another one fits. A
-//! job whose printers are all busy keeps no printer from others. Jobs that ask for the same are decided once, so the cost
-//! grows with the number of shapes times printers, not with the number of jobs times printers.
+//! job whose printers are all busy, or whose file cannot be had, keeps no printer from others. Jobs that ask for the same
+//! are decided once, so the cost grows with the number of shapes times printers, not with that of jobs times printers.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use printernizer_crds::print_job::{DesiredState, SlotChoice};
+use printernizer_crds::print_job::SlotChoice;
 use printernizer_crds::{ConditionType, Conditions, PrintJob, Printer};
 
 use super::capabilities::{Capabilities, ModelNames};
@@ -18,7 +18,7 @@ use super::free::{NotFree, printer_accepts_start};
 use super::matching::fit;
 use super::mismatch::explain;
 use super::requirements::Requirements;
-use super::waiting::{MAX_NEXT_FOR, NextFor, Obstacle, Waiting, obstacle};
+use super::waiting::{MAX_NEXT_FOR, NextFor, Obstacle, Waiting, is_waiting_for_a_printer, obstacle};
 
 /// Everything a schedule depends on.
 #[derive(Clone, Debug)]
@@ -29,6 +29,9 @@ pub struct Input<'a> {
     pub printers: Vec<PrinterView<'a>>,
     /// Whether all starts are held: then nothing is assigned.
     pub hold_starts: bool,
+    /// UIDs of jobs whose files cannot be had at present, and until when that is taken for granted. They are given no
+    /// printer, which would only wait with them.
+    pub resting: BTreeMap<String, Timestamp>,
 }
 
 /// A printer, and its session's word.
@@ -83,22 +86,8 @@ pub struct Schedule {
     pub assignments: Vec<Assignment>,
     /// Every waiting job that was not assigned.
     pub waiting: BTreeMap<JobKey, Waiting>,
-    /// When time alone will change the result: the end of a pause, or the opening of a start window.
+    /// When time alone will change the result: the end of a pause or rest, or the opening of a start window.
     pub next_change: Option<Timestamp>,
-}
-
-/// Whether the job is one the scheduler looks at: accepted with the facts of its file, wanted, without printer, and
-/// neither started, ended nor before a person.
-pub fn is_waiting_for_a_printer(job: &PrintJob) -> bool {
-    let Some(status) = job.status.as_ref() else { return false };
-    let over = [ConditionType::Complete, ConditionType::Failed, ConditionType::Started, ConditionType::OutcomeUnknown];
-    job.metadata.deletion_timestamp.is_none()
-        && job.spec.desired_state == DesiredState::Run
-        && status.conditions.is_true(ConditionType::Accepted)
-        && !over.into_iter().any(|c| status.conditions.is_true(c))
-        && status.file.is_some()
-        && status.printer.is_none()
-        && status.start.is_none()
 }
 
 /// Gives waiting jobs to free printers. The result does not depend on the order of the input.
@@ -116,7 +105,8 @@ pub fn schedule(input: &Input<'_>, now: Timestamp) -> Schedule {
     let mut schedule = Schedule::default();
     let mut names = ModelNames::default();
     for (jobs, printers) in namespaces.into_values() {
-        Namespace::new(&printers, input.hold_starts, now, &mut names).assign(jobs, now, &mut names, &mut schedule);
+        let namespace = Namespace::new(&printers, input.hold_starts, now, &mut names);
+        namespace.assign(jobs, &input.resting, now, &mut names, &mut schedule);
     }
     schedule
 }
@@ -212,7 +202,14 @@ impl<'a> Namespace<'a> {
         Self { printers, free, opens, weighed, lowest_micrometers }
     }
 
-    fn assign(mut self, mut jobs: Vec<&PrintJob>, now: Timestamp, names: &mut ModelNames, schedule: &mut Schedule) {
+    fn assign(
+        mut self,
+        mut jobs: Vec<&PrintJob>,
+        resting: &BTreeMap<String, Timestamp>,
+        now: Timestamp,
+        names: &mut ModelNames,
+        schedule: &mut Schedule,
+    ) {
         jobs.sort_by_cached_key(|job| {
             let queued = job.status.as_ref().and_then(|s| s.queued_time.as_ref()).map_or(Timestamp::MAX, |t| t.0);
             let created = job.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |t| t.0);
@@ -220,6 +217,8 @@ impl<'a> Namespace<'a> {
         });
         let mut shapes = Shapes::default();
         let mut queued = false;
+        // Printers of which one job is told already that its file keeps it from them.
+        let mut told = BTreeSet::new();
         for (turn, job) in jobs.into_iter().enumerate() {
             let pause = job.status.as_ref().and_then(|s| s.not_before.as_ref()).map(|t| t.0).filter(|t| *t > now);
             if let Some(until) = pause {
@@ -235,6 +234,13 @@ impl<'a> Namespace<'a> {
             let avoid = job.status.as_ref().and_then(|s| s.avoid.as_ref()).filter(|a| a.until.0 > now);
             requirements.avoid = avoid.map(|a| a.name.clone());
             let Some(shape) = shapes.of(requirements) else { continue };
+            let rest = job.metadata.uid.as_ref().and_then(|uid| resting.get(uid)).filter(|until| **until > now);
+            if let Some((at, _)) = rest.and_then(|_| self.best(shape)) {
+                schedule.next_change = rest.map(|until| earliest(schedule.next_change, *until));
+                let waiting = if told.insert(at) { Waiting::ForFile } else { Waiting::Queued };
+                schedule.waiting.insert(JobKey::of(job), waiting);
+                continue;
+            }
             if let Some((printer, mapping)) = self.take(shape) {
                 schedule.assignments.push(Assignment {
                     namespace: job.metadata.namespace.clone().unwrap_or_default(),
@@ -288,18 +294,26 @@ impl<'a> Namespace<'a> {
 
     /// Takes the best free printer that fits.
     fn take(&mut self, shape: &mut Shape) -> Option<(&'a Printer, Vec<SlotChoice>)> {
+        let (at, mapping) = self.best(shape)?;
+        let candidate = self.printers.get_mut(at)?;
+        candidate.free = false;
+        self.free -= 1;
+        Some((candidate.printer, mapping))
+    }
+
+    /// The best free printer that fits.
+    fn best(&self, shape: &mut Shape) -> Option<(usize, Vec<SlotChoice>)> {
         if self.free == 0 {
             return None;
         }
         let choices = shape.choices.get_or_insert_with(|| self.choices(&shape.requirements));
-        while let Some(at) = choices.pop() {
-            let candidate = self.printers.get_mut(at).filter(|c| c.free);
-            let Some(candidate) = candidate else { continue };
-            if let Ok(mapped) = fit(&shape.requirements, candidate.printer, &candidate.capabilities) {
-                candidate.free = false;
-                self.free -= 1;
-                return Some((candidate.printer, mapped.choices));
+        while let Some(at) = choices.last().copied() {
+            let candidate = self.printers.get(at).filter(|c| c.free);
+            let mapped = candidate.and_then(|c| fit(&shape.requirements, c.printer, &c.capabilities).ok());
+            if let Some(mapped) = mapped {
+                return Some((at, mapped.choices));
             }
+            choices.pop();
         }
         None
     }

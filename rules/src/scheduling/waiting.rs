@@ -1,4 +1,4 @@
-//! What a job without printer is told. All that wait share one constant text, so that thousands of them are not written
+//! Which jobs wait for a printer, and what they are told. All that wait share one constant text, so that thousands of them are not written
 //! again whenever a printer changes; only the job that is next for a printer is told what keeps that printer from it.
 //!
 //! What passes by itself (a print that runs, a connection being made) is not told: it changes too often.
@@ -6,7 +6,8 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use printernizer_crds::{ConditionType, Conditions, Printer, PrinterStatus, Reason};
+use printernizer_crds::print_job::DesiredState;
+use printernizer_crds::{ConditionType, Conditions, PrintJob, Printer, PrinterStatus, Reason};
 
 use super::free::NotFree;
 
@@ -16,6 +17,10 @@ pub const QUEUED_MESSAGE: &str =
 /// The one message of every job that no printer is known to fit, but one that was never connected may.
 const UNCONNECTED_MESSAGE: &str =
     "no printer is known to fit; one that has never been connected may: `kubectl get printers` shows what keeps it";
+/// The message of a job whose file keeps it from a free printer. It names no other job and no time: both change.
+const FOR_FILE_MESSAGE: &str = "a printer is free, but the file has left the operator's cache, and another job just failed to get its file from the \
+     same source or into the cache: `kubectl get printjobs` shows it, with the reason. This one tries within 5 minutes, and \
+     at once when a file comes; other jobs print meanwhile";
 /// Most printers a job is told of by name. A job that is next for more of them is told nothing of any: which those are
 /// changes all the time in a large farm.
 pub const MAX_NEXT_FOR: usize = 3;
@@ -31,6 +36,8 @@ pub enum Waiting {
     NextFor(Vec<NextFor>),
     /// For someone to change a printer or the job; the text says what excluded how many.
     NoMatchingPrinter(String),
+    /// For its file, which is not at hand and cannot be had at present, with a printer free that fits.
+    ForFile,
     /// Until its next attempt.
     BackingOff(Timestamp),
 }
@@ -53,6 +60,20 @@ pub enum Obstacle {
     Other(String),
 }
 
+/// Whether the job is one the scheduler looks at: accepted with the facts of its file, wanted, without printer, and
+/// neither started, ended nor before a person.
+pub fn is_waiting_for_a_printer(job: &PrintJob) -> bool {
+    let Some(status) = job.status.as_ref() else { return false };
+    let over = [ConditionType::Complete, ConditionType::Failed, ConditionType::Started, ConditionType::OutcomeUnknown];
+    job.metadata.deletion_timestamp.is_none()
+        && job.spec.desired_state == DesiredState::Run
+        && status.conditions.is_true(ConditionType::Accepted)
+        && !over.into_iter().any(|c| status.conditions.is_true(c))
+        && status.file.is_some()
+        && status.printer.is_none()
+        && status.start.is_none()
+}
+
 impl Waiting {
     /// Reason for the condition Scheduled.
     pub fn reason(&self) -> Reason {
@@ -61,6 +82,7 @@ impl Waiting {
             Self::NextFor(next) if next.iter().any(|n| n.obstacle == Obstacle::Bed) => Reason::WaitingForBed,
             Self::NextFor(_) => Reason::WaitingForPrinter,
             Self::NoMatchingPrinter(_) => Reason::NoMatchingPrinter,
+            Self::ForFile => Reason::WaitingForFile,
             Self::BackingOff(_) => Reason::BackingOff,
         }
     }
@@ -72,6 +94,7 @@ impl Waiting {
             Self::Unconnected => UNCONNECTED_MESSAGE.to_owned(),
             Self::NextFor(next) => next_for(next),
             Self::NoMatchingPrinter(text) => text.clone(),
+            Self::ForFile => FOR_FILE_MESSAGE.to_owned(),
             Self::BackingOff(until) => format!("the next attempt is made after {until}"),
         }
     }

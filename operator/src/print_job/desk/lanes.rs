@@ -19,7 +19,7 @@ pub(super) struct Bounds {
 }
 
 /// Whose file is read, and where from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Lane {
     /// Namespace of the job.
     pub(super) namespace: String,
@@ -69,6 +69,12 @@ impl Lanes {
             // Nobody is sent away.
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Takes a place for what is under way already, whether or not there is one: then others wait for longer.
+    pub(super) fn take(&self, lane: Lane) -> Place {
+        self.with(|s| s.count(&lane));
+        Place { lanes: self.clone(), lane }
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {

@@ -1,15 +1,19 @@
 //! Reads one print file for the desk: from the cache or its source, and what it says of itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use printernizer_crds::Reason;
 use printernizer_crds::print_job::{FileFilament, FileStatus};
 use printernizer_printfile::{Error as PrintFileError, Format, Limits, PrintFile};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::FileState;
 use super::lanes::{Bounds, Lane, Lanes};
-use crate::files::{Asked, CachedFile, FetchError, Fetched, Files, Retry, SourceRequest, Version};
+use super::rests::{Giver, Rests};
+use super::{FileState, RETRY};
+use crate::files::{Asked, CachedFile, Expected, Fault, FetchError, Fetched, Files, Retry, SourceRequest, Version};
 
 /// Files that are fetched at the same time.
 const FETCHES: Bounds = Bounds { all: 12, namespace: 6, server: 3 };
@@ -25,7 +29,8 @@ pub(super) struct Reader {
     /// Of jobs that are to be accepted, of which there may be thousands.
     pub(super) accepting: Lanes,
     /// Of jobs that keep a printer waiting.
-    claimed: Lanes,
+    pub(super) claimed: Lanes,
+    rests: Rests,
     inspections: Arc<Semaphore>,
 }
 
@@ -37,6 +42,8 @@ pub(super) struct Reading {
     pub(super) plate: i32,
     /// What the file says of itself, of a job that holds a printer and needs the bytes alone.
     pub(super) facts: Option<FileStatus>,
+    /// Cancelled from the moment on from which no printer waits for the file. It is read all the same.
+    pub(super) released: CancellationToken,
 }
 
 /// What came of it.
@@ -55,35 +62,106 @@ pub(super) struct Learned {
 impl Reader {
     pub(super) fn new(files: Files) -> Self {
         let inspections = Arc::new(Semaphore::new(INSPECTIONS));
-        Self { files, accepting: Lanes::new(FETCHES), claimed: Lanes::new(FETCHES), inspections }
+        let (accepting, claimed) = (Lanes::new(FETCHES), Lanes::new(FETCHES));
+        Self { files, accepting, claimed, rests: Rests::default(), inspections }
+    }
+
+    /// Until when it is taken for granted that this file cannot be had: it is not in the cache, and what would have to give
+    /// it rests. `wanted` is asked only where that may be so.
+    pub(super) fn resting(&self, wanted: impl FnOnce() -> Option<(SourceRequest, Expected)>) -> Option<Instant> {
+        if self.rests.is_empty() {
+            return None;
+        }
+        let (request, expected) = wanted()?;
+        let in_cache = self.files.has(&request.namespace, &expected.sha256);
+        if in_cache { None } else { self.rests.until(&givers(&request, Some(&expected))) }
     }
 
     /// Reads a file.
     pub(super) async fn read(&self, reading: &Reading) -> Learned {
-        let Reading { request, asked, facts, .. } = reading;
-        if let (Some(facts), Some(expected)) = (facts, &asked.expected) {
+        let Reading { request, asked, .. } = reading;
+        // What is in the cache needs no place in a lane.
+        if let Some(expected) = &asked.expected {
             match self.files.cached(&request.namespace, &expected.sha256).await {
-                Ok(Some(file)) => return Learned::read(facts.clone(), file, None),
+                Ok(Some(file)) => return self.taken_in(reading, file, None).await,
                 Ok(None) => {}
                 Err(error) => return Learned::refused_by(&error),
             }
         }
-        let lanes = if facts.is_some() { &self.claimed } else { &self.accepting };
-        let lane = Lane { namespace: request.namespace.clone(), server: request.server() };
-        let _place = lanes.enter(lane).await;
-        let Fetched { file, version } = self.files.ask(request, asked.clone()).await;
-        let file = match file {
-            Ok(Some(file)) => file,
-            Ok(None) => return Learned { state: None, retry: Retry::Backoff, version, file: None },
+        let Fetched { file, version } = self.fetch(reading).await;
+        match file {
+            Ok(Some(file)) => self.taken_in(reading, file, version).await,
+            Ok(None) => Learned { state: None, retry: Retry::Backoff, version, file: None },
             Err(error) => {
                 let version = version.filter(|_| error.is_of_the_file());
-                return Learned { version, ..Learned::refused_by(&error) }.cheaper(request);
+                Learned { version, ..Learned::refused_by(&error) }.cheaper(request)
             }
-        };
-        match facts {
-            Some(facts) => Learned::read(facts.clone(), file, version),
-            None => self.inspect(reading, file, version).await.cheaper(request),
         }
+    }
+
+    /// What is learned of a file that is there now.
+    async fn taken_in(&self, reading: &Reading, file: CachedFile, version: Option<Version>) -> Learned {
+        match &reading.facts {
+            Some(facts) => Learned::read(facts.clone(), file, version),
+            None => self.inspect(reading, file, version).await.cheaper(&reading.request),
+        }
+    }
+
+    /// Fetches a file, and keeps in mind what could not give it to a job that holds a printer. Such a job waits for room
+    /// in the cache like for the file itself: others make it when they are done.
+    async fn fetch(&self, reading: &Reading) -> Fetched {
+        let Reading { request, asked, released, .. } = reading;
+        let givers = || givers(request, asked.expected.as_ref());
+        loop {
+            let holds = !released.is_cancelled();
+            let fetched = self.fetch_once(reading).await;
+            let error = match &fetched.file {
+                Ok(file) => {
+                    if file.is_some() {
+                        self.rests.gave(&givers());
+                    }
+                    return fetched;
+                }
+                Err(error) => error,
+            };
+            if !holds {
+                return fetched;
+            }
+            let waited = matches!(error, FetchError::CacheFull { .. } | FetchError::DiskFull { .. })
+                && released.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_some();
+            if !waited {
+                let fault = error.fault();
+                givers().into_iter().filter(|giver| giver.fault() == fault).for_each(|giver| self.rests.failed(giver));
+                return fetched;
+            }
+        }
+    }
+
+    /// Fetches a file in the lane of jobs that hold a printer, as long as this one does; then among the others. What was
+    /// begun goes on.
+    async fn fetch_once(&self, reading: &Reading) -> Fetched {
+        let Reading { request, asked, released, .. } = reading;
+        let (lane, holds) = (lane_of(request), !released.is_cancelled());
+        let mut fetch = std::pin::pin!(self.files.ask(request, asked.clone()));
+        let begun = AtomicBool::new(false);
+        let claimed = async {
+            let _place = self.claimed.enter(lane.clone()).await;
+            begun.store(true, Ordering::Relaxed);
+            fetch.as_mut().await
+        };
+        tokio::select! {
+            biased;
+            () = released.cancelled() => {}
+            fetched = claimed => return fetched,
+        }
+        if holds {
+            // It was too slow, or stood behind what was. Or nobody wants the job now: then the file that comes all the same
+            // ends the rest.
+            self.rests.failed(Giver::Server(lane.clone()));
+        }
+        let begun = begun.load(Ordering::Relaxed);
+        let _place = if begun { self.accepting.take(lane) } else { self.accepting.enter(lane).await };
+        fetch.await
     }
 
     async fn inspect(&self, reading: &Reading, cached: CachedFile, version: Option<Version>) -> Learned {
@@ -118,6 +196,27 @@ impl Reader {
             }
         }
     }
+}
+
+impl Giver {
+    /// What a fetch failed by that this giver answers for.
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Cache => Fault::Cache,
+            Self::Server(_) => Fault::Server,
+            Self::File(_) => Fault::File,
+        }
+    }
+}
+
+fn lane_of(request: &SourceRequest) -> Lane {
+    Lane { namespace: request.namespace.clone(), server: request.server() }
+}
+
+/// Everything that has a part in giving a file.
+fn givers(request: &SourceRequest, expected: Option<&Expected>) -> Vec<Giver> {
+    let file = request.same_file(expected).map(Giver::File);
+    [Giver::Cache, Giver::Server(lane_of(request))].into_iter().chain(file).collect()
 }
 
 impl Learned {

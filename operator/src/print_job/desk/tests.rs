@@ -12,6 +12,7 @@ use super::reading::status_of;
 use super::*;
 use crate::files::testing::{Objects, config};
 
+mod claimed;
 mod sources;
 
 fn job() -> PrintJob {
@@ -107,6 +108,13 @@ async fn a_file_is_read_once_at_a_time_and_not_for_a_job_that_is_gone() {
     waits(0, "nobody waits for it any more").await;
 }
 
+/// For a job that is to be accepted.
+fn reading(request: SourceRequest, plate: i32) -> Reading {
+    let released = CancellationToken::new();
+    released.cancel();
+    Reading { request, asked: Asked::default(), plate, facts: None, released }
+}
+
 fn example(name: &str) -> Vec<u8> {
     std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/files").join(name)).unwrap()
 }
@@ -139,7 +147,7 @@ async fn a_plate_of_more_filaments_than_are_matched_is_refused() {
         let part = ConfigMapKeyReference { name: "part".into(), key: "part.gcode".into() };
         let source = Source { config_map: Some(part), ..Source::default() };
         let request = SourceRequest { namespace: "farm".into(), source };
-        let reading = Reading { request, asked: Asked::default(), plate: 1, facts: None };
+        let reading = reading(request, 1);
         match Reader::new(files).read(&reading).await.state.unwrap() {
             FileState::Read(status) => assert_eq!((status.filaments.len(), refused), (used, false)),
             FileState::Refused { reason, message } => {
@@ -162,7 +170,7 @@ async fn a_job_gets_the_facts_of_its_plate_or_hears_which_there_are() {
     let reader = Reader::new(files);
     let mut seconds = Vec::new();
     for plate in [1, 2, 3] {
-        let reading = Reading { request: request.clone(), asked: Asked::default(), plate, facts: None };
+        let reading = reading(request.clone(), plate);
         match reader.read(&reading).await.state.unwrap() {
             FileState::Read(status) => seconds.push(status.estimated_seconds.unwrap()),
             FileState::Refused { reason, message } => {

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::Reason;
-use printernizer_crds::print_job::{ClaimedPrinter, PrinterReference};
+use printernizer_crds::print_job::{ClaimedPrinter, DesiredState, PrinterReference};
 use printernizer_crds::printer::{CurrentJob, PrusaLinkConnection, StartWindow};
 
 use super::super::fixtures::{NOW, at, condition, declared, filament, job, printer};
@@ -17,7 +17,7 @@ fn run(jobs: &[PrintJob], printers: &[Printer]) -> Schedule {
 
 fn run_with(jobs: &[PrintJob], printers: &[Printer], hold_starts: bool) -> Schedule {
     let printers = printers.iter().map(|printer| PrinterView { printer, ready_for_start: true }).collect();
-    schedule(&Input { jobs: jobs.iter().collect(), printers, hold_starts }, at(NOW))
+    schedule(&Input { jobs: jobs.iter().collect(), printers, hold_starts, resting: BTreeMap::new() }, at(NOW))
 }
 
 fn pairs(schedule: &Schedule) -> Vec<(&str, &str)> {
@@ -243,7 +243,8 @@ fn a_thousand_jobs_for_one_named_printer_are_not_told_of_its_bed() {
 fn the_session_has_its_say() {
     let (job, printer) = (job("clip"), printer("one"));
     let views = vec![PrinterView { printer: &printer, ready_for_start: false }];
-    let schedule = schedule(&Input { jobs: vec![&job], printers: views, hold_starts: false }, at(NOW));
+    let schedule =
+        schedule(&Input { jobs: vec![&job], printers: views, hold_starts: false, resting: BTreeMap::new() }, at(NOW));
     assert_eq!((pairs(&schedule), waiting(&schedule, "clip")), (vec![], &Waiting::Queued));
 }
 

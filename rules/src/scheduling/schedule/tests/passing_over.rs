@@ -52,3 +52,32 @@ fn a_job_is_never_the_next_for_a_printer_it_does_not_fit_or_passes_over() {
     let schedule = run(&[avoiding("one", "2026-11-21T10:15:00Z")], &[dirty("one"), busy("two")]);
     assert_eq!(*waiting(&schedule, "clip"), Waiting::Queued);
 }
+
+fn run_resting(jobs: &[PrintJob], printers: &[Printer], resting: &[&str], until: &str) -> Schedule {
+    let printers = printers.iter().map(|printer| PrinterView { printer, ready_for_start: true }).collect();
+    let resting = resting.iter().map(|name| (format!("uid-of-{name}"), at(until))).collect();
+    schedule(&Input { jobs: jobs.iter().collect(), printers, hold_starts: false, resting }, at(NOW))
+}
+
+/// Otherwise each of them is given the printer in turn, waits there for a file that does not come, and gives it back.
+#[test]
+fn a_job_whose_file_cannot_be_had_leaves_the_printer_to_others_and_is_given_one_in_its_time() {
+    let until = "2026-11-21T10:00:30Z";
+    let (mut first, mut second) = (job("first"), job("second"));
+    (first.spec.priority, second.spec.priority) = (10, 5);
+    let jobs = [first, second, job("third")];
+    let run = |printers: &[Printer], until| run_resting(&jobs, printers, &["first", "second"], until);
+    let one = run(&[printer("one")], until);
+    assert_eq!(pairs(&one), [("third", "one")]);
+    assert_eq!(one.next_change, Some(at(until)));
+    // Of many one is told, so that no outage writes to all of them.
+    let first = waiting(&one, "first");
+    assert_eq!((first.reason(), waiting(&one, "second")), (Reason::WaitingForFile, &Waiting::Queued));
+    assert!(first.message().contains("kubectl get printjobs") && !first.message().contains("10:00"), "{first:?}");
+    assert_eq!(pairs(&run(&[printer("one")], NOW)), [("first", "one")]);
+    // Where no printer is free for them, that is what they wait for.
+    let taken = run(&[busy("one")], until);
+    assert_eq!((waiting(&taken, "first"), taken.next_change), (&Waiting::Queued, None));
+    let dirty = run(&[dirty("one")], until);
+    assert_eq!(waiting(&dirty, "first").reason(), Reason::WaitingForBed);
+}
