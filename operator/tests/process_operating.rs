@@ -1,16 +1,17 @@
-//! What the person who runs the operator relies on: the rights of `examples/operator/rbac.yaml` are enough, a reader of
-//! the log that goes takes nothing with it, and missing definitions are named. One operator acts on all namespaces.
+//! What the person who runs the operator relies on: its rights are enough and not too many, a reader of the log that goes
+//! takes nothing with it, and missing definitions are named. One operator acts on all namespaces.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use kube::api::{ListParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -72,15 +73,77 @@ async fn readiness(address: &str) -> Result<u16, String> {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or(answer)
 }
 
+/// What the operator's account is told to do by the roles of a manifest, as `verb resource.group/subresource`.
+fn granted(manifest: &Path) -> BTreeSet<String> {
+    let roles: Vec<serde_json::Value> =
+        serde_saphyr::from_multiple(&std::fs::read_to_string(manifest).unwrap()).unwrap();
+    let list = |value: &serde_json::Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|item| item.as_str().unwrap().to_owned()).collect()
+    };
+    let mut rights = BTreeSet::new();
+    for rule in roles.iter().filter_map(|role| role["rules"].as_array()).flatten() {
+        for (group, resource) in
+            list(&rule["apiGroups"]).iter().flat_map(|g| list(&rule["resources"]).into_iter().map(move |r| (g, r)))
+        {
+            let (resource, subresource) = resource.split_once('/').unwrap_or((&resource, ""));
+            rights.extend(list(&rule["verbs"]).iter().map(|verb| right(verb, group, resource, subresource)));
+        }
+    }
+    rights
+}
+
+fn right(verb: &str, group: &str, resource: &str, subresource: &str) -> String {
+    format!("{verb} {resource}.{group}/{subresource}")
+}
+
+/// What was asked of the API server by those its audit looks at.
+fn used(audit: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(audit).unwrap();
+    // The last line may be half written.
+    let requests = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let of = |object: &serde_json::Value, field: &str| object[field].as_str().unwrap_or_default().to_owned();
+    let rights = requests.map(|request| {
+        let object = &request["objectRef"];
+        right(&of(&request, "verb"), &of(object, "apiGroup"), &of(object, "resource"), &of(object, "subresource"))
+    });
+    rights.collect()
+}
+
+/// A cluster that writes down what the operator's account asks for. It ends with this process.
+async fn audited(directory: &Path) -> &'static Cluster {
+    let policy = json!({
+        "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+        "rules": [{ "level": "Metadata", "users": ["system:serviceaccount:printernizer:printernizer"] }, { "level": "None" }],
+    });
+    std::fs::write(directory.join("policy"), policy.to_string()).unwrap();
+    let option = |name: &str, file: &str| format!("--{name}={}", directory.join(file).display());
+    let apiserver_arguments = vec![option("audit-policy-file", "policy"), option("audit-log-path", "audit")];
+    Box::leak(Box::new(Cluster::start(Options { apiserver_arguments, ..Options::default() }).await.unwrap()))
+}
+
+/// A print of long ago, whose job is gone.
+async fn old_record(client: kube::Client, namespace: &str) {
+    let records: Api<PrintRecord> = Api::namespaced(client, namespace);
+    let old = json!({
+        "apiVersion": "printernizer.io/v1alpha1", "kind": "PrintRecord", "metadata": { "name": "old" },
+        "spec": { "namespace": namespace, "name": "gone", "runID": "", "uid": "u", "printedOn": "prusa-1",
+                  "startTime": "2020-01-01T08:00:00Z" },
+    });
+    records.create(&PostParams::default(), &serde_json::from_value(old).unwrap()).await.unwrap();
+    let ended = Patch::Merge(json!({ "status": { "outcome": "Succeeded", "endTime": "2020-01-01T09:00:00Z" } }));
+    records.patch_status("old", &PatchParams::default(), &ended).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rights_of_the_example_are_enough_for_a_whole_print() {
-    let shop = Shop::empty("rights", Config::prusalink(1).time_scale(20.0)).await;
-    assert!(!shop.cluster.is_existing(), "this operator acts on everything in its cluster: not on an existing one");
+async fn a_whole_print_uses_every_right_that_the_operator_is_given_and_no_other() {
+    let directory = TempDir::new().unwrap();
+    let cluster = audited(directory.path()).await;
+    let shop = Shop::empty_in(cluster, "rights", Config::prusalink(1).time_scale(20.0)).await;
     let manifest = project().join("examples/operator/rbac.yaml");
     kubectl(shop.cluster, &["apply", "-f", manifest.to_str().unwrap()]).await;
+    old_record(shop.farm.client(), shop.farm.namespace()).await;
     shop.farm.add_printers().await.unwrap();
     shop.farm.add_file("part", support::part(support::PRINT)).await.unwrap();
-    let directory = TempDir::new().unwrap();
     let kubeconfig = as_service_account(shop.cluster, directory.path()).await;
     let log = directory.path().join("log");
     let mut operator = run(&kubeconfig, &directory.path().join("cache"))
@@ -104,10 +167,11 @@ async fn the_rights_of_the_example_are_enough_for_a_whole_print() {
     shop.phase("tracked", Phase::Succeeded).await;
     let everything = ListParams::default();
     let records: Api<PrintRecord> = Api::namespaced(shop.farm.client(), shop.farm.namespace());
-    wait_until("the record has its end", SOON, async || {
+    wait_until("the record has its end, and the old one is gone", SOON, async || {
         let records = records.list(&everything).await.map_err(|e| e.to_string())?.items;
-        let ended = records.iter().any(|r| r.status.as_ref().is_some_and(|s| s.end_time.is_some()));
-        if ended { Ok(()) } else { Err(format!("{records:?}")) }
+        let ended = records.iter().all(|r| r.status.as_ref().is_some_and(|s| s.end_time.is_some()));
+        let names: Vec<_> = records.iter().filter_map(|r| r.metadata.name.as_deref()).collect();
+        if ended && names.len() == 1 && names != ["old"] { Ok(()) } else { Err(format!("{records:?}")) }
     })
     .await
     .unwrap();
@@ -125,6 +189,19 @@ async fn the_rights_of_the_example_are_enough_for_a_whole_print() {
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(ended.success(), "{ended}\n{text}");
     assert!(!text.contains("forbidden"), "{text}");
+    let (audit, granted) = (directory.path().join("audit"), granted(&manifest));
+    wait_until("what was used is what was granted", SOON, async || {
+        let used = used(&audit);
+        let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();
+        let (never, more) = (only(&granted, &used), only(&used, &granted));
+        if never.is_empty() && more.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("never used: {never:?}, not granted: {more:?}"))
+        }
+    })
+    .await
+    .unwrap();
     shop.close().await;
 }
 

@@ -62,7 +62,11 @@ pub struct Shop {
 impl Shop {
     /// A farm without printers and without an operator. The simulated printers of `config` run.
     pub async fn empty(name: &str, config: Config) -> Self {
-        let cluster = cluster::shared().await.unwrap();
+        Self::empty_in(cluster::shared().await.unwrap(), name, config).await
+    }
+
+    /// The same in another cluster than the one the tests share.
+    pub async fn empty_in(cluster: &'static Cluster, name: &str, config: Config) -> Self {
         Farm::define(cluster).await.unwrap();
         let client = cluster.client().await.unwrap();
         let namespace = Namespace::create(&client, name).await.unwrap();
