@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use crate::cache_dir;
+
 /// A first build of the control plane takes about 8 CPU minutes.
 const BUILD_TIMEOUT: Duration = Duration::from_hours(1);
 /// How often progress is told.
@@ -88,6 +90,41 @@ pub(crate) struct Program<'a> {
     pub(crate) prefix: &'a str,
     /// What is told before the build.
     pub(crate) announcement: String,
+}
+
+/// A program of others, in one version.
+pub(crate) struct Module {
+    /// What it is, for people.
+    pub(crate) what: &'static str,
+    /// Name of the program that Go makes of it.
+    pub(crate) name: &'static str,
+    /// Its package.
+    pub(crate) package: &'static str,
+    /// Its version. Go checks it against the public checksum database.
+    pub(crate) version: &'static str,
+    /// How long a first build takes, for people.
+    pub(crate) takes: &'static str,
+}
+
+/// The program of a Go module, built now if the cache does not have it.
+pub(crate) fn install(module: &Module, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, BuildError> {
+    let Module { what, name, package, version, takes } = *module;
+    let path = cache_dir().join(name).join(format!("{name}-{version}-{}", std::env::consts::ARCH));
+    let program = Program {
+        what,
+        path: &path,
+        prefix: &format!("{name}-"),
+        announcement: format!("building {name} {version} from its Go module: {takes}, then cached"),
+    };
+    let command = |directory: &Path| {
+        let mut command = Command::new(go());
+        command.args(["install", "-trimpath", "-v", "-ldflags", "-s -w"]).arg(format!("{package}@{version}"));
+        command.envs([("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local"), ("GOWORK", "off"), ("GOFLAGS", "")]);
+        command.env("GOBIN", directory).current_dir(directory);
+        (command, directory.join(name))
+    };
+    ensure(&program, command, progress)?;
+    Ok(path)
 }
 
 /// Builds the program unless it is there. `command` gets an empty directory and gives the `go` command that writes the

@@ -173,6 +173,39 @@ mod tests {
         assert!(default_listen(true).ip().is_unspecified());
     }
 
+    /// The manifests that run the operator, as they are rendered.
+    fn deployments() -> Vec<(String, serde_json::Value)> {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut files: Vec<PathBuf> = std::fs::read_dir(root.join("charts/printernizer/ci/golden"))
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .chain([root.join("deploy/kustomize/base/operator.yaml")])
+            .collect();
+        files.sort();
+        let found = files.iter().map(|path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            let objects: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+            let deployment = objects.into_iter().find(|object| object["kind"] == "Deployment").unwrap();
+            (path.display().to_string(), deployment)
+        });
+        found.collect()
+    }
+
+    #[test]
+    fn the_operator_understands_every_argument_that_the_chart_gives_it() {
+        let deployments = deployments();
+        assert!(deployments.len() >= 5);
+        for (path, deployment) in deployments {
+            let given = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap().clone();
+            let given = given.iter().map(|argument| argument.as_str().unwrap());
+            let arguments = Arguments::try_parse_from(["printernizer"].into_iter().chain(given));
+            let Command::Run(run) = arguments.unwrap_or_else(|error| panic!("{path}: {error}")).command else {
+                panic!("{path}: not run")
+            };
+            LogOptions::new(run.log_format, &run.time_zone, Some("info,printernizer=debug")).unwrap();
+        }
+    }
+
     #[test]
     fn the_documentation_lists_every_option_of_run_as_it_is() {
         let mut command = Arguments::command();

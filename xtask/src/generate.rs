@@ -15,6 +15,13 @@ use crate::error::Error;
 use crate::process::{say, warn};
 use crate::workspace;
 
+/// The definitions as they are applied.
+const MANIFESTS: &str = "crds/manifests";
+/// The definitions as templates of the chart.
+const TEMPLATES: &str = "charts/printernizer/templates/crds";
+/// Names the definitions for `kubectl apply -k`. Of its possible names the one that is no manifest by its ending.
+const KUSTOMIZATION: &str = "Kustomization";
+
 /// Arguments of `generate`.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -25,32 +32,35 @@ pub struct Arguments {
 
 /// Writes or checks the generated files.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
-    let folder = workspace::root().join("crds/manifests");
-    let drift = drift(&folder)?;
+    let root = workspace::root();
+    let drift = drift(&root)?;
     if arguments.check {
         for change in &drift {
             warn(&change.diff);
         }
         if drift.is_empty() {
-            say("crds/manifests is what the code says");
+            say("the generated files are what the code says");
             return Ok(ExitCode::SUCCESS);
         }
-        warn("crds/manifests differs from the code: run `cargo xtask generate` and commit the result");
+        warn("generated files differ from the code: run `cargo xtask generate` and commit the result");
         return Ok(ExitCode::FAILURE);
     }
-    fs::create_dir_all(&folder).map_err(|cause| Error::Write { path: folder.clone(), cause })?;
+    for folder in [MANIFESTS, TEMPLATES] {
+        let folder = root.join(folder);
+        fs::create_dir_all(&folder).map_err(|cause| Error::Write { path: folder, cause })?;
+    }
     for change in &drift {
-        let path = folder.join(&change.name);
+        let path = root.join(&change.name);
         let written = match &change.wanted {
             Some(text) => fs::write(&path, text),
             None => fs::remove_file(&path),
         };
         written.map_err(|cause| Error::Write { path, cause })?;
         let verb = if change.wanted.is_some() { "wrote" } else { "removed" };
-        say(&format!("{verb} crds/manifests/{}", change.name));
+        say(&format!("{verb} {}", change.name));
     }
     if drift.is_empty() {
-        say("crds/manifests is already what the code says");
+        say("the generated files are already what the code says");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -58,6 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
 /// One file that is not what the code says.
 #[derive(Debug, PartialEq)]
 pub struct Change {
+    /// From the workspace's folder.
     name: String,
     /// The text it should have; none if the file should not be there.
     wanted: Option<String>,
@@ -65,36 +76,58 @@ pub struct Change {
     pub diff: String,
 }
 
-/// Every file of the folder that differs from the code.
-pub fn drift(folder: &Path) -> Result<Vec<Change>, Error> {
-    Ok(compare(&found(folder)?, &wanted()?))
+/// Every generated file of the workspace that differs from the code.
+pub fn drift(root: &Path) -> Result<Vec<Change>, Error> {
+    Ok(compare(&found(root)?, &wanted()?))
 }
 
 fn wanted() -> Result<BTreeMap<String, String>, Error> {
     let mut files = BTreeMap::new();
+    let mut kustomization =
+        format!("{}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n", manifests::HEADER);
     for crd in manifests::all() {
         let text = manifests::to_yaml(&crd)
             .map_err(|cause| Error::Yaml { kind: crd.spec.names.kind.clone(), cause: cause.into() })?;
-        files.insert(format!("{}.yaml", crd.spec.names.plural), text);
+        let name = format!("{}.yaml", crd.spec.names.plural);
+        kustomization.extend(["  - ", &name, "\n"]);
+        files.insert(format!("{TEMPLATES}/{name}"), template(&text));
+        files.insert(format!("{MANIFESTS}/{name}"), text);
     }
+    files.insert(format!("{MANIFESTS}/{KUSTOMIZATION}"), kustomization);
     Ok(files)
 }
 
-fn found(folder: &Path) -> Result<BTreeMap<String, String>, Error> {
+/// A definition as a template of the chart: rendered if it is wanted, with the labels and annotations of the release.
+fn template(manifest: &str) -> String {
+    let header = manifests::HEADER.trim_start_matches('#').trim();
+    // What Helm would read as its own.
+    let text = manifest.strip_prefix(manifests::HEADER).unwrap_or(manifest).replace("{{", "{{ \"{{\" }}");
+    let (before, after) = text.split_once("\nspec:\n").unwrap_or((&text, ""));
+    format!(
+        "{{{{- /* {header} */}}}}\n{{{{- if .Values.crds.enabled }}}}\n{before}\n  labels:\n    {{{{- include \
+         \"printernizer.labels\" . | nindent 4 }}}}\n  {{{{- with include \"printernizer.crdAnnotations\" . }}}}\n  \
+         annotations:\n    {{{{- . | nindent 4 }}}}\n  {{{{- end }}}}\nspec:\n{after}{{{{- end }}}}\n"
+    )
+}
+
+fn found(root: &Path) -> Result<BTreeMap<String, String>, Error> {
     let mut files = BTreeMap::new();
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(files),
-        Err(cause) => return Err(Error::Read { path: folder.to_owned(), cause }),
-    };
-    for entry in entries {
-        let path = entry.map_err(|cause| Error::Read { path: folder.to_owned(), cause })?.path();
-        if path.extension().is_none_or(|extension| extension != "yaml") {
-            continue;
+    for folder in [MANIFESTS, TEMPLATES] {
+        let path = root.join(folder);
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(cause) => return Err(Error::Read { path, cause }),
+        };
+        for entry in entries {
+            let file = entry.map_err(|cause| Error::Read { path: path.clone(), cause })?.path();
+            let Some(name) = file.file_name().and_then(|n| n.to_str()) else { continue };
+            if name != KUSTOMIZATION && file.extension().is_none_or(|extension| extension != "yaml") {
+                continue;
+            }
+            let text = fs::read_to_string(&file).map_err(|cause| Error::Read { path: file.clone(), cause })?;
+            files.insert(format!("{folder}/{name}"), text);
         }
-        let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
-        let text = fs::read_to_string(&path).map_err(|cause| Error::Read { path: path.clone(), cause })?;
-        files.insert(name.to_owned(), text);
     }
     Ok(files)
 }
@@ -110,7 +143,7 @@ fn compare(found: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) 
         let diff = TextDiff::from_lines(old.map_or("", String::as_str), new.map_or("", String::as_str))
             .unified_diff()
             .context_radius(4)
-            .header(&format!("crds/manifests/{name} (file)"), &format!("crds/manifests/{name} (code)"))
+            .header(&format!("{name} (file)"), &format!("{name} (code)"))
             .to_string();
         changes.push(Change { name: name.clone(), wanted: new.cloned(), diff });
     }
@@ -146,12 +179,31 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_becomes_a_file_that_begins_with_the_header() {
+    fn every_kind_becomes_a_manifest_and_a_template_that_say_where_they_come_from() {
         let wanted = wanted().unwrap();
-        assert_eq!(wanted.keys().collect::<Vec<_>>(), ["printers.yaml", "printjobs.yaml", "printrecords.yaml"]);
-        for (name, text) in wanted {
-            assert!(text.starts_with(manifests::HEADER), "{name}");
+        for folder in [MANIFESTS, TEMPLATES] {
+            let names: Vec<&str> = wanted
+                .keys()
+                .filter_map(|name| name.strip_prefix(folder))
+                .filter(|name| name.ends_with("yaml"))
+                .collect();
+            assert_eq!(names, ["/printers.yaml", "/printjobs.yaml", "/printrecords.yaml"], "{folder}");
         }
+        let header = manifests::HEADER.trim_start_matches('#').trim();
+        for (name, text) in &wanted {
+            assert!(text.lines().next().unwrap().contains(header), "{name}");
+        }
+        let kustomization = &wanted[&format!("{MANIFESTS}/{KUSTOMIZATION}")];
+        assert!(kustomization.ends_with("\n  - printers.yaml\n  - printjobs.yaml\n  - printrecords.yaml\n"));
+    }
+
+    #[test]
+    fn a_template_has_the_labels_of_the_release_and_what_helm_would_read_is_quoted() {
+        let manifest = format!("{}metadata:\n  name: a.b\nspec:\n  text: a {{{{ b }}}}\n", manifests::HEADER);
+        let template = template(&manifest);
+        let (before, after) = template.split_once("\nspec:\n").unwrap();
+        assert!(before.contains("\nmetadata:\n  name: a.b\n  labels:\n"), "{template}");
+        assert_eq!(after, "  text: a {{ \"{{\" }} b }}\n{{- end }}\n");
     }
 
     #[test]

@@ -32,7 +32,9 @@ pub enum Use {
     Faults,
     /// To build and run the fuzz targets.
     Fuzz,
-    /// To build the control plane.
+    /// To check the chart and the other manifests.
+    Chart,
+    /// To build the control plane, and programs of others from their Go modules.
     ControlPlane,
 }
 
@@ -130,7 +132,14 @@ const NEEDS: &[Need] = &[
         used: Use::Faults,
     },
     Need {
-        purpose: "Go 1.26 or newer, for the control plane of demo and tests",
+        purpose: "Lua 5.1, for the health checks of Argo CD",
+        probe: &["lua5.1", "-v"],
+        suffices: |_| true,
+        source: Source::Debian(&["lua5.1"]),
+        used: Use::Chart,
+    },
+    Need {
+        purpose: "Go 1.26 or newer, for the control plane of demo and tests and for what checks the chart",
         probe: &["go", "version"],
         suffices: go_suffices,
         source: Source::Elsewhere("install it from https://go.dev/dl and put it on the PATH"),

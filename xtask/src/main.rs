@@ -38,7 +38,7 @@ enum Command {
     Faults(faults::Arguments),
     /// Feed what comes from outside (print files, printers' answers) with anything, and see that it stands.
     Fuzz(fuzz::Arguments),
-    /// Write the files that are made from the code: crds/manifests.
+    /// Write the files that are made from the code: the definitions as manifests and as templates of the chart.
     Generate(generate::Arguments),
     /// Explore the rules in every order of events, within bounds.
     Model(model::Arguments),

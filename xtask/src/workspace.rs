@@ -1,7 +1,7 @@
 //! Where the workspace is and which test targets it has, as cargo itself tells it.
 //!
-//! The kind of a test follows from its name alone: `tests/api_*.rs` needs an API server, `tests/process_*.rs` starts
-//! the project's programs, all else are unit tests.
+//! The kind of a test follows from its name alone: `tests/chart_*.rs` runs helm and its like, `tests/api_*.rs` needs an
+//! API server, `tests/process_*.rs` starts the project's programs, all else are unit tests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,6 +44,8 @@ fn tells_of_a_package(variable: &str) -> bool {
 pub enum Kind {
     /// Everything in one process.
     Unit,
+    /// With programs that render and check manifests.
+    Chart,
     /// Against a real API server.
     Api,
     /// Against running programs of the project.
@@ -53,7 +55,9 @@ pub enum Kind {
 impl Kind {
     /// The kind of an integration test, from the name of its file.
     pub fn of(target: &str) -> Self {
-        if target.starts_with("api_") {
+        if target.starts_with("chart_") {
+            Self::Chart
+        } else if target.starts_with("api_") {
             Self::Api
         } else if target.starts_with("process_") {
             Self::Process
@@ -137,6 +141,7 @@ mod tests {
 
     #[test]
     fn the_kind_of_a_test_follows_from_its_files_name() {
+        assert_eq!(Kind::of("chart_health"), Kind::Chart);
         assert_eq!(Kind::of("api_crds"), Kind::Api);
         assert_eq!(Kind::of("process_crash"), Kind::Process);
         assert_eq!(Kind::of("table"), Kind::Unit);

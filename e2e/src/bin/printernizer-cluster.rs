@@ -1,5 +1,5 @@
 //! A Kubernetes control plane on loopback for developers: `printernizer-cluster up` starts one and says how to reach
-//! it, until Ctrl-C; `build` and `build-s3-server` only build what the tests start. It keeps nothing: the next start is an empty cluster.
+//! it, until Ctrl-C; `build...` only build what the tests start. It keeps nothing: the next start is an empty cluster.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use printernizer_e2e::cluster::{Cluster, Options, ensure_binary};
 use printernizer_e2e::servers::s3;
+use printernizer_e2e::tools::{self, Tool};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -22,6 +23,8 @@ enum Task {
     Build,
     /// Build versitygw, the S3 server of the tests, into the cache, and print the path of the program.
     BuildS3Server,
+    /// Build helm and the other programs of the chart's tests into the cache, and print their paths.
+    BuildChartTools,
     /// Start an empty cluster, print how to reach it, and take it down at Ctrl-C.
     Up {
         /// Print one JSON line with kubeconfig, server, directory and process ids instead of words.
@@ -67,6 +70,12 @@ async fn run(task: Task) -> Result<(), Box<dyn std::error::Error>> {
     match task {
         Task::Build => writeln!(std::io::stdout(), "{}", ensure_binary(&mut tell)?.display())?,
         Task::BuildS3Server => writeln!(std::io::stdout(), "{}", s3::ensure_binary(&mut tell)?.display())?,
+        Task::BuildChartTools => {
+            for tool in Tool::ALL {
+                writeln!(std::io::stdout(), "{}", tool.ensure(&mut tell)?.display())?;
+            }
+            writeln!(std::io::stdout(), "{}", tools::kubernetes_schemas()?.display())?;
+        }
         Task::Up { json, bare, port, keep_data, apiserver_arguments } => {
             let options = Options {
                 controller_manager: !bare,

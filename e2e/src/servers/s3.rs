@@ -1,18 +1,22 @@
 //! versitygw, an S3 server that keeps its buckets in a directory: built once from its Go module into the cache.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use tokio::process::Command;
 
 use super::{Certificate, Server, ServerError, directory, free_address};
-use crate::cache_dir;
-use crate::go::{self, Program};
+use crate::go::{self, Module};
 
-/// The module's command, and the version that is built. Go checks it against the public checksum database.
-const COMMAND: &str = "github.com/versity/versitygw/cmd/versitygw";
-const VERSION: &str = "v1.8.0";
+/// The program; a package of its module.
+const VERSITYGW: Module = Module {
+    what: "the S3 server versitygw",
+    name: "versitygw",
+    package: "github.com/versity/versitygw/cmd/versitygw",
+    version: "v1.8.0",
+    takes: "about a minute and a half",
+};
 
 /// Keys of the user who may do everything.
 const ROOT: (&str, &str) = ("farm-root", "root-secret-of-a-test");
@@ -20,24 +24,7 @@ const ROOT: (&str, &str) = ("farm-root", "root-secret-of-a-test");
 /// The path of the program, built now if the cache does not have it: about a minute and a half. Blocks; `progress` gets a
 /// line for a person every few seconds.
 pub fn ensure_binary(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, ServerError> {
-    let path = cache_dir().join("versitygw").join(format!("versitygw-{VERSION}-{}", std::env::consts::ARCH));
-    let program = Program {
-        what: "the S3 server versitygw",
-        path: &path,
-        prefix: "versitygw-",
-        announcement: format!(
-            "building versitygw {VERSION} from its Go module: about a minute and a half, then cached"
-        ),
-    };
-    let command = |directory: &Path| {
-        let mut command = std::process::Command::new(go::go());
-        command.args(["install", "-trimpath", "-v", "-ldflags", "-s -w"]).arg(format!("{COMMAND}@{VERSION}"));
-        command.envs([("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local"), ("GOWORK", "off"), ("GOFLAGS", "")]);
-        command.env("GOBIN", directory).current_dir(directory);
-        (command, directory.join("versitygw"))
-    };
-    go::ensure(&program, command, progress)?;
-    Ok(path)
+    Ok(go::install(&VERSITYGW, progress)?)
 }
 
 /// How an S3 server is started.

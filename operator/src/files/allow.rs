@@ -168,6 +168,14 @@ mod tests {
     }
 
     #[test]
+    fn the_network_policy_of_the_chart_knows_the_same_private_ranges() {
+        let helpers = include_str!("../../../charts/printernizer/templates/_helpers.tpl");
+        let (_, list) = helpers.split_once("define \"printernizer.privateNetworks\" -}}\n").unwrap();
+        let listed: Vec<&str> = list.lines().map_while(|line| line.strip_prefix("- ")).collect();
+        assert_eq!(listed, PRIVATE);
+    }
+
+    #[test]
     fn link_local_and_metadata_addresses_are_never_allowed_in_any_form() {
         let everything = Networks::parse("0.0.0.0/0, ::/0").unwrap();
         for networks in [Networks::only(everything.clone(), true), Networks::for_sources(everything, true)] {

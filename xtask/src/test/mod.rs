@@ -1,5 +1,5 @@
 //! `cargo xtask test`: the one test command. Lock file, format, lints, generated files, then unit tests, the
-//! model, API-server and process tests.
+//! model, chart, API-server and process tests.
 //!
 //! Every step shows its output as it comes; failures are shown again at the end, above the counts. A step that could
 //! not be run counts as failed. Nothing is ever tried a second time.
@@ -46,6 +46,8 @@ enum Part {
     Model,
     /// Fuzz targets, each for a few seconds.
     Fuzz,
+    /// Tests of the chart and of the other manifests (tests/chart_*.rs).
+    Chart,
     /// Tests against a real API server (tests/api_*.rs).
     Api,
     /// Tests that run the project's programs (tests/process_*.rs).
@@ -63,9 +65,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     }
     begin("what the tests need");
     let mut uses = vec![Use::Build, Use::Test];
-    uses.extend(control_plane.then_some(Use::ControlPlane));
+    uses.extend((control_plane || includes(Part::Chart)).then_some(Use::ControlPlane));
     uses.extend(includes(Part::Fuzz).then_some(Use::Fuzz));
     uses.extend(includes(Part::Process).then_some(Use::Faults));
+    uses.extend(includes(Part::Chart).then_some(Use::Chart));
     install::ensure(&uses)?;
     let workspace = Workspace::load()?;
     if arguments.kind.is_none() {
@@ -100,6 +103,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         let mut program = std::process::Command::new(workspace.program(CONTROL_PLANE));
         report.check("S3 server", program.arg("build-s3-server"))?;
     }
+    if includes(Part::Chart) {
+        let mut program = std::process::Command::new(workspace.program(CONTROL_PLANE));
+        report.check("chart tools", program.arg("build-chart-tools"))?;
+    }
     if includes(Part::Unit) {
         let targets = ["--lib", "--bins"].map(str::to_owned).into_iter().chain(selection(&workspace, Kind::Unit));
         report.tests("unit", Some("property"), targets)?;
@@ -111,7 +118,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     if includes(Part::Fuzz) && report.check("build of the fuzz targets", &mut fuzz::build(&workspace)?)? {
         report.fuzz(&workspace)?;
     }
-    for (part, kind, name) in [(Part::Api, Kind::Api, "API server"), (Part::Process, Kind::Process, "process")] {
+    let kinds = [
+        (Part::Chart, Kind::Chart, "chart"),
+        (Part::Api, Kind::Api, "API server"),
+        (Part::Process, Kind::Process, "process"),
+    ];
+    for (part, kind, name) in kinds {
         if !includes(part) {
             continue;
         }
@@ -183,7 +195,7 @@ impl Report {
     fn generated_files(&mut self) -> Result<(), Error> {
         const STEP: &str = "generated files";
         begin(STEP);
-        let drift = generate::drift(&root().join("crds/manifests"))?;
+        let drift = generate::drift(&root())?;
         self.add("check", Tally::check(drift.is_empty()));
         for change in &drift {
             warn(&change.diff);

@@ -1,0 +1,127 @@
+{{- define "printernizer.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "printernizer.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains (include "printernizer.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "printernizer.name" .) | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* A Deployment's selector never changes, so neither may these. */}}
+{{- define "printernizer.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "printernizer.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "printernizer.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "printernizer.selectorLabels" . }}
+app.kubernetes.io/part-of: printernizer
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "printernizer.crdAnnotations" -}}
+{{- $annotations := dict -}}
+{{- if .Values.crds.keep -}}
+{{- $_ := set $annotations "helm.sh/resource-policy" "keep" -}}
+{{- end -}}
+{{- with mergeOverwrite $annotations .Values.crds.annotations -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "printernizer.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "printernizer.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- required "serviceAccount.name must be given: without serviceAccount.create the account is one that exists" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "printernizer.image" -}}
+{{- $image := .Values.image -}}
+{{- $name := required "image.repository must be given: no image of Printernizer is published yet. Build one, push it to a registry of yours, and name it: --set image.repository=registry.example.com/printernizer" $image.repository -}}
+{{- with $image.registry -}}
+{{- $name = printf "%s/%s" . $name -}}
+{{- end -}}
+{{- if and $image.digest (not $image.tag) -}}
+{{- printf "%s@%s" $name $image.digest -}}
+{{- else -}}
+{{- $tagged := printf "%s:%s" $name (default .Chart.AppVersion $image.tag) -}}
+{{- if $image.digest -}}{{ printf "%s@%s" $tagged $image.digest }}{{- else -}}{{ $tagged }}{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The one namespace the operator works in, or nothing for all. */}}
+{{- define "printernizer.watchNamespace" -}}
+{{- range .Values.watchNamespaces -}}{{ . }}{{- end -}}
+{{- end -}}
+
+{{- /* The private ranges, in which printers are unless networks are named, and print files never. */}}
+{{- define "printernizer.privateNetworks" -}}
+- 10.0.0.0/8
+- 172.16.0.0/12
+- 192.168.0.0/16
+- 100.64.0.0/10
+- fc00::/7
+{{- end -}}
+
+{{- /* Peers of a network policy from networks. */}}
+{{- define "printernizer.peers" -}}
+{{- range . }}
+- ipBlock:
+    cidr: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- /* Ports of a network policy from numbers. */}}
+{{- define "printernizer.ports" -}}
+{{- range . }}
+- protocol: TCP
+  port: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- /* What the operator does to the objects of the namespaces it works in: the rules of a ClusterRole or of a Role. */}}
+{{- define "printernizer.rules" -}}
+# Watches tell it what there is; each decision reads the object again. It patches finalizers and annotations, and never a
+# spec.
+- apiGroups: [printernizer.io]
+  resources: [printers, printjobs]
+  verbs: [get, list, watch, patch]
+# Finished jobs are deleted when their time is over, never those of Argo CD or Flux.
+- apiGroups: [printernizer.io]
+  resources: [printjobs]
+  verbs: [delete]
+# The status says what became of a start; it is replaced, so that two writers cannot both be right.
+- apiGroups: [printernizer.io]
+  resources: [printers/status, printjobs/status, printrecords/status]
+  verbs: [update]
+# Made before the start of a job that Git may create again, and deleted long after both are gone.
+- apiGroups: [printernizer.io]
+  resources: [printrecords]
+  verbs: [get, list, create, delete]
+# Access codes of printers and credentials of file servers, by name. Only Secrets with the label printernizer.io/usage are
+# used, but Kubernetes cannot grant by label: keep other Secrets out of the namespaces the operator works in.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+# Print files in ConfigMaps, and certificate authorities of file servers, by name.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get]
+# What happened to a printer or a job, for `kubectl describe`.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end -}}

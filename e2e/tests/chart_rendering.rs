@@ -1,0 +1,194 @@
+//! The chart renders what is committed, for every values file of `charts/printernizer/ci`, and so does what is made from
+//! it: the base of the overlays, the README. Whoever changes a template sees in the difference what a user will get.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
+mod manifests;
+
+use std::collections::BTreeMap;
+
+use manifests::{assert_file, chart, kustomize, objects, read, run, template, the, tool, values};
+use printernizer_e2e::farm::project;
+use printernizer_e2e::tools::Tool;
+use serde_json::{Value, json};
+
+/// Documents of definitions without what they define: that is in crds/manifests, and compared by a test of its own.
+fn without_definitions(rendered: &str) -> String {
+    let short = |document: &str| match document.split_once("\nspec:\n") {
+        Some((before, _)) if document.contains("\nkind: CustomResourceDefinition\n") => {
+            format!("{before}\nspec: {{}} # that of crds/manifests\n")
+        }
+        _ => document.to_owned(),
+    };
+    rendered.split("---\n").map(short).collect::<Vec<_>>().join("---\n")
+}
+
+#[test]
+fn every_values_file_renders_what_is_committed() {
+    for (name, path) in values() {
+        let rendered = template(Some(&path), &[]).unwrap();
+        assert_file(&chart().join(format!("ci/golden/{name}.yaml")), &without_definitions(&rendered));
+    }
+    let committed = std::fs::read_dir(chart().join("ci/golden")).unwrap();
+    assert_eq!(committed.count(), values().len(), "a file that no values file makes any more must go");
+}
+
+#[test]
+fn the_base_of_the_overlays_is_made_from_the_chart() {
+    let rendered = template(Some(&project().join("deploy/kustomize/values.yaml")), &[]).unwrap();
+    let of_helm = ["# Source: ", "helm.sh/chart: ", "app.kubernetes.io/managed-by: "];
+    let kept: Vec<&str> = rendered.lines().filter(|line| !of_helm.iter().any(|h| line.trim().starts_with(h))).collect();
+    let header = "# Made from charts/printernizer, see docs/testing.md. Do not edit.\n";
+    assert_file(&project().join("deploy/kustomize/base/operator.yaml"), &format!("{header}{}\n", kept.join("\n")));
+}
+
+#[test]
+fn the_definitions_of_the_chart_are_those_of_the_code() {
+    let rendered = objects(&template(None, &["--set", "image.repository=x"]).unwrap());
+    let definitions: Vec<&Value> = rendered.iter().filter(|o| o["kind"] == "CustomResourceDefinition").collect();
+    assert_eq!(definitions.len(), 3);
+    for definition in definitions {
+        let name = definition["spec"]["names"]["plural"].as_str().unwrap();
+        let code = objects(&read(&project().join(format!("crds/manifests/{name}.yaml"))));
+        assert_eq!(definition["spec"], code[0]["spec"], "{name}");
+        assert_eq!(definition["metadata"]["annotations"], json!({ "helm.sh/resource-policy": "keep" }), "{name}");
+    }
+}
+
+#[test]
+fn what_is_uninstalled_takes_the_definitions_along_only_if_asked() {
+    let rendered = objects(&template(None, &["--set", "image.repository=x", "--set", "crds.keep=false"]).unwrap());
+    assert_eq!(rendered.iter().filter(|o| o["kind"] == "CustomResourceDefinition").count(), 3);
+    assert!(!rendered.iter().any(|o| o["metadata"]["annotations"]["helm.sh/resource-policy"].is_string()));
+}
+
+#[test]
+fn a_release_without_an_image_is_told_what_to_give() {
+    let said = template(None, &[]).unwrap_err();
+    assert!(said.contains("image.repository must be given"), "{said}");
+}
+
+#[test]
+fn a_value_that_does_not_exist_or_cannot_be_is_refused_by_name() {
+    let refused = [
+        ("replicas=3", "replicas"),
+        ("cache.size=10Gi", "size"),
+        ("printerNetworks[0]=192.168.30.x", "printerNetworks"),
+        ("watchNamespaces[0]=a,watchNamespaces[1]=b", "watchNamespaces"),
+        ("log.format=xml", "format"),
+        ("uploads=0", "uploads"),
+    ];
+    for (value, named) in refused {
+        let said = template(None, &["--set", "image.repository=x", "--set", value]).unwrap_err();
+        assert!(said.contains("schema") && said.contains(named), "{value}: {said}");
+    }
+    let said = template(
+        None,
+        &["--set", "image.repository=x,metrics.service.enabled=false,metrics.serviceMonitor.enabled=true"],
+    );
+    assert!(said.unwrap_err().contains("metrics.serviceMonitor.enabled needs metrics.service.enabled"));
+}
+
+/// The rules of a role with the kinds and verbs alone.
+fn rules(role: &Value) -> &Value {
+    assert!(role["rules"].as_array().is_some_and(|rules| !rules.is_empty()), "{role}");
+    &role["rules"]
+}
+
+#[test]
+fn the_rights_of_the_chart_are_those_of_the_example_which_a_whole_print_is_run_with() {
+    let example = objects(&read(&project().join("examples/operator/rbac.yaml")));
+    let of = |objects: &[Value], name: &str| {
+        let named: Vec<_> = objects.iter().filter(|o| o["metadata"]["name"] == name && o["rules"].is_array()).collect();
+        assert_eq!(named.len(), 1, "{name}");
+        rules(named[0]).clone()
+    };
+    for values in ["default", "one-namespace"] {
+        let rendered = objects(&template(Some(&chart().join(format!("ci/{values}-values.yaml"))), &[]).unwrap());
+        for name in ["printernizer", "printernizer-leader"] {
+            assert_eq!(of(&rendered, name), of(&example, name), "{values}: {name}");
+        }
+    }
+}
+
+#[test]
+fn in_one_namespace_the_operator_has_no_right_anywhere_else() {
+    let rendered = objects(&template(Some(&chart().join("ci/one-namespace-values.yaml")), &[]).unwrap());
+    for object in &rendered {
+        assert_ne!(object["kind"], "ClusterRoleBinding", "{object}");
+        if object["kind"] == "RoleBinding" && object["metadata"]["name"] == "printernizer" {
+            assert_eq!(object["metadata"]["namespace"], "farm");
+            assert_eq!(object["roleRef"]["kind"], "Role");
+        }
+    }
+    let operator = the(&rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0].clone();
+    assert!(operator["args"].as_array().unwrap().contains(&json!("--namespace=farm")), "{operator}");
+}
+
+#[test]
+fn secrets_are_read_one_by_one_and_never_listed() {
+    for (name, path) in values() {
+        for role in objects(&template(Some(&path), &[]).unwrap()).iter().filter(|o| o["rules"].is_array()) {
+            for rule in rules(role).as_array().unwrap() {
+                let all = ["apiGroups", "resources", "verbs"].iter().any(|field| rule[field].to_string().contains('*'));
+                assert!(!all, "{name}: {rule}");
+                if rule["resources"].to_string().contains("secrets") {
+                    assert_eq!((&rule["resources"], &rule["verbs"]), (&json!(["secrets"]), &json!(["get"])), "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_overlay_runs_as_many_operators_as_it_says_with_the_image_it_names() {
+    let expected = BTreeMap::from([("dev", (1, "dev")), ("production", (2, "0.1.0")), ("staging", (1, "0.1.0"))]);
+    let folders = std::fs::read_dir(project().join("deploy/kustomize/overlays")).unwrap();
+    assert_eq!(folders.count(), expected.len());
+    for (name, (replicas, tag)) in expected {
+        let built = objects(&kustomize(&format!("deploy/kustomize/overlays/{name}")).unwrap());
+        let deployment = &the(&built, "Deployment")["spec"];
+        assert_eq!(deployment["replicas"], replicas, "{name}");
+        let operator = &deployment["template"]["spec"]["containers"][0];
+        assert_eq!(operator["image"], format!("registry.example.com/printernizer:{tag}"), "{name}");
+        let budgets = built.iter().filter(|o| o["kind"] == "PodDisruptionBudget").count();
+        assert_eq!(budgets, usize::from(replicas > 1), "{name}");
+        assert!(
+            !built.iter().any(|o| o["kind"] == "CustomResourceDefinition"),
+            "{name}: deleting it would delete the farm"
+        );
+        for object in &built {
+            let cluster_wide = ["Namespace", "ClusterRole", "ClusterRoleBinding"].iter().any(|k| object["kind"] == *k);
+            assert!(cluster_wide || object["metadata"]["namespace"] == "printernizer", "{name}: {object}");
+        }
+    }
+    let built = objects(&kustomize("deploy/kustomize/overlays/production").unwrap());
+    let arguments = &the(&built, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert!(arguments.to_string().contains("--printer-networks=192.168.30.0/24"), "{arguments}");
+    let printers = &the(&built, "NetworkPolicy")["spec"]["egress"][2]["to"];
+    assert_eq!(printers, &json!([{ "ipBlock": { "cidr": "192.168.30.0/24" } }]));
+}
+
+#[test]
+fn the_definitions_can_be_applied_as_one_folder() {
+    let built = objects(&kustomize("crds/manifests").unwrap());
+    assert_eq!(built.len(), 3);
+}
+
+#[test]
+fn the_readme_lists_the_values_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("printernizer");
+    std::fs::create_dir(&copy).unwrap();
+    for file in ["Chart.yaml", "values.yaml", "README.md.gotmpl"] {
+        std::fs::copy(chart().join(file), copy.join(file)).unwrap();
+    }
+    run(tool(Tool::HelmDocs).arg("--chart-search-root").arg(folder.path()).args(["--sort-values-order", "file"]))
+        .unwrap();
+    assert_file(&chart().join("README.md"), &read(&copy.join("README.md")));
+}
+
+#[test]
+fn the_chart_has_the_version_of_the_program() {
+    let chart = &objects(&read(&chart().join("Chart.yaml")))[0];
+    assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+}
