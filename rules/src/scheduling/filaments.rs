@@ -100,7 +100,10 @@ fn chosen_slot(need: &FilamentNeed, chosen: &str, slots: &[Slot]) -> Result<(Str
     }
     let Some(loaded) = &slot.material else { return Err(Mismatch::MaterialUnknown) };
     match &need.material {
-        Some(material) if material != loaded => Err(Mismatch::NoMaterial { material: material.clone() }),
+        Some(material) if material != loaded => {
+            let (slot, has, wants) = (chosen.to_owned(), loaded.clone(), material.clone());
+            Err(Mismatch::WrongMaterial { slot, has, wants })
+        }
         _ => Ok((loaded.clone(), vec![Candidate { color_distance: 0, slot: at }])),
     }
 }

@@ -95,6 +95,15 @@ pub enum Mismatch {
         /// The material.
         material: String,
     },
+    /// The slot the job chose holds another material.
+    WrongMaterial {
+        /// The slot.
+        slot: String,
+        /// The material in it.
+        has: String,
+        /// The material of the filament.
+        wants: String,
+    },
     /// The device reports another material in a slot than the spec declares.
     Contradicted {
         /// The slot.
@@ -197,7 +206,13 @@ impl fmt::Display for Mismatch {
             Self::Contradicted { slot } => {
                 write!(f, "device and spec.slots disagree about {slot} (correct the one that is wrong)")
             }
-            Self::NoColor { material, color } => write!(f, "no {material} in {color}"),
+            Self::WrongMaterial { slot, has, wants } => {
+                write!(f, "slot {slot} holds {has}, not {wants} (load it, or choose another in spec.filaments)")
+            }
+            Self::NoColor { material, color } => {
+                let any = "spec.colorMatch: Ignore takes any color";
+                write!(f, "no {material} in {color} (loaded in another color, or in none that is known; {any})")
+            }
             Self::NotEnoughFilament { material } => write!(f, "not enough {material} left"),
             Self::NotEnoughSlots => f.write_str("fewer matching slots than filaments"),
             Self::SlotEmpty { slot } => write!(f, "slot {slot} empty (load it, or choose another in spec.filaments)"),

@@ -180,6 +180,7 @@ proptest! {
                         mismatch,
                         Mismatch::MaterialUnknown
                             | Mismatch::NoMaterial { .. }
+                            | Mismatch::WrongMaterial { .. }
                             | Mismatch::Contradicted { .. }
                             | Mismatch::NoColor { .. }
                             | Mismatch::NotEnoughFilament { .. }
@@ -250,6 +251,7 @@ fn the_farms_of_these_properties_reach_every_mismatch_and_many_assignments() {
         "TooLow",
         "TooSmall",
         "WrongFormat",
+        "WrongMaterial",
         "WrongModel",
         "WrongNozzle",
         "WrongPlate",

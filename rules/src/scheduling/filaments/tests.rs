@@ -72,8 +72,20 @@ fn a_persons_choice_replaces_the_search_but_not_the_material() {
         mapping(&Requirements { color_match: ColorMatch::Exact, ..requirements_of(vec![one]) }, &caps)
     };
     assert_eq!(chosen(&choose("AMS1-2").unwrap()), [(1, "AMS1-2")], "the color is the person's business");
-    assert_eq!(choose("External").unwrap_err(), Mismatch::NoMaterial { material: "PLA".into() });
+    let wrong = choose("External").unwrap_err();
+    assert_eq!(wrong, Mismatch::WrongMaterial { slot: "External".into(), has: "TPU".into(), wants: "PLA".into() });
+    assert_eq!(wrong.to_string(), "slot External holds TPU, not PLA (load it, or choose another in spec.filaments)");
     assert_eq!(choose("AMS4-4").unwrap_err(), Mismatch::NoSlot { slot: "AMS4-4".into() });
+}
+
+#[test]
+fn where_only_the_color_is_missing_it_is_said_how_any_color_is_taken() {
+    let req = Requirements { color_match: ColorMatch::Near, ..requirements_of(vec![need(1, "PLA", BLUE)]) };
+    let told = mapping(&req, &capabilities_with(&[("AMS1-1", "PLA", RED)])).unwrap_err().to_string();
+    assert!(
+        told.starts_with("no PLA in #0000FF (loaded in another color") && told.contains("colorMatch: Ignore"),
+        "{told}"
+    );
 }
 
 #[test]
