@@ -168,7 +168,7 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
     let deleting = seen.job.metadata.deletion_timestamp.is_some();
     let desired = seen.job.spec.desired_state;
     if deleting || desired == DesiredState::Cancel {
-        return give_back(seen, old, &Next::End(Reason::Cancelled, "cancelled before the print was started"));
+        return give_back(seen, old, &Next::End(Reason::Cancelled, "cancelled before the print was started".into()));
     }
     if let Some(missed) = missed_deadline(seen.job, old, seen.now) {
         return give_back(seen, old, &Next::End(Reason::DeadlineExceeded, missed));

@@ -7,7 +7,7 @@ use printernizer_crds::print_job::{DesiredState, Outcome, PrintJobStatus};
 use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJob, Reason};
 
 use super::gate::claim_agrees;
-use super::{Observed, Waiting, accept, claim, finish, follow, question, status};
+use super::{Observed, Waiting, accept, claim, finish, follow, leave, question, status};
 use crate::plan::{Effect, Plan};
 
 /// How long a decision may rest when only time can change it and no moment is known.
@@ -23,7 +23,7 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
         return plan;
     }
     if status::is_terminal(&old) {
-        return finish::after_end(seen, &old);
+        return leave::after_end(seen, &old);
     }
     let holds = seen.printer.is_some_and(|p| claim_agrees(seen.job, p));
     if accept::is_copy(seen.job) && !holds && seen.job.metadata.deletion_timestamp.is_none() {
@@ -33,7 +33,7 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
         return claim::decide(seen, &old);
     }
     if seen.job.metadata.deletion_timestamp.is_some() {
-        return finish::remove_finalizer(seen);
+        return leave::remove_finalizer(seen);
     }
     if let Some(link) = seen.shown_on {
         return follow::shown_without_record(seen, &old, link);
@@ -45,7 +45,7 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
         return follow::without_device(seen, &old, Reason::NoRecordOfUpload);
     }
     if let Some(missed) = missed_deadline(seen.job, &old, seen.now) {
-        return finish::end_unprinted(seen, &old, Reason::DeadlineExceeded, missed);
+        return finish::end_unprinted(seen, &old, Reason::DeadlineExceeded, &missed);
     }
     if let Some(plan) = accept::decide(seen, &old) {
         return again_before_deadline(plan, seen, &old);
@@ -80,17 +80,23 @@ fn waiting_words(old: &PrintJobStatus, waiting: &Waiting) -> String {
     }
 }
 
-/// The deadline the job has missed, if it has not started.
-pub(super) fn missed_deadline(job: &PrintJob, old: &PrintJobStatus, now: Timestamp) -> Option<&'static str> {
+/// The deadline the job has missed, if it has not started, and what kept it last: that says whether a later one helps.
+pub(super) fn missed_deadline(job: &PrintJob, old: &PrintJobStatus, now: Timestamp) -> Option<String> {
     if old.start.is_some() || old.conditions.is_true(ConditionType::Started) {
         return None;
     }
     let after = |limit: Option<Timestamp>| limit.is_some_and(|limit| now >= limit);
-    if after(start_deadline(job)) {
-        return Some("not started within spec.startDeadlineSeconds; create the job again with a longer deadline");
-    }
-    after(job.spec.not_after.as_ref().map(|t| t.0))
-        .then_some("not started by spec.notAfter; create the job again with a later time")
+    let missed = if after(start_deadline(job)) {
+        "not started within spec.startDeadlineSeconds; create the job again with a longer deadline"
+    } else if after(job.spec.not_after.as_ref().map(|t| t.0)) {
+        "not started by spec.notAfter; create the job again with a later time"
+    } else {
+        return None;
+    };
+    Some(match (&old.waiting_for, &old.message) {
+        (Some(reason), Some(why)) => format!("{missed}. What kept it last: {reason}, {why}"),
+        _ => missed.to_owned(),
+    })
 }
 
 fn start_deadline(job: &PrintJob) -> Option<Timestamp> {

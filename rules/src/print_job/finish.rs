@@ -1,25 +1,21 @@
 //! Ends: verdicts are written to the Printer first, with the bed, then to the PrintJob; then the claim is released by the
-//! Printer's own rules. Also letting go of the deleted, cleaning up, time-to-live.
+//! Printer's own rules.
 
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use printernizer_crds::print_job::{AttemptRecord, Outcome};
+use printernizer_crds::print_job::{AttemptRecord, DeletionPolicy, DesiredState, Outcome};
 use printernizer_crds::printer::{BedClearing, Distrust, DistrustReason, LastStart, StartVerdict};
-use printernizer_crds::{
-    ConditionStatus, ConditionType, Conditions, PRINT_JOB_FINALIZER, PrintJobStatus, PrintRecordStatus, Printer,
-    PrinterStatus, Reason,
-};
+use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJobStatus, Printer, PrinterStatus, Reason};
 
 use super::decide::{REST, write_if_changed};
 use super::release::{Next, give_back, is_leaving, leave_file, unset_claim};
 use super::start::{End, shows_attempt};
-use super::{Observed, accept, question, status};
-use crate::device::{DeviceReport, Link};
-use crate::plan::{DeviceCommand, Effect, Plan};
+use super::{Observed, question, status};
+use crate::device::DeviceReport;
+use crate::plan::{Effect, Plan};
 use crate::printer::{DEVELOPER_MODE, bed};
 use crate::scheduling::requirements;
-use crate::timing::elapsed;
 
 /// Failed prints in a row after which a printer gets no more jobs.
 const QUARANTINE_AFTER: i32 = 2;
@@ -159,7 +155,7 @@ pub(super) fn carry_over(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Pr
                 _ => words_of(verdict).to_owned(),
             };
             let next = if is_leaving(seen) {
-                Next::End(Reason::Cancelled, "cancelled; nothing was printed")
+                Next::End(Reason::Cancelled, "cancelled; nothing was printed".into())
             } else {
                 Next::Queue(words.clone())
             };
@@ -193,6 +189,17 @@ fn words_of(verdict: StartVerdict) -> &'static str {
     }
 }
 
+/// Who has stopped a print, as far as that is known.
+fn who_stopped(seen: &Observed<'_>) -> &'static str {
+    if seen.job.spec.desired_state == DesiredState::Cancel {
+        "as spec.desiredState asks"
+    } else if is_leaving(seen) && seen.job.spec.deletion_policy == DeletionPolicy::Cancel {
+        "as the deletion of the job asks (deletionPolicy: Cancel)"
+    } else {
+        "at the printer's screen or by another program, not from here"
+    }
+}
+
 /// An attempt that ran has ended: the job is over, or tries again.
 fn finish_attempt(
     seen: &Observed<'_>,
@@ -202,10 +209,20 @@ fn finish_attempt(
     verdict: StartVerdict,
 ) -> Plan {
     let mut new = old.clone();
+    // It is written seldom: what was seen last is how far the print came.
+    let last = seen.session.as_ref().and_then(|s| s.watch.progress);
+    if let (Some(written), Some(last)) = (new.progress.as_mut(), last) {
+        *written = status::progress(seen.now, &last);
+    }
     let text = if question::is_answered(old) {
         format!("{}, as a person says", words_of(verdict))
     } else {
-        words_of(verdict).to_owned()
+        let at = last.map(|p| format!(" at {} %", p.percent)).unwrap_or_default();
+        match verdict {
+            StartVerdict::Cancelled => format!("{}{at} {}", words_of(verdict), who_stopped(seen)),
+            StartVerdict::Failed => format!("{}{at}", words_of(verdict)),
+            _ => words_of(verdict).to_owned(),
+        }
     };
     record_attempt(seen, &mut new, on, outcome, &text);
     new.refusals = 0;
@@ -319,83 +336,4 @@ pub(super) fn end_by_answer(seen: &Observed<'_>, old: &PrintJobStatus, verdict: 
         }
     };
     finish_attempt(seen, old, &on, outcome, verdict)
-}
-
-/// A deleted job whose print nobody can resolve is let go after a while. The printer keeps what it must remember.
-pub(super) fn or_let_go(seen: &Observed<'_>, plan: Plan) -> Plan {
-    let Some(deleted) = seen.job.metadata.deletion_timestamp.as_ref() else { return plan };
-    let waited = elapsed(seen.now, deleted.0);
-    match seen.timing.letting_go.checked_sub(waited) {
-        Some(left) if !left.is_zero() => plan.again(left),
-        _ => remove_finalizer(seen),
-    }
-}
-
-/// Removes our finalizer from the job, if it is there.
-pub(super) fn remove_finalizer(seen: &Observed<'_>) -> Plan {
-    if has_finalizer(seen) { Plan::of([Effect::RemoveJobFinalizer]) } else { Plan::nothing() }
-}
-
-fn has_finalizer(seen: &Observed<'_>) -> bool {
-    seen.job.metadata.finalizers.iter().flatten().any(|f| f == PRINT_JOB_FINALIZER)
-}
-
-/// After the end: the file goes, then the finalizer, and in time the job.
-pub(super) fn after_end(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
-    let deleting = seen.job.metadata.deletion_timestamp.is_some();
-    let session = seen.session.as_ref();
-    let reachable = session.is_some_and(|s| matches!(s.link, Link::Live { .. }));
-    let mut plan = Plan::nothing();
-    let remote_name = old.upload.as_ref().map(|u| u.remote_name.clone());
-    if let Some(remote_name) = remote_name {
-        if session.is_some_and(|s| s.file_deleted) || seen.printer.is_none() {
-            let mut new = old.clone();
-            new.upload = None;
-            status::refresh(&mut new, seen.job, seen.now);
-            return write_if_changed(old, new).again(Duration::ZERO);
-        }
-        plan = match session.map(|s| s.link) {
-            Some(Link::Live { .. }) => {
-                let delete = Effect::Device(DeviceCommand::DeleteFile { remote_name });
-                plan.then(delete).again(seen.timing.poll_period)
-            }
-            // It is about to answer or to be given up; nobody tells a job that has ended.
-            Some(Link::Connecting) => plan.again(seen.timing.poll_period),
-            Some(Link::Down { .. }) | None => plan.again(seen.timing.unready_limit / 15),
-        };
-    }
-    let held = seen.printer.and_then(|p| p.status.as_ref()).and_then(|s| s.current_job.as_ref());
-    let held = held.is_some_and(|j| Some(&j.uid) == seen.job.metadata.uid.as_ref());
-    if held {
-        // The printer's own rules release it; what follows here waits for that.
-        plan = plan.again(REST);
-    }
-    let has_finalizer = has_finalizer(seen);
-    if let (true, Some(end_time)) = (accept::is_tracked(seen.job) && has_finalizer, old.completion_time.clone()) {
-        let outcome = old.attempts.last().map(|a| a.outcome);
-        plan = plan.then(Effect::FinishRecord(PrintRecordStatus { outcome, end_time: Some(end_time) }));
-    }
-    if has_finalizer && (!held || deleting) {
-        plan = plan.then(Effect::RemoveJobFinalizer);
-    }
-    if deleting || accept::is_tracked(seen.job) {
-        return plan;
-    }
-    let ttl = seen.job.spec.ttl_seconds_after_finished.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
-    let ttl = ttl.unwrap_or(seen.timing.finished_ttl);
-    let Some(ended) = old.completion_time.as_ref() else { return plan };
-    let age = elapsed(seen.now, ended.0);
-    if age < ttl {
-        return plan.again(ttl.saturating_sub(age));
-    }
-    match old.upload.as_ref() {
-        _ if held => plan,
-        // A device that answers and does not delete the file is waited for, but not for ever.
-        Some(_) if reachable && age < ttl.saturating_add(seen.timing.letting_go) => plan,
-        Some(upload) => {
-            plan.effects.extend(leave_file(seen, &upload.remote_name).effects);
-            plan.then(Effect::DeleteJob)
-        }
-        None => plan.then(Effect::DeleteJob),
-    }
 }

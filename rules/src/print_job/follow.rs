@@ -12,7 +12,7 @@ use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJobStat
 use super::decide::{REST, write_if_changed};
 use super::gate::token_of;
 use super::start::{Relation, StartView, Verdict, Watch, asks_first, judge, ran_all_the_same, relation};
-use super::{Observed, finish, question, status};
+use super::{Observed, finish, leave, question, status};
 use crate::device::{DeviceReport, DeviceState, Link};
 use crate::identity::Token;
 use crate::plan::{DeviceCommand, Effect, Plan};
@@ -177,6 +177,9 @@ fn running_words(
         DeviceState::Paused => {
             (Reason::PausedAtPrinter, "paused by the printer or at its screen: resume it there".to_owned())
         }
+        _ if desired == DesiredState::Cancel && deleted => {
+            (Reason::BeingDeleted, "stopping the print; deleted, and kept until it has ended".to_owned())
+        }
         _ if desired == DesiredState::Cancel => (Reason::PrintSeen, "stopping".to_owned()),
         _ if deleted => (
             Reason::BeingDeleted,
@@ -226,15 +229,17 @@ fn wait(seen: &Observed<'_>, old: &PrintJobStatus) -> Plan {
     } else {
         (Reason::StartSent, "the start was sent or may have been; watching the printer for it")
     };
-    let told = old.conditions.condition(ConditionType::Started).is_some_and(|c| c.message.starts_with(what));
+    let kept = leave::kept_words(seen);
+    let said = old.conditions.condition(ConditionType::Started);
+    let told = said.is_some_and(|c| c.message.starts_with(what) && c.message.ends_with(&kept));
     if !told && (started || old.question.is_none()) {
         let counted = seen.session.as_ref().map_or(Duration::ZERO, |s| s.watch.live);
         let left = seen.timing.observation_window.saturating_sub(counted);
         let until = clock(seen.now.checked_add(left).unwrap_or(seen.now));
-        seen.tell(&mut new, reason, format!("{what} until {until} at least, then a person is asked"));
+        seen.tell(&mut new, reason, format!("{what} until {until} at least, then a person is asked{kept}"));
         no_time_left(&mut new);
     }
-    finish::or_let_go(seen, write_if_changed(old, new).again(seen.timing.poll_period))
+    leave::or_let_go(seen, write_if_changed(old, new).again(seen.timing.poll_period))
 }
 
 /// The device does not answer. That never ends a job; after a while a person is called.
@@ -245,24 +250,25 @@ fn silent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer, link: &L
         Link::Live { age, .. } => *age,
         Link::Down { silent_for, .. } => *silent_for,
     };
+    let kept = leave::kept_words(seen);
+    let told = old.conditions.condition(ConditionType::Started).is_some_and(|c| {
+        let silent = [Reason::PrinterSilent, Reason::PrinterUnreachable].iter().any(|r| r.as_str() == c.reason);
+        silent && c.message.ends_with(&kept)
+    });
     if old.question.is_some() {
         // What a person is asked stays.
     } else if call {
         let text = "the printer does not answer: check its power and network; the job goes on when it does";
-        seen.tell(&mut new, Reason::PrinterUnreachable, text);
-    } else if silence >= seen.timing.stale_after
-        && ![Reason::PrinterSilent, Reason::PrinterUnreachable]
-            .into_iter()
-            .any(|r| old.conditions.has_reason(ConditionType::Started, r))
-    {
+        seen.tell(&mut new, Reason::PrinterUnreachable, format!("{text}{kept}"));
+    } else if silence >= seen.timing.stale_after && !told {
         let name = printer.metadata.name.as_deref().unwrap_or_default();
         let since = clock(seen.now.checked_sub(silence).unwrap_or(seen.now));
         let at = old.progress.as_ref().map(|p| format!("; it was last seen at {} %", p.percent)).unwrap_or_default();
-        let text = format!("{name} has not answered since {since}{at}; the job goes on when it does");
+        let text = format!("{name} has not answered since {since}{at}; the job goes on when it does{kept}");
         seen.tell(&mut new, Reason::PrinterSilent, text);
         no_time_left(&mut new);
     }
-    finish::or_let_go(seen, write_if_changed(old, new).again(question::rest(seen, old, seen.timing.unready_limit / 15)))
+    leave::or_let_go(seen, write_if_changed(old, new).again(question::rest(seen, old, seen.timing.unready_limit / 15)))
 }
 
 /// How long a print takes that is not seen, nobody knows.

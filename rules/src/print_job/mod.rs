@@ -6,6 +6,7 @@ mod decide;
 mod finish;
 mod follow;
 pub mod gate;
+mod leave;
 mod question;
 mod release;
 pub mod start;

@@ -12,7 +12,7 @@ use printernizer_crds::{ConditionStatus, ConditionType, Conditions, PrintJobStat
 
 use super::decide::{REST, write_if_changed};
 use super::start::still_shows;
-use super::{Observed, finish};
+use super::{Observed, leave};
 use crate::device::{Blocker, DeviceReport, DeviceState, Link};
 use crate::plan::{NO_EFFECT, Plan, without_effect};
 use crate::printer::DEVELOPER_MODE;
@@ -84,9 +84,10 @@ pub(super) fn ask(
         let refuses = "The printer refuses to be controlled over the network: before the next start";
         let _ = write!(text, ". {refuses} {DEVELOPER_MODE}");
     }
+    text += &leave::kept_words(seen);
     seen.set(&mut new, ConditionType::OutcomeUnknown, ConditionStatus::True, reason, text);
     let rest = rest(seen, &new, REST);
-    finish::or_let_go(seen, write_if_changed(old, new).again(rest))
+    leave::or_let_go(seen, write_if_changed(old, new).again(rest))
 }
 
 /// Whether the device asks at its screen whether to go on with a print that was cut off.

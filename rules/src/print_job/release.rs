@@ -21,7 +21,7 @@ const LEFT_FILES_KEPT: usize = 16;
 /// What follows when a claim is given back.
 pub(super) enum Next {
     /// The job is over.
-    End(Reason, &'static str),
+    End(Reason, String),
     /// It is held.
     Hold,
     /// It goes back to the queue, free of charge, with the next attempt number and a pause.
@@ -52,7 +52,7 @@ pub(super) fn give_back(seen: &Observed<'_>, old: &PrintJobStatus, next: &Next) 
     unset_claim(&mut new, seen);
     let (type_, no) = (ConditionType::Scheduled, ConditionStatus::False);
     let write = match next {
-        Next::End(reason, text) => finish::end(seen, old, new, *reason, (*text).to_owned()),
+        Next::End(reason, text) => finish::end(seen, old, new, *reason, text.clone()),
         Next::Hold => {
             let text = "held back: set spec.desiredState to Run to print it";
             seen.set(&mut new, type_, no, Reason::Held, text);

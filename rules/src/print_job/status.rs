@@ -127,7 +127,7 @@ pub fn phase(status: &PrintJobStatus, desired: DesiredState) -> Phase {
     }
 }
 
-/// The reason why the job is not printing, or not seen printing; absent while it prints and after its end.
+/// The reason why the job is not printing, not seen printing, or not gone; absent while it prints and after its end.
 fn waiting_for(status: &PrintJobStatus, phase: Phase) -> Option<String> {
     match phase {
         Phase::Failed | Phase::Cancelled => None,
@@ -136,13 +136,14 @@ fn waiting_for(status: &PrintJobStatus, phase: Phase) -> Option<String> {
     }
 }
 
-/// The condition that says why the job is not printing, is not seen printing, or ended without a part.
+/// The condition that says why the job is not printing, is not seen printing, stays although it was deleted, or ended
+/// without a part.
 fn told_by(status: &PrintJobStatus, phase: Phase) -> Option<ConditionType> {
     match phase {
         Phase::Printing => {
             let started = status.conditions.condition(ConditionType::Started)?;
-            let unseen = [Reason::PrinterSilent, Reason::NotShown].iter().any(|r| r.as_str() == started.reason);
-            unseen.then_some(ConditionType::Started)
+            let tells = [Reason::PrinterSilent, Reason::NotShown, Reason::BeingDeleted];
+            tells.iter().any(|r| r.as_str() == started.reason).then_some(ConditionType::Started)
         }
         Phase::Succeeded => None,
         Phase::Failed | Phase::Cancelled => Some(ConditionType::Failed),

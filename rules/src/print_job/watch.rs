@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::start::{SendAnswer, asks_first};
-use crate::device::{DeviceReport, DeviceState};
+use crate::device::{DeviceProgress, DeviceReport, DeviceState};
 
 /// What the session that serves the job's printer has itself seen of this attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Watch {
     pub seen_ours: bool,
     /// Our identity was seen active.
     pub seen_active: bool,
+    /// How far our print was when it was last seen active.
+    pub progress: Option<DeviceProgress>,
     /// Our identity was seen asking something before any progress.
     pub seen_preview: bool,
     /// How long it has been asking.
@@ -72,6 +74,7 @@ impl Watch {
             self.seen_preview = true;
         } else if ours && active {
             self.seen_active = true;
+            self.progress = report.progress.or(self.progress);
         }
         let idle = self.seen_preview && !self.seen_active && !active && report.state == DeviceState::Idle;
         let before = self.idle_for.filter(|_| !gap);

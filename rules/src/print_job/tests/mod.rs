@@ -6,6 +6,7 @@ mod copies_and_letting_go;
 mod ends;
 mod files;
 mod gate;
+mod last_words;
 mod pause_and_stop;
 mod questions;
 mod table;
