@@ -3,6 +3,8 @@
 
 use std::error::Error;
 
+use printernizer_crds::USAGE_LABEL;
+
 /// What to do where the API server does not know our kinds.
 const NO_DEFINITIONS: &str = "the definitions are missing: printernizer crds | kubectl apply -f -";
 
@@ -55,6 +57,19 @@ pub fn of_api(error: &(dyn Error + 'static)) -> String {
     }
 }
 
+/// What to do about a Secret that does not carry the usage label with this value. `has` is the value it has.
+pub fn label_advice(secret: &str, usage: &str, has: Option<&str>) -> String {
+    match has {
+        None => format!(
+            "label the Secret {secret}: kubectl label secret {secret} {USAGE_LABEL}={usage}; the operator reads no others"
+        ),
+        Some(has) => format!(
+            "the Secret {secret} has the label {USAGE_LABEL}={has}, and for this it must be {usage}: kubectl label \
+             --overwrite secret {secret} {USAGE_LABEL}={usage}. If it is needed as {has}, make another Secret"
+        ),
+    }
+}
+
 /// What a decoder says, without the texts it stumbled over: they may be addresses with signatures.
 pub fn without_values(error: &dyn std::fmt::Display) -> String {
     let (mut text, mut quoted, mut escaped) = (String::new(), false, false);
@@ -95,6 +110,15 @@ mod tests {
         let error = watcher::Error::InitialListFailed(answer(429, "storage is (re)initializing"));
         assert!(!is_definition_missing(&error));
         assert_eq!(of_list(&error), "storage is (re)initializing (HTTP 429)");
+    }
+
+    #[test]
+    fn a_label_of_another_value_is_to_be_overwritten() {
+        let plain = "kubectl label secret files printernizer.io/usage=source;";
+        assert!(label_advice("files", "source", None).contains(plain));
+        let told = label_advice("files", "source", Some("printer"));
+        assert!(told.contains("kubectl label --overwrite secret files printernizer.io/usage=source"), "{told}");
+        assert!(told.contains("as printer, make another Secret"), "{told}");
     }
 
     #[test]

@@ -45,11 +45,12 @@ struct NetworkArguments {
 
 impl NetworkArguments {
     fn allowed(&self) -> Networks {
-        if self.networks.is_empty() {
+        let allowed = if self.networks.is_empty() {
             Networks::for_printers(true)
         } else {
             Networks::only(self.networks.clone(), true)
-        }
+        };
+        allowed.of_probe()
     }
 }
 

@@ -106,7 +106,7 @@ pub enum RunError {
         directory: PathBuf,
         /// Why.
         #[source]
-        source: FetchError,
+        source: Box<FetchError>,
     },
     /// The directory of the file cache cannot be written.
     #[error("the file cache {directory} cannot be written; choose another directory with --cache-dir")]
@@ -241,7 +241,7 @@ impl Running {
             resolver: Arc::new(SystemResolver),
             references: Arc::new(KubeReferences::new(client.clone(), CALL_TIMEOUT)),
         })
-        .map_err(|source| RunError::Cache { directory: settings.cache.clone(), source })?;
+        .map_err(|error| RunError::Cache { directory: settings.cache.clone(), source: Box::new(error) })?;
         let networks = if settings.simulated_time > 1 {
             Networks::only(Vec::new(), true)
         } else if settings.printer_networks.is_empty() {

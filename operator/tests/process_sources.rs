@@ -124,19 +124,19 @@ async fn what_is_wrong_with_a_source_is_said_and_heals_when_it_is_corrected() {
 
     for (name, reason, advice) in [
         ("secret", Reason::SecretNotFound, "create the Secret missing"),
-        ("label", Reason::SecretNotLabeled, "printernizer.io/usage=source"),
+        ("label", Reason::SecretNotLabeled, "label --overwrite secret unlabeled printernizer.io/usage=source"),
         ("key", Reason::SecretKeyMissing, "allowedHosts"),
-        ("hosts", Reason::SourceForbidden, "add 127.0.0.1 to its key allowedHosts"),
+        ("hosts", Reason::SourceForbidden, &format!("add {at} there")),
         ("password", Reason::SourceForbidden, "Secret wrong"),
         ("anonymous", Reason::SourceForbidden, "credentialsSecretRef"),
         ("bundle", Reason::CertificateNotTrusted, "other-ca"),
-        ("authority", Reason::CertificateNotTrusted, "caBundleConfigMapRef"),
+        ("authority", Reason::CertificateNotTrusted, "name it in caBundleConfigMapRef"),
         ("missing", Reason::FileNotFound, "missing.gcode does not exist"),
         ("empty", Reason::FileEmpty, "empty.gcode is empty"),
         ("page", Reason::NotAPrintFile, "web page"),
         ("cut", Reason::FileCorrupt, "upload it again"),
         ("large", Reason::FileTooLarge, "536870912 bytes"),
-        ("away", Reason::SourceForbidden, "169.254.169.254"),
+        ("away", Reason::SourceForbidden, "led/away redirects on: 169.254.169.254:443"),
         ("around", Reason::SourceForbidden, "more than 5 redirects"),
         ("digest", Reason::DigestMismatch, &sha256(&good)),
     ] {

@@ -19,11 +19,15 @@ pub enum Forbidden {
     #[error("{0} is this machine itself; for simulated printers run the operator with --allow-loopback")]
     Loopback(IpAddr),
     /// Not on the list.
-    #[error(
-        "{0} is not in an allowed network; if it should be, name its network: --printer-networks (printers) or \
-         --source-networks (print files) of `printernizer run`, --networks of `printernizer probe`"
-    )]
-    NotListed(IpAddr),
+    #[error("{address} is not in an allowed network; if it should be, name its network in {option} of {program}")]
+    NotListed {
+        /// The address.
+        address: IpAddr,
+        /// The option that lists networks.
+        option: &'static str,
+        /// The command that has it.
+        program: &'static str,
+    },
 }
 
 /// A network that could not be read.
@@ -40,22 +44,33 @@ pub struct Networks {
     public: bool,
     loopback: bool,
     listed: Vec<IpNet>,
+    /// Option and command by which a person lists networks.
+    named_by: (&'static str, &'static str),
 }
+
+/// What lists the networks of printers where the operator runs.
+const BY_RUN: (&str, &str) = ("--printer-networks", "`printernizer run`");
 
 impl Networks {
     /// For printers by default: the private ranges, and nothing on the internet.
     pub fn for_printers(loopback: bool) -> Self {
-        Self { public: false, loopback, listed: PRIVATE.into_iter().flat_map(str::parse).collect() }
+        Self::only(PRIVATE.into_iter().flat_map(str::parse).collect(), loopback)
     }
 
     /// For print files by default: the internet, and of the private ranges only those named.
     pub fn for_sources(named: Vec<IpNet>, loopback: bool) -> Self {
-        Self { public: true, loopback, listed: named }
+        Self { public: true, loopback, listed: named, named_by: ("--source-networks", "`printernizer run`") }
     }
 
-    /// Only the networks named.
+    /// For printers: only the networks named.
     pub fn only(named: Vec<IpNet>, loopback: bool) -> Self {
-        Self { public: false, loopback, listed: named }
+        Self { public: false, loopback, listed: named, named_by: BY_RUN }
+    }
+
+    /// The same, where they are named by `printernizer probe`.
+    #[must_use]
+    pub fn of_probe(self) -> Self {
+        Self { named_by: ("--networks", "`printernizer probe`"), ..self }
     }
 
     /// Networks of a comma-separated list, as in a command line option. A bare address is a network of its own.
@@ -75,7 +90,8 @@ impl Networks {
         if self.listed.iter().any(|network| network.contains(&real)) || (self.public && is_public(real)) {
             return Ok(());
         }
-        Err(Forbidden::NotListed(address))
+        let (option, program) = self.named_by;
+        Err(Forbidden::NotListed { address, option, program })
     }
 }
 
@@ -163,7 +179,7 @@ mod tests {
         networks.check(address.parse().unwrap()).map_err(|error| match error {
             Forbidden::Special(_) => "special",
             Forbidden::Loopback(_) => "loopback",
-            Forbidden::NotListed(_) => "not listed",
+            Forbidden::NotListed { .. } => "not listed",
         })
     }
 
@@ -241,6 +257,21 @@ mod tests {
         // Naming loopback as a network is not the switch for it.
         let named = Networks::for_sources(Networks::parse("127.0.0.0/8").unwrap(), false);
         assert_eq!(check(&named, "127.0.0.1"), Err("loopback"));
+    }
+
+    #[test]
+    fn an_address_that_is_not_listed_names_the_one_option_that_lists_it() {
+        let none = || Networks::only(Vec::new(), false);
+        for (networks, option) in [
+            (Networks::for_sources(Vec::new(), false), "--source-networks of `printernizer run`"),
+            (Networks::for_printers(false), "--printer-networks of `printernizer run`"),
+            (none(), "--printer-networks of `printernizer run`"),
+            (none().of_probe(), "--networks of `printernizer probe`"),
+        ] {
+            let told = networks.check("192.0.2.7".parse().unwrap()).unwrap_err().to_string();
+            assert!(told.ends_with(&format!("name its network in {option}")), "{told}");
+            assert!(told.starts_with("192.0.2.7 is not") && told.matches("--").count() == 1, "{told}");
+        }
     }
 
     #[test]

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use printernizer_crds::conditions::Reason;
 use thiserror::Error;
 
 use super::allow::Forbidden;
+use super::credentials::{Presented, USAGE};
 use super::refusal::S3Refusal;
-use super::resolve::ResolveError;
+use super::tls::Distrust;
+use super::trouble::{Root, Told, Trouble};
+use crate::error::label_advice;
 use crate::tasks::Panicked;
 
 /// The digest a file must have.
@@ -33,30 +35,6 @@ pub enum DigestOrigin {
 /// A cause shared by all who waited for one fetch.
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
-/// What keeps a file from being had, and so which others are kept likewise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The operator's own disk: no other file can be taken in.
-    Cache,
-    /// The server, the way to it, or what it is asked with: likely none of its files can be had.
-    Server,
-    /// The file alone.
-    File,
-}
-
-/// When trying again makes sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// Later, with a growing pause: it may heal by itself.
-    Backoff,
-    /// Likewise, but the pause stays short: a person corrects an object in the cluster, and asking for it costs little.
-    Soon,
-    /// Likewise, but the pause grows further: each try takes in the whole file, and another one must be put there first.
-    Seldom,
-    /// Only after the job or the operator's settings have changed.
-    AfterChange,
-}
-
 /// Why a print file could not be had.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
@@ -72,10 +50,18 @@ pub enum FetchError {
     /// The address is not allowed.
     #[error("{host} may not be connected to")]
     Address {
-        /// Host as written in the URL.
+        /// Host as written in the URL, and port.
         host: String,
         /// Which rule forbids it.
         source: Forbidden,
+    },
+    /// Where it was redirected to, it could not be had.
+    #[error("{from} redirects on")]
+    Redirected {
+        /// The URL that redirected.
+        from: String,
+        /// What happened there.
+        source: Box<FetchError>,
     },
     /// A redirect that is not followed.
     #[error("{shown} redirects in a way that is not followed: {why}")]
@@ -86,12 +72,17 @@ pub enum FetchError {
         why: &'static str,
     },
     /// The Secret does not name this host.
-    #[error("the Secret {secret} may not be used for {host}; add {host} to its key allowedHosts if it should be")]
+    #[error(
+        "the Secret {secret} may not be used for {host}, which its key allowedHosts does not name; {}",
+        hosts_advice(host, endpoint.as_deref())
+    )]
     CredentialsNotForHost {
         /// Name of the Secret.
         secret: String,
-        /// Host as written in the URL.
+        /// Host and port that would be asked.
         host: String,
+        /// Host and port of the S3 service, where the bucket has a host of its own.
+        endpoint: Option<String>,
     },
     /// There is no such Secret.
     #[error("create the Secret {secret} with the label printernizer.io/usage=source and the key allowedHosts")]
@@ -100,19 +91,19 @@ pub enum FetchError {
         secret: String,
     },
     /// The Secret is not meant for sources.
-    #[error("label the Secret {secret} with printernizer.io/usage=source; the operator uses no others for files")]
+    #[error("{}", label_advice(secret, USAGE, has.as_deref()))]
     SecretNotLabeled {
         /// Name of the Secret.
         secret: String,
+        /// The value the label has.
+        has: Option<String>,
     },
     /// The Secret lacks a key, or its value is of no use.
-    #[error("the key {key} of the Secret {secret}: {why}")]
+    #[error("the Secret {secret} {why}")]
     SecretKey {
         /// Name of the Secret.
         secret: String,
-        /// The key.
-        key: &'static str,
-        /// What to do.
+        /// What is wrong with it, and what to do.
         why: String,
     },
     /// The Secret cannot be read.
@@ -124,31 +115,62 @@ pub enum FetchError {
         source: Cause,
     },
     /// 401, 403 or 407.
-    #[error("{shown} refuses access (HTTP {status}); {}", credentials_advice(secret.as_deref()))]
+    #[error("{shown} refuses access (HTTP {status}); {presented}")]
     Denied {
         /// The URL without its secrets.
         shown: String,
         /// HTTP status.
         status: u16,
-        /// Name of the Secret whose credentials were sent.
-        secret: Option<String>,
+        /// What it was shown.
+        presented: Presented,
     },
     /// An S3 server says no.
-    #[error("{shown} {refusal}")]
+    #[error("{shown} {refusal}{}", path_style_advice(*path_style && refusal.may_be_of_the_address()))]
     S3 {
         /// Object, bucket and server.
         shown: String,
         /// What it says.
         refusal: S3Refusal,
+        /// Whether the bucket's name may have to stand in the path.
+        path_style: bool,
     },
     /// No such file.
     #[error("{shown} does not exist; put it there, or correct spec.source")]
     NotFound {
-        /// URL, or ConfigMap and key.
+        /// The URL without its secrets.
         shown: String,
     },
+    /// No such ConfigMap.
+    #[error(
+        "the ConfigMap {name:?} does not exist in this namespace; create it (kubectl create configmap {name} \
+         --from-file={key}=FILE), or correct spec.source.configMap.name"
+    )]
+    NoConfigMap {
+        /// Name of the ConfigMap.
+        name: String,
+        /// The key that is wanted.
+        key: String,
+    },
+    /// The ConfigMap has no such key.
+    #[error("the ConfigMap {name:?} has no key {key:?}; add it, or correct spec.source.configMap.key")]
+    NoConfigMapKey {
+        /// Name of the ConfigMap.
+        name: String,
+        /// The key that is wanted.
+        key: String,
+        /// The keys it has.
+        source: Cause,
+    },
+    /// The ConfigMap cannot be read.
+    #[error("{shown} cannot be read")]
+    ConfigMapUnreadable {
+        /// ConfigMap and key.
+        shown: String,
+        /// What the API server said.
+        source: Cause,
+    },
     /// Another HTTP status than success.
-    #[error("{shown} answers HTTP {status}; look at the server's log")]
+    #[error("{shown} answers HTTP {status}; {}", status_advice(shown, *status))]
     Status {
         /// The URL without its secrets.
         shown: String,
@@ -156,11 +178,15 @@ pub enum FetchError {
         status: u16,
     },
     /// No connection, no answer, or broken off on the way.
-    #[error("{shown} cannot be read to the end; check that the server is up and reachable from the operator")]
+    #[error("{shown} {}", Told { server, trouble })]
     Unreachable {
-        /// URL, host or ConfigMap.
+        /// URL without its secrets, or object and bucket.
         shown: String,
+        /// Host and port.
+        server: String,
         /// What happened.
+        trouble: Trouble,
+        /// The same as the client says it.
         source: Cause,
     },
     /// The whole fetch took too long.
@@ -172,23 +198,43 @@ pub enum FetchError {
         limit: Duration,
     },
     /// The name of the server means nothing.
-    #[error("the name {host} cannot be resolved; check how it is spelled, and the operator's name servers")]
+    #[error(
+        "the name {host} cannot be resolved; check how it is spelled, and the operator's name servers{}",
+        path_style_advice(*path_style)
+    )]
     Unresolved {
         /// Host as written in the URL.
         host: String,
+        /// Whether the bucket's name may have to stand in the path.
+        path_style: bool,
         /// What the system said.
         source: Cause,
     },
     /// The server's certificate is not good enough.
     #[error(
-        "the certificate of {host} is not trusted ({why}); name its authority in caBundleConfigMapRef, or correct the \
-         server's certificate or the host's name"
+        "the certificate of {host} is not trusted: it {why}{}",
+        path_style_advice(*path_style && why.is_of_the_name())
     )]
     Certificate {
-        /// Host as written in the URL.
+        /// Host and port.
         host: String,
+        /// Whether the bucket's name may have to stand in the path.
+        path_style: bool,
         /// What is wrong with it.
-        why: String,
+        why: Distrust,
+    },
+    /// The private certificates are not there.
+    #[error(
+        "the key {key:?} of the ConfigMap {name:?}, which caBundleConfigMapRef names, cannot be read; put the authority's \
+         certificate there, or correct the reference"
+    )]
+    CaBundleMissing {
+        /// Name of the ConfigMap.
+        name: String,
+        /// The key.
+        key: String,
+        /// What is missing.
+        source: Cause,
     },
     /// The private certificates cannot be used.
     #[error("{shown} cannot be used as certificates; it must hold PEM with at least one valid certificate")]
@@ -282,78 +328,27 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// The reason for the job's condition `Accepted`.
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::Url { .. } | Self::Encoded { .. } => Reason::NotSupported,
-            Self::Address { .. } | Self::Redirect { .. } | Self::CredentialsNotForHost { .. } | Self::Denied { .. } => {
-                Reason::SourceForbidden
-            }
-            Self::SecretNotFound { .. } | Self::SecretUnreadable { .. } => Reason::SecretNotFound,
-            Self::SecretNotLabeled { .. } => Reason::SecretNotLabeled,
-            Self::SecretKey { .. } => Reason::SecretKeyMissing,
-            Self::NotFound { .. } => Reason::FileNotFound,
-            Self::S3 { refusal, .. } => refusal.reason(),
-            Self::Status { .. } | Self::Unreachable { .. } | Self::Unresolved { .. } | Self::TooSlow { .. } => {
-                Reason::SourceUnreachable
-            }
-            Self::Certificate { .. } | Self::CaBundle { .. } => Reason::CertificateNotTrusted,
-            Self::TooLarge { .. } => Reason::FileTooLarge,
-            Self::Empty { .. } => Reason::FileEmpty,
-            Self::LengthUnknown { .. } => Reason::FileLengthUnknown,
-            Self::DigestForm | Self::DigestMismatch { .. } => Reason::DigestMismatch,
-            Self::CacheTooSmall { .. } | Self::CacheFull { .. } | Self::DiskFull { .. } | Self::Cache { .. } => {
-                Reason::FileCacheUnusable
-            }
-            // The job is fine and the file may be too: still being fetched.
-            Self::Panicked(_) => Reason::FetchingFile,
+    /// The connection to this server ended early.
+    pub(super) fn broken_off(shown: &str, server: String, source: &(dyn std::error::Error + 'static)) -> Self {
+        Self::trouble(shown, server, Trouble::BrokenOff, source)
+    }
+
+    /// This happened on the way from this server.
+    pub(super) fn trouble(
+        shown: &str,
+        server: String,
+        trouble: Trouble,
+        source: &(dyn std::error::Error + 'static),
+    ) -> Self {
+        Self::Unreachable { shown: shown.to_owned(), server, trouble, source: Arc::new(Root::of(source)) }
+    }
+
+    /// The same, where the server at `from` had redirected there, if one had.
+    pub(super) fn redirected_by(self, from: Option<&String>) -> Self {
+        match from {
+            Some(from) => Self::Redirected { from: from.clone(), source: Box::new(self) },
+            None => self,
         }
-    }
-
-    /// When trying again makes sense.
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Url { .. } | Self::DigestForm => Retry::AfterChange,
-            Self::SecretNotFound { .. }
-            | Self::SecretUnreadable { .. }
-            | Self::SecretNotLabeled { .. }
-            | Self::SecretKey { .. }
-            | Self::CredentialsNotForHost { .. }
-            | Self::CaBundle { .. } => Retry::Soon,
-            Self::TooLarge { .. } | Self::CacheTooSmall { .. } | Self::DigestMismatch { .. } => Retry::Seldom,
-            _ => Retry::Backoff,
-        }
-    }
-
-    /// What keeps the file from being had. Where that is not certain it is taken to be the server, of which another file
-    /// is tried in its time.
-    pub fn fault(&self) -> Fault {
-        match self {
-            Self::CacheFull { .. } | Self::DiskFull { .. } | Self::Cache { .. } => Fault::Cache,
-            Self::S3 { refusal, .. } if refusal.reason() == Reason::FileNotFound => Fault::File,
-            Self::Status { status, .. } if *status < 500 => Fault::File,
-            Self::Url { .. }
-            | Self::Redirect { .. }
-            | Self::NotFound { .. }
-            | Self::Encoded { .. }
-            | Self::LengthUnknown { .. }
-            | Self::DigestForm
-            | Self::Panicked(_) => Fault::File,
-            _ if self.is_of_the_file() => Fault::File,
-            _ => Fault::Server,
-        }
-    }
-
-    /// Whether it is the file that is refused, and another one must be put in its place.
-    pub fn is_of_the_file(&self) -> bool {
-        matches!(
-            self,
-            Self::TooLarge { .. } | Self::CacheTooSmall { .. } | Self::DigestMismatch { .. } | Self::Empty { .. }
-        )
-    }
-
-    pub(super) fn unreachable(shown: &str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Unreachable { shown: shown.to_owned(), source: Arc::new(source) }
     }
 }
 
@@ -370,19 +365,21 @@ fn digest_advice(expected: &Expected) -> String {
     }
 }
 
-fn credentials_advice(secret: Option<&str>) -> String {
-    match secret {
-        Some(secret) => format!("correct the credentials in the Secret {secret}, or what they may read"),
-        None => "if it wants credentials, name a Secret with them in credentialsSecretRef".to_owned(),
+fn hosts_advice(host: &str, endpoint: Option<&str>) -> String {
+    match endpoint {
+        None => format!("add {host} there if it may be"),
+        Some(endpoint) => format!("add {host} there if it may be, or {endpoint} for all buckets"),
     }
 }
 
-impl From<ResolveError> for FetchError {
-    fn from(error: ResolveError) -> Self {
-        match error {
-            ResolveError::Forbidden { host, source } => Self::Address { host, source },
-            ResolveError::Unresolved { host, source } => Self::Unresolved { host, source: Arc::new(source) },
-        }
+fn path_style_advice(needed: bool) -> &'static str {
+    if needed { "; if the server has no names of its own for buckets, set source.s3.forcePathStyle: true" } else { "" }
+}
+
+fn status_advice(shown: &str, status: u16) -> &'static str {
+    match status {
+        400 if shown.starts_with("http://") => "if that port speaks TLS, write https://, else look at the server's log",
+        _ => "look at the server's log",
     }
 }
 

@@ -15,10 +15,11 @@ use url::Url;
 use super::allow::Networks;
 use super::credentials::Login;
 use super::error::FetchError;
-use super::location::{host_of, parse, port_of, shown};
+use super::location::{host_of, parse, port_of, server_of, shown};
 use super::origin::Origin;
-use super::resolve::{Resolver, resolve};
-use super::tls::certificate_error;
+use super::resolve::{ResolveError, Resolver, resolve};
+use super::tls::Distrust;
+use super::trouble::Trouble;
 use super::version::Version;
 
 /// Redirects followed for one file.
@@ -75,19 +76,28 @@ pub(super) enum Part<'a> {
     Rest(&'a Rest),
 }
 
+/// An answer that is no redirect.
+pub(super) struct Answer {
+    pub(super) response: Response,
+    /// The URL that redirected there, if one did.
+    pub(super) from: Option<String>,
+}
+
 /// The first answer that is no redirect.
 pub(super) async fn follow(
     origin: &Origin,
     part: Part<'_>,
     network: &Network,
     limits: &Limits,
-) -> Result<Response, FetchError> {
+) -> Result<Answer, FetchError> {
     let mut url = origin.first_url(Timestamp::now());
+    let mut from = None;
     for _ in 0..=MAX_REDIRECTS {
-        let response = ask(origin, &url, part, network, limits).await?;
+        let asked = ask(origin, &url, part, network, limits).await;
+        let response = asked.map_err(|error| error.redirected_by(from.as_ref()))?;
         let status = response.status();
         if origin.is_s3() || !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
-            return Ok(response);
+            return Ok(Answer { response, from });
         }
         let refuse = |why| FetchError::Redirect { shown: shown(&url), why };
         let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
@@ -99,8 +109,10 @@ pub(super) async fn follow(
             ));
         }
         // It is the server's URL that is not fetched, not the spec's: it may be corrected at any time.
-        url = parse(target.as_str())
+        let target = parse(target.as_str())
             .map_err(|_| refuse("it leads to a URL that is not fetched; correct the server or the URL"))?;
+        from = Some(shown(&url));
+        url = target;
     }
     Err(FetchError::Redirect { shown: shown(&url), why: "there are more than 5 redirects; write the final URL" })
 }
@@ -123,11 +135,22 @@ async fn ask(
     network: &Network,
     limits: &Limits,
 ) -> Result<Response, FetchError> {
-    let (host, timeout) = (host_of(url), limits.connect_timeout);
-    let addresses = resolve(network.resolver.as_ref(), host, port_of(url), &network.networks, timeout).await?;
-    let failed = |error: reqwest::Error| match certificate_error(&error) {
-        Some(why) => FetchError::Certificate { host: host.to_owned(), why: why.to_string() },
-        None => FetchError::unreachable(&shown(url), error.without_url()),
+    let (timeout, server) = (limits.connect_timeout, server_of(url));
+    let resolved = resolve(network.resolver.as_ref(), host_of(url), port_of(url), &network.networks, timeout).await;
+    let addresses = resolved.map_err(|error| match error {
+        ResolveError::Forbidden { source, .. } => FetchError::Address { host: server.clone(), source },
+        ResolveError::Unresolved { host, source } => {
+            FetchError::Unresolved { host, path_style: origin.may_need_path_style(), source: Arc::new(source) }
+        }
+    })?;
+    let failed = |error: reqwest::Error| {
+        if let Some(why) = Distrust::of(&error, origin.has_bundle) {
+            let path_style = origin.may_need_path_style();
+            return FetchError::Certificate { host: server.clone(), path_style, why };
+        }
+        let (error, unencrypted) = (error.without_url(), url.scheme() == "http");
+        let trouble = Trouble::of(&error, unencrypted, limits);
+        FetchError::trouble(&origin.shown_at(url), server.clone(), trouble, &error)
     };
     let client = reqwest::Client::builder()
         .no_proxy()

@@ -1,13 +1,13 @@
 //! URLs of print files: what is accepted as one, and what of one may be shown.
 
-use url::Url;
+use url::{ParseError, Url};
 
 use super::error::FetchError;
 
 /// Reads a URL that may be fetched.
 pub(super) fn parse(text: &str) -> Result<Url, FetchError> {
     // A text that does not parse may hold a password anywhere, so it is not shown.
-    let unreadable = |_| FetchError::Url { shown: "the source's URL".to_owned(), why: "it is no valid URL" };
+    let unreadable = |error| FetchError::Url { shown: "the source's URL".to_owned(), why: wrong(text, error) };
     let url = Url::parse(text).map_err(unreadable)?;
     let refuse = |why| Err(FetchError::Url { shown: shown(&url), why });
     match url.scheme() {
@@ -16,6 +16,23 @@ pub(super) fn parse(text: &str) -> Result<Url, FetchError> {
         }
         "http" | "https" => Ok(url),
         _ => refuse("only http and https are supported here"),
+    }
+}
+
+/// What is wrong with a text that is no URL.
+fn wrong(text: &str, error: ParseError) -> &'static str {
+    match error {
+        _ if text.trim().contains(char::is_whitespace) => {
+            "there is a blank in it; take it out, or write %20 in its path"
+        }
+        ParseError::RelativeUrlWithoutBase => "it does not begin with https:// or http://",
+        ParseError::EmptyHost => "it names no host",
+        ParseError::InvalidPort => "its port is no number from 1 to 65535",
+        ParseError::InvalidIpv4Address | ParseError::InvalidIpv6Address => {
+            "its host looks like an address and is none; an IPv6 address stands in brackets"
+        }
+        ParseError::IdnaError | ParseError::InvalidDomainCharacter => "its host has characters that no name has",
+        _ => "it is no valid URL; write it as https://files.example.com/part.gcode",
     }
 }
 
@@ -28,6 +45,11 @@ pub(super) fn shown(url: &Url) -> String {
 /// The host as it stands in the URL, an IPv6 address in brackets.
 pub(super) fn host_of(url: &Url) -> &str {
     url.host_str().unwrap_or_default()
+}
+
+/// Host and port that are connected to.
+pub(super) fn server_of(url: &Url) -> String {
+    format!("{}:{}", host_of(url), port_of(url))
 }
 
 /// The port that is connected to.
@@ -48,6 +70,25 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hidden"), "{error:?}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_url_is_said() {
+        for (text, words) in [
+            ("https://files .example/a", "a blank in it"),
+            ("files.example/a", "does not begin with https://"),
+            ("https:///", "names no host"),
+            ("https://files.example:99999/a", "its port"),
+            ("https://fd12::1/a", "its port"),
+            ("https://[fd12/a", "in brackets"),
+            ("https://1.2.3.400/a", "looks like an address"),
+            ("https://files|.example/a", "characters that no name has"),
+        ] {
+            let told = parse(text).unwrap_err().to_string();
+            assert!(told.contains(words), "{text}: {told}");
+        }
+        // One in the path is read as %20, as browsers do.
+        assert_eq!(parse("https://files.example/a b.gcode").unwrap().path(), "/a%20b.gcode");
     }
 
     #[test]

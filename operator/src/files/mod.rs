@@ -6,6 +6,7 @@
 
 pub mod allow;
 mod cache;
+mod consequence;
 mod credentials;
 mod error;
 mod fetch;
@@ -21,6 +22,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trouble;
 mod version;
 
 use std::collections::HashMap;
@@ -39,7 +41,9 @@ use crate::tasks::caught;
 use allow::Networks;
 pub use cache::CachedFile;
 use cache::{Cache, Partial, is_namespace, is_sha256};
-pub use error::{Cause, DigestOrigin, Expected, Fault, FetchError, Retry};
+pub use consequence::{Fault, Retry};
+pub use credentials::Presented;
+pub use error::{Cause, DigestOrigin, Expected, FetchError};
 pub use fetch::Limits;
 use fetch::Network;
 use origin::Origin;
@@ -47,6 +51,8 @@ use receive::{Known, Received, Way};
 pub use references::{KubeReferences, ReferenceError, References};
 pub use refusal::S3Refusal;
 use resolve::Resolver;
+pub use tls::Distrust;
+pub use trouble::Trouble;
 pub use version::Version;
 
 /// Pause between two looks for files that nobody has used for too long.
@@ -271,8 +277,14 @@ impl Inner {
         let shown = format!("the key {:?} of the ConfigMap {:?}", map.key, map.name);
         let bytes = match self.references.config_map(namespace, &map.name, &map.key).await {
             Ok(bytes) => bytes,
-            Err(ReferenceError::Absent) => return Err(FetchError::NotFound { shown }),
-            Err(error) => return Err(FetchError::unreachable(&shown, error)),
+            Err(error) => {
+                let (name, key) = (map.name.clone(), map.key.clone());
+                return Err(match &error {
+                    ReferenceError::Absent => FetchError::NoConfigMap { name, key },
+                    ReferenceError::NoKey { .. } => FetchError::NoConfigMapKey { name, key, source: Arc::new(error) },
+                    _ => FetchError::ConfigMapUnreadable { shown, source: Arc::new(error) },
+                });
+            }
         };
         let limit_bytes = self.limits.max_file_bytes;
         match bytes.len() as u64 {
@@ -291,7 +303,7 @@ impl SourceRequest {
             Source { s3: Some(s3), .. } => s3::Object::of(s3).ok()?.endpoint().clone(),
             _ => return None,
         };
-        Some(format!("{}:{}", location::host_of(&url), location::port_of(&url)))
+        Some(location::server_of(&url))
     }
 
     /// Equal for requests for the same file of the same source; none where the source cannot be put into words.

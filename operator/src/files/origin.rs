@@ -9,9 +9,9 @@ use printernizer_crds::print_job::{HttpSource, S3Source};
 use rustls::ClientConfig;
 use url::Url;
 
-use super::credentials::{Credentials, Kind};
+use super::credentials::{Credentials, Kind, Presented};
 use super::error::FetchError;
-use super::location::{host_of, parse, shown};
+use super::location::{parse, server_of, shown};
 use super::references::{ReferenceError, References};
 use super::{s3, tls};
 
@@ -22,11 +22,13 @@ pub(super) struct Origin {
     url: Url,
     pub(super) credentials: Option<Credentials>,
     pub(super) tls: ClientConfig,
+    /// Whether it names private certificates.
+    pub(super) has_bundle: bool,
 }
 
 enum What {
     Http,
-    S3(Box<s3::Object>, String),
+    S3(Box<s3::Object>),
 }
 
 impl Origin {
@@ -40,10 +42,11 @@ impl Origin {
         let credentials =
             credentials(source.credentials_secret_ref.as_ref(), Kind::Http, namespace, references).await?;
         if let Some(credentials) = credentials.as_ref().filter(|credentials| !credentials.allowed_for(&url)) {
-            return Err(not_for(credentials, &url));
+            return Err(not_for(credentials, &url, None));
         }
-        let tls = certificates(source.ca_bundle_config_map_ref.as_ref(), namespace, references).await?;
-        Ok(Self { what: What::Http, url, credentials, tls })
+        let bundle = source.ca_bundle_config_map_ref.as_ref();
+        let tls = certificates(bundle, namespace, references).await?;
+        Ok(Self { what: What::Http, url, credentials, tls, has_bundle: bundle.is_some() })
     }
 
     /// Resolves the references of an S3 source.
@@ -55,18 +58,19 @@ impl Origin {
         let object = s3::Object::of(source)?;
         let credentials = credentials(source.credentials_secret_ref.as_ref(), Kind::S3, namespace, references).await?;
         if let Some(credentials) = credentials.as_ref().filter(|credentials| !object.may_use(credentials)) {
-            return Err(not_for(credentials, &object.url()));
+            return Err(not_for(credentials, &object.url(), Some(object.endpoint())));
         }
-        let tls = certificates(source.ca_bundle_config_map_ref.as_ref(), namespace, references).await?;
+        let bundle = source.ca_bundle_config_map_ref.as_ref();
+        let tls = certificates(bundle, namespace, references).await?;
         let url = object.url();
-        Ok(Self { what: What::S3(Box::new(object), s3::described(source)), url, credentials, tls })
+        Ok(Self { what: What::S3(Box::new(object)), url, credentials, tls, has_bundle: bundle.is_some() })
     }
 
     /// The URL to ask first. For S3 it is signed with this time, and good for minutes.
     pub(super) fn first_url(&self, now: Timestamp) -> Url {
         match &self.what {
             What::Http => self.url.clone(),
-            What::S3(object, _) => object.signed(self.credentials.as_ref(), now),
+            What::S3(object) => object.signed(self.credentials.as_ref(), now),
         }
     }
 
@@ -77,20 +81,32 @@ impl Origin {
 
     /// What it is, for people.
     pub(super) fn shown(&self) -> String {
+        self.shown_at(&self.url)
+    }
+
+    /// What it is, for people, where it is asked for at this URL.
+    pub(super) fn shown_at(&self, url: &Url) -> String {
         match &self.what {
-            What::Http => shown(&self.url),
-            What::S3(_, shown) => shown.clone(),
+            What::Http => shown(url),
+            What::S3(object) => object.described(),
         }
     }
 
-    /// The name of the Secret it uses.
-    pub(super) fn secret(&self) -> Option<String> {
-        self.credentials.as_ref().map(|credentials| credentials.secret.clone())
+    /// Whether it is in a bucket with a host of its own, which not every server has.
+    pub(super) fn may_need_path_style(&self) -> bool {
+        matches!(&self.what, What::S3(object) if object.may_need_path_style())
+    }
+
+    /// What the server of this URL was shown, which `from` had redirected to.
+    pub(super) fn presented(&self, url: &Url, from: String) -> Presented {
+        self.credentials.as_ref().map_or(Presented::Nothing, |credentials| credentials.presented(url, from))
     }
 }
 
-fn not_for(credentials: &Credentials, url: &Url) -> FetchError {
-    FetchError::CredentialsNotForHost { secret: credentials.secret.clone(), host: host_of(url).to_owned() }
+fn not_for(credentials: &Credentials, url: &Url, endpoint: Option<&Url>) -> FetchError {
+    let (secret, host) = (credentials.secret.clone(), server_of(url));
+    let endpoint = endpoint.map(server_of).filter(|endpoint| *endpoint != host);
+    FetchError::CredentialsNotForHost { secret, host, endpoint }
 }
 
 async fn credentials(
@@ -113,9 +129,10 @@ async fn certificates(
     references: &dyn References,
 ) -> Result<ClientConfig, FetchError> {
     let Some(ConfigMapKeyReference { name, key }) = reference else { return tls::config(None, "") };
-    let shown = format!("the key {key:?} of the ConfigMap {name:?}");
     match references.config_map(namespace, name, key).await {
-        Ok(bundle) => tls::config(Some(&bundle), &shown),
-        Err(error) => Err(FetchError::CaBundle { shown, source: Arc::new(error) }),
+        Ok(bundle) => tls::config(Some(&bundle), &format!("the key {key:?} of the ConfigMap {name:?}")),
+        Err(error) => {
+            Err(FetchError::CaBundleMissing { name: name.clone(), key: key.clone(), source: Arc::new(error) })
+        }
     }
 }

@@ -7,10 +7,11 @@ use reqwest::{Response, StatusCode};
 
 use super::cache::Partial;
 use super::error::FetchError;
-use super::fetch::{Limits, Network, Part, Rest, follow};
-use super::location::shown;
+use super::fetch::{Answer, Limits, Network, Part, Rest, follow};
+use super::location::server_of;
 use super::origin::Origin;
 use super::refusal::S3Refusal;
+use super::trouble::Trouble;
 use super::version::Version;
 
 /// How often a transfer that broke off is continued.
@@ -66,9 +67,9 @@ async fn transfer(way: Way<'_>, partial: &mut Partial, version: &mut Option<Vers
             (None, None) => Part::Whole,
         };
         let received = match follow(origin, part, network, limits).await {
-            Ok(response) => {
-                *version = Version::of(response.headers());
-                match begin(way, response, rest.as_ref(), partial).await? {
+            Ok(answer) => {
+                *version = Version::of(answer.response.headers());
+                match begin(way, answer, rest.as_ref(), partial).await? {
                     Some(begun) => body(origin, begun, limits, partial).await,
                     None => return Ok(Received::Unchanged),
                 }
@@ -78,8 +79,8 @@ async fn transfer(way: Way<'_>, partial: &mut Partial, version: &mut Option<Vers
         let resumable = version.as_ref().is_some_and(|version| version.strong().is_some());
         match received {
             Ok(()) => return Ok(Received::Whole),
-            Err(error @ FetchError::Unreachable { .. })
-                if resumable && partial.size_bytes() > 0 && resumes < MAX_RESUMES =>
+            Err(error)
+                if error.may_be_continued() && resumable && partial.size_bytes() > 0 && resumes < MAX_RESUMES =>
             {
                 tracing::info!(
                     file = %origin.shown(), bytes = partial.size_bytes(), error = %crate::error::chain(&error),
@@ -104,12 +105,13 @@ struct Begun {
 /// the partial file empty.
 async fn begin(
     way: Way<'_>,
-    response: Response,
+    answer: Answer,
     rest: Option<&Rest>,
     partial: &mut Partial,
 ) -> Result<Option<Begun>, FetchError> {
     let Way { origin, limits, known, .. } = way;
-    let place = if origin.is_s3() { origin.shown() } else { shown(response.url()) };
+    let Answer { response, from } = answer;
+    let place = origin.shown_at(response.url());
     let total_bytes = match (response.status(), rest) {
         // The body is not taken in: with the answer its connection ends.
         (StatusCode::OK, None)
@@ -117,13 +119,13 @@ async fn begin(
         {
             return Ok(None);
         }
-        (StatusCode::PARTIAL_CONTENT, Some(rest)) => Some(continued(&place, response.headers(), rest)?),
+        (StatusCode::PARTIAL_CONTENT, Some(rest)) => Some(continued(&place, &response, rest)?),
         (StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION, _) => {
             partial.restart().await?;
             response.content_length()
         }
         (StatusCode::NOT_MODIFIED, None) if known.version.is_some() => return Ok(None),
-        _ => return Err(refusal(origin, response, place).await),
+        _ => return Err(refusal(origin, Answer { response, from }, place).await),
     };
     if response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(FetchError::Encoded { shown: place });
@@ -150,12 +152,13 @@ fn is_chunked(headers: &HeaderMap) -> bool {
 }
 
 /// The size of the whole file, if this is the rest of the very version that was begun.
-fn continued(place: &str, headers: &HeaderMap, rest: &Rest) -> Result<u64, FetchError> {
+fn continued(place: &str, response: &Response, rest: &Rest) -> Result<u64, FetchError> {
+    let headers = response.headers();
     let range = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(content_range);
     let same = headers.get(ETAG) == Some(&rest.version);
     range.filter(|(from, _)| same && *from == rest.from).map(|(_, total)| total).ok_or_else(|| {
         let why = "the server continued with another part, or another version of the file; it is fetched anew";
-        FetchError::unreachable(place, std::io::Error::other(why))
+        FetchError::broken_off(place, server_of(response.url()), &std::io::Error::other(why))
     })
 }
 
@@ -166,27 +169,35 @@ fn content_range(text: &str) -> Option<(u64, u64)> {
     Some((from.parse().ok()?, total.parse().ok()?))
 }
 
-async fn refusal(origin: &Origin, response: Response, place: String) -> FetchError {
+async fn refusal(origin: &Origin, answer: Answer, place: String) -> FetchError {
+    let Answer { response, from } = answer;
     let status = response.status();
     if origin.is_s3() {
         let refusal = S3Refusal::read(response, origin.credentials.is_some()).await;
-        return FetchError::S3 { shown: place, refusal };
+        return FetchError::S3 { shown: place, refusal, path_style: origin.may_need_path_style() };
     }
-    match status {
+    let error = match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => FetchError::NotFound { shown: place },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            FetchError::Denied { shown: place, status: status.as_u16(), secret: origin.secret() }
+            // Who has redirected there is told with what was shown there.
+            let first = from.unwrap_or_else(|| origin.shown());
+            let presented = origin.presented(response.url(), first);
+            return FetchError::Denied { shown: place, status: status.as_u16(), presented };
         }
         StatusCode::NO_CONTENT => FetchError::Empty { shown: place },
         _ => FetchError::Status { shown: place, status: status.as_u16() },
-    }
+    };
+    error.redirected_by(from.as_ref())
 }
 
 async fn body(origin: &Origin, begun: Begun, limits: &Limits, partial: &mut Partial) -> Result<(), FetchError> {
     let Begun { mut response, total_bytes } = begun;
-    let place = if origin.is_s3() { origin.shown() } else { shown(response.url()) };
+    let (place, server) = (origin.shown_at(response.url()), server_of(response.url()));
     let limit_bytes = limits.max_file_bytes;
-    let broken = |error: reqwest::Error| FetchError::unreachable(&place, error.without_url());
+    let broken = |error: reqwest::Error| {
+        let error = error.without_url();
+        FetchError::trouble(&place, server.clone(), Trouble::of(&error, false, limits), &error)
+    };
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if partial.size_bytes() + chunk.len() as u64 > limit_bytes {
             return Err(FetchError::TooLarge { shown: place, limit_bytes });
@@ -197,7 +208,7 @@ async fn body(origin: &Origin, begun: Begun, limits: &Limits, partial: &mut Part
         (0, _) => Err(FetchError::Empty { shown: place }),
         // A server may send less of a range than was asked for.
         (size, Some(total)) if size < total => {
-            Err(FetchError::unreachable(&place, std::io::Error::from(std::io::ErrorKind::UnexpectedEof)))
+            Err(FetchError::broken_off(&place, server, &std::io::Error::from(std::io::ErrorKind::UnexpectedEof)))
         }
         _ => Ok(()),
     }

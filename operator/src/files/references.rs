@@ -1,6 +1,7 @@
 //! ConfigMaps and Secrets a source names, in the job's own namespace. They are read from the API server by name each time
 //! they are used, under a timeout, and kept by nobody, so that a corrected or rotated one counts at the next try.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -10,17 +11,26 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+/// Keys of a ConfigMap that are shown at most.
+const MAX_KEYS: usize = 5;
+
 /// Why an object could not be read.
 #[derive(Debug, Error)]
 pub enum ReferenceError {
-    /// No such object, or no such key in it.
-    #[error("there is no such object, or no such key in it")]
+    /// No such object.
+    #[error("there is no such object in this namespace")]
     Absent,
+    /// The object has no such key.
+    #[error("it has {}", listed(keys))]
+    NoKey {
+        /// The keys it has.
+        keys: Vec<String>,
+    },
     /// The operator's account lacks the right.
     #[error("the operator may not read it; grant it `get`, as examples/operator/rbac.yaml does")]
     NotAllowed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The API server did not answer as expected.
-    #[error("it could not be read from the API server, and is tried again")]
+    #[error("the API server did not give it")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -78,10 +88,7 @@ impl References for KubeReferences {
         name: &'a str,
         key: &'a str,
     ) -> BoxFuture<'a, Result<Vec<u8>, ReferenceError>> {
-        Box::pin(async move {
-            let map = self.get::<ConfigMap>(namespace, name).await?;
-            value(map, key).ok_or(ReferenceError::Absent)
-        })
+        Box::pin(async move { value(self.get::<ConfigMap>(namespace, name).await?, key) })
     }
 
     fn secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Secret, ReferenceError>> {
@@ -89,9 +96,26 @@ impl References for KubeReferences {
     }
 }
 
-fn value(mut map: ConfigMap, key: &str) -> Option<Vec<u8>> {
+fn value(mut map: ConfigMap, key: &str) -> Result<Vec<u8>, ReferenceError> {
     let binary = map.binary_data.as_mut().and_then(|data| data.remove(key)).map(|bytes| bytes.0);
-    binary.or_else(|| map.data.as_mut().and_then(|data| data.remove(key)).map(String::into_bytes))
+    let found = binary.or_else(|| map.data.as_mut().and_then(|data| data.remove(key)).map(String::into_bytes));
+    found.ok_or_else(|| {
+        let keys = map.binary_data.into_iter().flat_map(BTreeMap::into_keys);
+        ReferenceError::NoKey { keys: keys.chain(map.data.into_iter().flat_map(BTreeMap::into_keys)).collect() }
+    })
+}
+
+/// Keys for people, some of them.
+fn listed(keys: &[String]) -> String {
+    match keys {
+        [] => "no keys at all".to_owned(),
+        [one] => format!("only the key {one:?}"),
+        many => {
+            let some: Vec<_> = many.iter().take(MAX_KEYS).map(|key| format!("{key:?}")).collect();
+            let more = if many.len() > MAX_KEYS { " and others" } else { "" };
+            format!("the keys {}{more}", some.join(", "))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -107,8 +131,13 @@ mod tests {
             binary_data: Some([("b.bgcode".to_owned(), ByteString(vec![0, 255]))].into()),
             ..ConfigMap::default()
         };
-        assert_eq!(value(map.clone(), "a.gcode"), Some(b"G28".to_vec()));
-        assert_eq!(value(map.clone(), "b.bgcode"), Some(vec![0, 255]));
-        assert_eq!(value(map, "c.gcode"), None);
+        assert_eq!(value(map.clone(), "a.gcode").unwrap(), b"G28");
+        assert_eq!(value(map.clone(), "b.bgcode").unwrap(), [0, 255]);
+        let told = |map, key| value(map, key).unwrap_err().to_string();
+        assert_eq!(told(map, "c.gcode"), "it has the keys \"b.bgcode\", \"a.gcode\"");
+        assert_eq!(told(ConfigMap::default(), "c.gcode"), "it has no keys at all");
+        let many = (0..9).map(|n| (format!("{n}.gcode"), String::new())).collect();
+        let many = told(ConfigMap { data: Some(many), ..ConfigMap::default() }, "c.gcode");
+        assert!(many.ends_with("\"4.gcode\" and others"), "{many}");
     }
 }

@@ -17,6 +17,8 @@ const MAX_REFUSAL_BYTES: usize = 16 * 1024;
 pub enum S3Refusal {
     /// No such object.
     NoSuchKey,
+    /// HTTP 404, and no word of what is not there.
+    NotFound,
     /// No such bucket.
     NoSuchBucket,
     /// The keys, or people without keys, may not read the object.
@@ -56,6 +58,10 @@ impl fmt::Display for S3Refusal {
         let text = match self {
             Self::NoSuchKey => {
                 "does not exist (NoSuchKey); correct the key in source.s3, capital letters count, or upload the file"
+            }
+            Self::NotFound => {
+                "cannot be found: the server answers HTTP 404 without an error code of S3; check that an S3 server is at \
+                 the endpoint, then bucket and key"
             }
             Self::NoSuchBucket => {
                 "cannot be found, as there is no such bucket (NoSuchBucket); correct bucket, endpoint or region"
@@ -107,7 +113,7 @@ impl S3Refusal {
     /// The reason for the job's condition.
     pub(super) fn reason(&self) -> Reason {
         match self {
-            Self::NoSuchKey | Self::NoSuchBucket => Reason::FileNotFound,
+            Self::NoSuchKey | Self::NotFound | Self::NoSuchBucket => Reason::FileNotFound,
             Self::AccessDenied { .. }
             | Self::UnknownAccessKey
             | Self::WrongSignature
@@ -115,6 +121,15 @@ impl S3Refusal {
             | Self::ClockSkew
             | Self::WrongRegion { .. } => Reason::SourceForbidden,
             Self::Unavailable { .. } | Self::Other { .. } => Reason::SourceUnreachable,
+        }
+    }
+
+    /// Whether it may come from a server that looks for the bucket's name in the path.
+    pub(super) fn may_be_of_the_address(&self) -> bool {
+        match self {
+            Self::NotFound | Self::NoSuchBucket => true,
+            Self::Other { code, .. } => code.is_empty(),
+            _ => false,
         }
     }
 
@@ -135,13 +150,14 @@ impl S3Refusal {
             }
         }
         let body = String::from_utf8_lossy(&body);
-        Self::of(status, &element(&body, "Code"), region.unwrap_or_else(|| element(&body, "Region")), signed)
+        Self::of(status, &code_in(&body), region.unwrap_or_else(|| element(&body, "Region")), signed)
     }
 
     fn of(status: u16, code: &str, region: String, signed: bool) -> Self {
         let region = is_word(&region).then_some(region).filter(|region| !region.is_empty());
         match (status, code) {
-            (_, "NoSuchKey" | "NoSuchVersion") | (404, "") => Self::NoSuchKey,
+            (_, "NoSuchKey" | "NoSuchVersion") => Self::NoSuchKey,
+            (404, "") => Self::NotFound,
             (_, "NoSuchBucket" | "InvalidBucketName") => Self::NoSuchBucket,
             (_, "InvalidAccessKeyId") => Self::UnknownAccessKey,
             (_, "SignatureDoesNotMatch") => Self::WrongSignature,
@@ -171,6 +187,16 @@ fn is_skewed(one: Timestamp, other: Timestamp) -> bool {
     one.duration_since(other).unsigned_abs() > SIGNED_FOR
 }
 
+/// The error code of an answer. Where it is no XML as S3 has it, a code for what is not there is looked for anywhere.
+fn code_in(body: &str) -> String {
+    let code = element(body, "Code");
+    if !code.is_empty() {
+        return code;
+    }
+    let mut words = body.split(|c: char| !c.is_ascii_alphanumeric());
+    words.find(|word| ["NoSuchKey", "NoSuchBucket"].contains(word)).unwrap_or_default().to_owned()
+}
+
 /// The text of the first such element, if it is a plain word: nothing else of an answer is shown to anybody.
 fn element(body: &str, name: &str) -> String {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
@@ -197,7 +223,7 @@ mod tests {
         let of = |status, code: &str| S3Refusal::of(status, code, String::new(), true);
         for (status, code, reason, advice) in [
             (404, "NoSuchKey", Reason::FileNotFound, "correct the key"),
-            (404, "", Reason::FileNotFound, "correct the key"),
+            (404, "", Reason::FileNotFound, "that an S3 server is at the endpoint"),
             (404, "NoSuchBucket", Reason::FileNotFound, "correct bucket"),
             (403, "AccessDenied", Reason::SourceForbidden, "s3:GetObject"),
             (403, "", Reason::SourceForbidden, "s3:GetObject"),
@@ -215,6 +241,15 @@ mod tests {
             let refusal = of(status, code);
             assert_eq!(refusal.reason(), reason, "{status} {code}: {refusal}");
             assert!(refusal.to_string().contains(advice), "{status} {code}: {refusal}");
+        }
+        for (body, code) in [
+            ("<?xml version=\"1.0\"?><Error><Code>\n NoSuchBucket </Code></Error>", "NoSuchBucket"),
+            ("<e:Error xmlns:e=\"x\"><e:Code>NoSuchBucket</e:Code></e:Error>", "NoSuchBucket"),
+            ("{\"Code\":\"NoSuchKey\"}", "NoSuchKey"),
+            ("<html>404 Not Found</html>", ""),
+            ("NoSuchKeyring", ""),
+        ] {
+            assert_eq!(code_in(body), code, "{body}");
         }
         let elsewhere = S3Refusal::of(301, "PermanentRedirect", "eu-west-1".into(), true);
         assert!(elsewhere.to_string().contains("region eu-west-1"), "{elsewhere}");

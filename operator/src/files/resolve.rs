@@ -58,12 +58,13 @@ pub async fn resolve(
 ) -> Result<Vec<SocketAddr>, ResolveError> {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     let unresolved = |source| ResolveError::Unresolved { host: host.to_owned(), source };
-    let found = match bare.parse::<IpAddr>() {
-        Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => match tokio::time::timeout(limit, resolver.resolve(bare, port)).await {
-            Ok(found) => found.map_err(unresolved)?,
-            Err(elapsed) => return Err(unresolved(io::Error::new(io::ErrorKind::TimedOut, elapsed))),
-        },
+    let found = if let Ok(address) = bare.parse::<IpAddr>() {
+        vec![SocketAddr::new(address, port)]
+    } else {
+        let silent =
+            |_| io::Error::new(io::ErrorKind::TimedOut, format!("no name server has answered within {limit:?}"));
+        let answered = tokio::time::timeout(limit, resolver.resolve(bare, port)).await.map_err(silent);
+        answered.and_then(|found| found).map_err(unresolved)?
     };
     let mut allowed = Vec::new();
     let mut forbidden = None;
@@ -133,5 +134,7 @@ mod tests {
         let networks = Networks::for_printers(false);
         let error = resolve(&Silent, "printer.farm.example", 80, &networks, Duration::from_secs(5)).await.unwrap_err();
         assert!(matches!(error, ResolveError::Unresolved { .. }), "{error:?}");
+        let told = crate::error::chain(&error);
+        assert!(told.ends_with("no name server has answered within 5s"), "{told}");
     }
 }

@@ -12,7 +12,7 @@ use url::{Host, Url};
 
 use super::credentials::{Credentials, Login};
 use super::error::FetchError;
-use super::location::{host_of, parse, port_of};
+use super::location::{host_of, parse, port_of, server_of};
 
 /// The region where a source names none.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -24,12 +24,15 @@ pub(super) struct Object {
     bucket: Bucket,
     key: String,
     endpoint: Url,
+    /// Whether a person has named the endpoint and the bucket's name stands before it all the same.
+    may_need_path_style: bool,
 }
 
 impl Object {
     /// The object a source names.
     pub(super) fn of(source: &S3Source) -> Result<Self, FetchError> {
-        let refuse = |why| Err(FetchError::Url { shown: described(source), why });
+        let named = format!("the object {:?} in the bucket {:?}", source.key, source.bucket);
+        let refuse = |why| Err(FetchError::Url { shown: named.clone(), why });
         let region = source.region.as_deref().unwrap_or(DEFAULT_REGION);
         let is_plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
         if region.is_empty() || !region.bytes().all(is_plain) {
@@ -47,10 +50,11 @@ impl Object {
         // A bucket's name cannot stand before an address.
         let is_address = matches!(endpoint.host(), Some(Host::Ipv4(_) | Host::Ipv6(_)));
         let style = if source.force_path_style || is_address { UrlStyle::Path } else { UrlStyle::VirtualHost };
+        let may_need_path_style = matches!(style, UrlStyle::VirtualHost) && source.endpoint.is_some();
         let Ok(bucket) = Bucket::new(endpoint.clone(), style, source.bucket.clone(), region.to_owned()) else {
             return refuse("the bucket's name cannot be part of a host; set forcePathStyle: true");
         };
-        Ok(Self { bucket, key: source.key.clone(), endpoint })
+        Ok(Self { bucket, key: source.key.clone(), endpoint, may_need_path_style })
     }
 
     /// Where the object lies, without a signature.
@@ -61,6 +65,17 @@ impl Object {
     /// The service.
     pub(super) fn endpoint(&self) -> &Url {
         &self.endpoint
+    }
+
+    /// Whether the bucket's name stands in the host, at a service of which a person says where it is: not each has such
+    /// hosts.
+    pub(super) fn may_need_path_style(&self) -> bool {
+        self.may_need_path_style
+    }
+
+    /// What it is, for people.
+    pub(super) fn described(&self) -> String {
+        format!("the object {:?} in the bucket {:?} at {}", self.key, self.bucket.name(), server_of(&self.endpoint))
     }
 
     /// Whether the Secret names the service, or the bucket at it. The keys themselves are sent to nobody.
@@ -83,13 +98,6 @@ impl Object {
         });
         GetObject::new(&self.bucket, keys.as_ref(), &self.key).sign_with_time(SIGNED_FOR, &now)
     }
-}
-
-/// An S3 source, for people.
-pub(super) fn described(source: &S3Source) -> String {
-    let at = source.endpoint.as_deref().and_then(|text| Url::parse(text).ok());
-    let at = at.map(|url| format!(" at {}", host_of(&url))).unwrap_or_default();
-    format!("the object {:?} in the bucket {:?}{at}", source.key, source.bucket)
 }
 
 #[cfg(test)]
@@ -119,6 +127,22 @@ mod tests {
         // A key is never taken for a host.
         let odd = Url::parse(&url(source("parts", "//evil.example/a"))).unwrap();
         assert_eq!((host_of(&odd), odd.path()), ("parts.s3.us-east-1.amazonaws.com", "///evil.example/a"));
+    }
+
+    #[test]
+    fn only_a_named_service_that_is_asked_by_a_host_of_the_bucket_may_need_path_style() {
+        for (endpoint, force_path_style, expected) in [
+            (None, false, false),
+            (Some("https://s3.example"), false, true),
+            (Some("https://s3.example"), true, false),
+            (Some("http://10.0.0.7:9000"), false, false),
+        ] {
+            let endpoint = endpoint.map(str::to_owned);
+            let object = Object::of(&S3Source { endpoint, force_path_style, ..source("parts", "a") }).unwrap();
+            assert_eq!(object.may_need_path_style(), expected, "{}", object.url());
+        }
+        let described = Object::of(&source("parts", "clip.gcode")).unwrap().described();
+        assert_eq!(described, "the object \"clip.gcode\" in the bucket \"parts\" at s3.us-east-1.amazonaws.com:443");
     }
 
     #[test]

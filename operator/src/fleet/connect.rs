@@ -129,9 +129,9 @@ pub(super) async fn read_login<C: Reach>(api: &Api, printer: &Printer, connectio
         }
         Err(error) => return Err(secret_fault(LinkFault::Unreachable, error.to_string())),
     };
-    if secret.metadata.labels.as_ref().and_then(|l| l.get(USAGE_LABEL)).map(String::as_str) != Some(USAGE) {
-        let text = format!("label the Secret {name} with {USAGE_LABEL}={USAGE}; the operator reads no other Secrets");
-        return Err(secret_fault(LinkFault::SecretNotLabeled, text));
+    let label = secret.metadata.labels.as_ref().and_then(|l| l.get(USAGE_LABEL)).map(String::as_str);
+    if label != Some(USAGE) {
+        return Err(secret_fault(LinkFault::SecretNotLabeled, crate::error::label_advice(name, USAGE, label)));
     }
     let value = |key: &str| {
         let bytes = secret.data.as_ref().and_then(|d| d.get(key))?;

@@ -43,11 +43,37 @@ async fn credentials_do_not_follow_a_redirect_to_another_host() {
     allow("files.example");
     let error = files.fetch(&request, None).await.unwrap_err();
     assert_eq!((error.reason(), error.retry()), (Reason::SourceForbidden, Retry::Soon), "{error}");
-    assert!(error.to_string().contains("Secret files") && error.to_string().contains("127.0.0.1"), "{error}");
+    assert!(
+        error.to_string().contains("Secret files") && error.to_string().contains(&format!("add {first}")),
+        "{error}"
+    );
     assert_eq!(seen.lock().unwrap().len(), 4, "nobody was asked");
     objects.write_secret("files", &[("token", "t0k3n"), ("allowedHosts", "127.0.0.1")]);
     files.fetch(&request, None).await.unwrap();
     assert_eq!(seen.lock().unwrap()[4..], [Some("Bearer t0k3n".to_owned()), None]);
+}
+
+#[tokio::test]
+async fn a_host_that_refuses_after_a_redirect_is_not_said_to_have_refused_credentials_it_never_saw() {
+    let other = serve(Router::new().route("/a", get(|| async { StatusCode::UNAUTHORIZED }))).await;
+    let target = format!("http://localhost:{}/a?signature=hidden", other.port());
+    let first = serve(Router::new().route("/a", get(move || async move { Redirect::temporary(&target) }))).await;
+    let directory = TempDir::new().unwrap();
+    let objects = objects();
+    let hosts = format!("127.0.0.1:{}", first.port());
+    objects.write_secret("files", &[("username", "farm"), ("password", "hidden"), ("allowedHosts", &hosts)]);
+    let files = Files::new(FilesConfig { references: objects, ..config(directory.path()) }).unwrap();
+    let credentials_secret_ref = Some(SecretReference { name: "files".into() });
+    let request =
+        from(HttpSource { url: format!("http://{first}/a"), credentials_secret_ref, ..HttpSource::default() });
+    let error = files.fetch(&request, None).await.unwrap_err();
+    let (told, host) = (crate::error::chain(&error), format!("localhost:{}", other.port()));
+    assert!(
+        told.starts_with(&format!("http://{host}/a refuses access (HTTP 401); http://{first}/a redirects")),
+        "{told}"
+    );
+    assert!(told.contains(&format!("were not sent to {host}")) && told.contains(&format!("add {host}")), "{told}");
+    assert!(!told.contains("correct username") && !told.contains("hidden"), "{told}");
 }
 
 #[tokio::test]

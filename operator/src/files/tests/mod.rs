@@ -7,6 +7,7 @@ mod networks;
 mod panics;
 mod resume;
 mod s3;
+mod troubles;
 mod versions;
 
 use std::net::SocketAddr;
@@ -81,6 +82,24 @@ fn sha256(bytes: &[u8]) -> String {
 fn names_in(directory: &TempDir) -> Vec<String> {
     let names = std::fs::read_dir(directory.path()).unwrap();
     names.map(|item| item.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Says of every name that it is this machine.
+struct Here;
+
+impl Resolver for Here {
+    fn resolve<'a>(&'a self, _: &'a str, port: u16) -> BoxFuture<'a, std::io::Result<Vec<SocketAddr>>> {
+        std::future::ready(Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])).boxed()
+    }
+}
+
+/// Knows no name.
+struct Nowhere;
+
+impl Resolver for Nowhere {
+    fn resolve<'a>(&'a self, _: &'a str, _: u16) -> BoxFuture<'a, std::io::Result<Vec<SocketAddr>>> {
+        std::future::ready(Err(std::io::Error::other("Name or service not known"))).boxed()
+    }
 }
 
 async fn serve(router: Router) -> SocketAddr {
@@ -299,4 +318,6 @@ async fn a_config_map_is_a_source_like_any_other() {
     {
         assert_eq!(files.fetch(&map("parts", key), None).await.unwrap_err().reason(), reason, "{key}");
     }
+    let absent = files.fetch(&map("gone", "clip.gcode"), None).await.unwrap_err().to_string();
+    assert!(absent.contains("kubectl create configmap gone --from-file=clip.gcode=FILE"), "{absent}");
 }

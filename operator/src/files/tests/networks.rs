@@ -30,7 +30,8 @@ async fn a_name_is_judged_by_the_address_it_leads_to() {
     let networks = Networks::for_sources(Vec::new(), false);
     let strict = Files::new(FilesConfig { networks, ..config(directory.path()) }).unwrap();
     let error = strict.fetch(&request, None).await.unwrap_err();
-    assert!(matches!(&error, FetchError::Address { host, .. } if host == "localhost"), "{error:?}");
+    let server = format!("localhost:{}", address.port());
+    assert!(matches!(&error, FetchError::Address { host, .. } if *host == server), "{error:?}");
 }
 
 #[tokio::test]
@@ -55,6 +56,21 @@ async fn a_name_that_changes_its_address_after_the_check_changes_nothing() {
     let (fetched, _) = fetch(&[&[]]).await;
     let error = fetched.unwrap_err();
     assert!(matches!(&error, FetchError::Unresolved { host, .. } if host == "files.invalid"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_redirect_to_an_address_that_is_not_allowed_says_who_redirected_where_and_which_option_allows_it() {
+    let away = || async { Redirect::temporary("http://10.0.0.1/a.gcode?signature=hidden") };
+    let address = serve(Router::new().route("/a", get(away))).await;
+    let directory = TempDir::new().unwrap();
+    let error = files(&directory).fetch(&http(format!("http://{address}/a?signature=hidden")), None).await.unwrap_err();
+    let told = crate::error::chain(&error);
+    let expected = format!(
+        "http://{address}/a redirects on: 10.0.0.1:80 may not be connected to: 10.0.0.1 is not in an allowed network; if it \
+         should be, name its network in --source-networks of `printernizer run`"
+    );
+    assert_eq!(told, expected);
+    assert_eq!((error.reason(), error.retry()), (Reason::SourceForbidden, Retry::Backoff));
 }
 
 #[tokio::test]

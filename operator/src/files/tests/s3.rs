@@ -95,6 +95,8 @@ async fn what_a_server_says_against_a_request_is_said_and_no_signature_with_it()
             "/parts/led-away" => Redirect::temporary("http://169.254.169.254/a").into_response(),
             "/parts/busy" => error(503, "SlowDown"),
             "/parts/html" => (StatusCode::BAD_REQUEST, "<html>not S3 at all</html>").into_response(),
+            "/parts/page" => (StatusCode::NOT_FOUND, "<html>not S3 at all</html>").into_response(),
+            "/parts/json" => (StatusCode::NOT_FOUND, "{\"Code\": \"NoSuchBucket\"}").into_response(),
             "/parts/large" => vec![b'G'; 101].into_response(),
             _ => "".into_response(),
         }
@@ -111,20 +113,57 @@ async fn what_a_server_says_against_a_request_is_said_and_no_signature_with_it()
         ("skewed", Reason::SourceForbidden, "clocks"),
         ("late", Reason::SourceForbidden, "clocks"),
         ("moved", Reason::SourceForbidden, "eu-west-1"),
-        ("led-away", Reason::SourceForbidden, "forcePathStyle"),
+        ("led-away", Reason::SourceForbidden, "another region or address"),
         ("busy", Reason::SourceUnreachable, "503"),
         ("html", Reason::SourceUnreachable, "S3 server"),
+        ("page", Reason::FileNotFound, "that an S3 server is at the endpoint"),
+        ("json", Reason::FileNotFound, "no such bucket"),
         ("large", Reason::FileTooLarge, "100 bytes"),
         ("empty", Reason::FileEmpty, "upload it again"),
     ] {
         let error = files.fetch(&wanted(object(address.port(), key)), None).await.unwrap_err();
         assert_eq!(error.reason(), reason, "{key}: {error}");
         let text = crate::error::chain(&error);
-        assert!(text.contains(advice) && text.contains(&format!("{key:?}")), "{key}: {text}");
+        assert!(text.contains(advice), "{key}: {text}");
+        let what = format!("the object {key:?} in the bucket \"parts\" at 127.0.0.1:{} ", address.port());
+        assert!(text.starts_with(&what) && !text.contains("forcePathStyle: true"), "{key}: {text}");
         assert!(!format!("{text} {error:?}").contains("hidden"), "{key}: {error:?}");
         assert_eq!(names_in(&directory), Vec::<String>::new(), "{key}");
     }
     let nobody = files.fetch(&wanted(object(9, "a")), None).await.unwrap_err();
     let text = format!("{} {nobody:?}", crate::error::chain(&nobody));
     assert!(nobody.reason() == Reason::SourceUnreachable && !text.contains("Signature"), "{text}");
+}
+
+#[tokio::test]
+async fn where_a_bucket_may_have_no_host_of_its_own_it_is_said_how_to_ask_without_one() {
+    let missing = "<Error><Code>NoSuchBucket</Code></Error>";
+    let server = serve(Router::new().fallback(move || async move { (StatusCode::NOT_FOUND, missing) })).await;
+    let told = async |known: bool, endpoint: &str, hosts: &str| {
+        let directory = TempDir::new().unwrap();
+        let objects = objects();
+        objects.write_secret("s3", &[("accessKeyID", "AKID"), ("secretAccessKey", "k"), ("allowedHosts", hosts)]);
+        let resolver: Arc<dyn Resolver> = if known { Arc::new(Here) } else { Arc::new(Nowhere) };
+        let config = FilesConfig { references: objects, resolver, ..config(directory.path()) };
+        let endpoint = Some(format!("{endpoint}:{}", server.port()));
+        let request = wanted(S3Source { endpoint, ..object(0, "clip.gcode") });
+        crate::error::chain(&Files::new(config).unwrap().fetch(&request, None).await.unwrap_err())
+    };
+    let advice = "set source.s3.forcePathStyle: true";
+    let unknown = told(false, "http://s3.farm.example", "s3.farm.example").await;
+    assert!(
+        unknown.contains("the name parts.s3.farm.example cannot be resolved") && unknown.contains(advice),
+        "{unknown}"
+    );
+    let no_bucket = told(true, "http://s3.farm.example", "s3.farm.example").await;
+    assert!(no_bucket.contains("NoSuchBucket") && no_bucket.contains(advice), "{no_bucket}");
+    let in_path = told(true, "http://127.0.0.1", "127.0.0.1").await;
+    assert!(in_path.contains("NoSuchBucket") && !in_path.contains(advice), "{in_path}");
+    // The host that is asked is the bucket's; naming the service's is enough.
+    let port = server.port();
+    let not_named = told(true, "http://s3.farm.example", "files.example").await;
+    let hosts = format!("may not be used for parts.s3.farm.example:{port}, which");
+    let names =
+        format!("add parts.s3.farm.example:{port} there if it may be, or s3.farm.example:{port} for all buckets");
+    assert!(not_named.contains(&hosts) && not_named.contains(&names), "{not_named}");
 }

@@ -1,5 +1,6 @@
 //! Reads one print file for the desk: from the cache or its source, and what it says of itself.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -79,6 +80,10 @@ impl Reader {
 
     /// Reads a file.
     pub(super) async fn read(&self, reading: &Reading) -> Learned {
+        self.try_to_read(reading).await.told_of_the_next_try()
+    }
+
+    async fn try_to_read(&self, reading: &Reading) -> Learned {
         let Reading { request, asked, .. } = reading;
         // What is in the cache needs no place in a lane.
         if let Some(expected) = &asked.expected {
@@ -233,6 +238,20 @@ impl Learned {
     /// It is of no use.
     fn refused_for(reason: Reason, message: String, version: Option<Version>) -> Self {
         Self { state: Some(FileState::Refused { reason, message }), retry: Retry::Seldom, version, file: None }
+    }
+
+    /// Says of what is refused how often it is tried again. That is a bound and no clock, so that it stays the same.
+    fn told_of_the_next_try(mut self) -> Self {
+        let longest = super::pause(self.retry, u32::MAX);
+        if let (Some(FileState::Refused { message, .. }), true) = (&mut self.state, self.retry != Retry::AfterChange) {
+            message.push_str(". Tried again by itself, at least every ");
+            let _ = match longest.as_secs() / 60 {
+                1 => write!(message, "minute"),
+                60 => write!(message, "hour"),
+                minutes => write!(message, "{minutes} minutes"),
+            };
+        }
+        self
     }
 
     /// Where asking again costs little, for the server says that it has nothing new or the file is a small one in the

@@ -75,6 +75,29 @@ fn what_costs_the_cluster_only_is_tried_again_sooner_and_a_wrong_spec_not_at_all
     assert_eq!(pauses(Retry::AfterChange), [86_400; 5]);
 }
 
+#[tokio::test]
+async fn what_is_refused_says_how_often_it_is_tried_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let objects = Objects::of(|_, _| Some(b"<!DOCTYPE html>\n".to_vec()));
+    let desk = Desk::new(Files::new(config(directory.path(), objects)).unwrap(), Queue::default());
+    let secret = json!({ "url": "http://127.0.0.1:9/a", "credentialsSecretRef": { "name": "missing" } });
+    for (source, reason, words) in [
+        (json!({ "configMap": { "name": "a", "key": "b" } }), Reason::NotAPrintFile, Some("every 5 minutes")),
+        (json!({ "http": { "url": "http://127.0.0.1:9/a" } }), Reason::SourceUnreachable, Some("every 5 minutes")),
+        (json!({ "http": secret }), Reason::SecretNotFound, Some("every minute")),
+        (json!({ "s3": { "bucket": "parts", "key": "../a" } }), Reason::NotSupported, None),
+    ] {
+        let mut job = job();
+        job.spec.source = serde_json::from_value(source.clone()).unwrap();
+        assert_eq!(desk.fetch(&job), None, "{source}");
+        let told = refused(&desk, &job, reason).await;
+        match words {
+            Some(words) => assert!(told.ends_with(&format!("Tried again by itself, at least {words}")), "{told}"),
+            None => assert!(!told.contains("again"), "only another spec helps: {told}"),
+        }
+    }
+}
+
 /// Otherwise a source that answers slowly keeps more and more readers, and no other job gets its file.
 #[tokio::test]
 async fn a_file_is_read_once_at_a_time_and_not_for_a_job_that_is_gone() {
