@@ -22,13 +22,13 @@ async fn servers_that_give_nothing_are_told_apart() {
     let cut = serve_bytes("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nG28 ; only the beginning").await;
     let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
     let directory = TempDir::new().unwrap();
-    let (connect_timeout, stall_timeout) = (Duration::from_secs(1), Duration::from_millis(1_500));
+    let (connect_timeout, stall_timeout) = (Duration::from_secs(3), Duration::from_secs(4));
     let limits = Limits { connect_timeout, stall_timeout, ..config(directory.path()).limits };
     let files = Files::new(FilesConfig { limits, ..config(directory.path()) }).unwrap();
     for (scheme, server, words) in [
         ("http", nobody, "refuses the connection; check that the server is up, and its port: Connection refused"),
-        ("http", mute, "sent nothing for 1.5s"),
-        ("https", mute, "within 1s; check that the server is up, and that no firewall"),
+        ("http", mute, "sent nothing for 4s"),
+        ("https", mute, "within 3s; check that the server is up, and that no firewall"),
         ("https", web, "does not speak TLS; write the port at which it does, or http://"),
         ("http", chatty, "is no HTTP; check the port, and write https:// if it speaks TLS"),
         ("http", cut, "cannot be read to the end: the connection to"),
