@@ -74,7 +74,7 @@ pub async fn run<F, Fut>(
                 }
                 .instrument(span),
             );
-            queue.with(|s| s.running.insert(running, handle.id()));
+            queue.with(|s| s.running.insert(running, Some(handle.id())));
         }
         let wake = next
             .unwrap_or_else(|| Instant::now() + Duration::from_secs(5))
@@ -100,7 +100,7 @@ fn finished(controller: Controller, queue: &Queue, metrics: &Metrics, ended: End
         }
         Err(join) => {
             let id = join.id();
-            let key = queue.with(|s| s.running.iter().find(|(_, i)| **i == id).map(|(k, _)| k.clone()));
+            let key = queue.with(|s| s.running.iter().find(|(_, i)| **i == Some(id)).map(|(k, _)| k.clone()));
             (key, Duration::ZERO, Err(None))
         }
     };

@@ -22,7 +22,8 @@ pub(super) struct State {
     order: BTreeSet<(Instant, Key)>,
     /// Keys that are looked at before they are due if no other key is due.
     idle: BTreeSet<Key>,
-    pub(super) running: HashMap<Key, Id>,
+    /// Keys that are worked on, from the moment on in which they were given out; then with the task that does it.
+    pub(super) running: HashMap<Key, Option<Id>>,
     pub(super) failures: HashMap<Key, u32>,
     /// Keys whose object the pass under way found gone.
     pub(super) gone: HashSet<Key>,
@@ -43,7 +44,7 @@ impl State {
         }
     }
 
-    /// The key to look at now, no longer due.
+    /// The key to look at now. From here on it is worked on, and not given out again before that has ended.
     fn pop(&mut self, now: Instant) -> Option<Key> {
         let due = self.order.first().filter(|(at, _)| *at <= now).map(|(_, key)| key);
         let key = due.or_else(|| self.idle.iter().find(|key| !self.running.contains_key(*key)))?.clone();
@@ -51,6 +52,7 @@ impl State {
             self.order.remove(&(at, key.clone()));
         }
         self.idle.remove(&key);
+        self.running.insert(key.clone(), None);
         Some(key)
     }
 
@@ -119,5 +121,23 @@ impl Queue {
             let ready = std::iter::from_fn(|| s.pop(now)).take(free).collect();
             (ready, s.order.first().map(|(at, _)| *at))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_was_given_out_is_not_given_out_again_before_its_pass_has_ended() {
+        let (queue, key) = (Queue::default(), Key::new("farm", "a"));
+        queue.now(key.clone());
+        assert_eq!(queue.take_due(1).0, std::slice::from_ref(&key));
+        // Before anybody knows the task that works on it.
+        queue.now(key.clone());
+        queue.when_idle(key.clone());
+        assert_eq!(queue.take_due(1).0, []);
+        queue.with(|s| s.ended(&key));
+        assert_eq!(queue.take_due(1).0, [key]);
     }
 }
