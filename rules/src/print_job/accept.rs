@@ -12,17 +12,23 @@ use super::{FileView, Observed, status};
 use crate::plan::{Effect, Plan};
 use crate::scheduling::used_filaments;
 
-/// Labels and annotations by which Git tools mark what they manage.
-const TRACKING_LABELS: [&str; 2] = ["argocd.argoproj.io/instance", "kustomize.toolkit.fluxcd.io/name"];
-const TRACKING_ANNOTATIONS: [&str; 1] = ["argocd.argoproj.io/tracking-id"];
-const HELM_CONTROLLER_LABEL: &str = "helm.toolkit.fluxcd.io/name";
+/// Labels by which tools that apply files mark what they manage: Argo CD, also where it tracks by the common label (its
+/// default before 3.0), and Flux.
+const TRACKING_LABELS: [&str; 4] = [
+    "app.kubernetes.io/instance",
+    "argocd.argoproj.io/instance",
+    "helm.toolkit.fluxcd.io/name",
+    "kustomize.toolkit.fluxcd.io/name",
+];
+/// Annotations by which they do: Argo CD, and Helm, whose next upgrade creates again what is gone.
+const TRACKING_ANNOTATIONS: [&str; 2] = ["argocd.argoproj.io/tracking-id", "meta.helm.sh/release-name"];
 
-/// Whether a Git tool manages the job, so that it may create it again after its deletion.
+/// Whether a tool manages the job, so that it may create it again after its deletion. A mark that was meant for something
+/// else costs little: the finished job is kept.
 pub fn is_tracked(job: &PrintJob) -> bool {
-    let labels = job.metadata.labels.iter().flatten();
-    let annotations = job.metadata.annotations.iter().flatten();
-    labels.into_iter().any(|(k, _)| TRACKING_LABELS.contains(&k.as_str()) || k == HELM_CONTROLLER_LABEL)
-        || annotations.into_iter().any(|(k, _)| TRACKING_ANNOTATIONS.contains(&k.as_str()))
+    let (labels, annotations) = (job.metadata.labels.as_ref(), job.metadata.annotations.as_ref());
+    TRACKING_LABELS.iter().any(|mark| labels.is_some_and(|l| l.contains_key(*mark)))
+        || TRACKING_ANNOTATIONS.iter().any(|mark| annotations.is_some_and(|a| a.contains_key(*mark)))
 }
 
 /// What the run annotation of a job says: the UID, and the runID when it was written.

@@ -256,7 +256,12 @@ fn silent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer, link: &L
         silent && c.message.ends_with(&kept)
     });
     if old.question.is_some() {
-        // What a person is asked stays.
+        // What a person is asked stays; that the job is deleted is added, once.
+        let asked = new.conditions.iter_mut().find(|c| c.type_ == ConditionType::OutcomeUnknown.as_str());
+        if let Some(asked) = asked.filter(|c| !c.message.ends_with(&kept)) {
+            asked.message += &kept;
+            status::refresh(&mut new, seen.job, seen.now);
+        }
     } else if call {
         let text = "the printer does not answer: check its power and network; the job goes on when it does";
         seen.tell(&mut new, Reason::PrinterUnreachable, format!("{text}{kept}"));

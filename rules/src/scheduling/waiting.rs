@@ -1,5 +1,6 @@
-//! Which jobs wait for a printer, and what they are told. All that wait share one constant text, so that thousands of them are not written
-//! again whenever a printer changes; only the job that is next for a printer is told what keeps that printer from it.
+//! Which jobs wait for a printer, and what they are told. All that wait share one constant text, so that thousands of them
+//! are not written again whenever a printer changes; only the job that is next for a printer is told what keeps that
+//! printer from it.
 //!
 //! What passes by itself (a print that runs, a connection being made) is not told: it changes too often.
 

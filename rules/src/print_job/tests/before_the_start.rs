@@ -251,9 +251,21 @@ fn a_missed_deadline_ends_a_job_that_has_not_started_and_no_other() {
 fn only_a_job_that_git_may_create_again_leaves_a_record() {
     let mut s = Scene::uploaded();
     assert_eq!(crate::print_job::gate::record(&s.job, &s.printer, s.now), None);
-    s.job.metadata.annotations = Some([("argocd.argoproj.io/tracking-id".into(), "x".into())].into());
-    let record = crate::print_job::gate::record(&s.job, &s.printer, s.now).unwrap();
-    assert_eq!((record.uid.as_str(), record.printed_on), (JOB_UID, s.printer.metadata.name.clone().unwrap()));
+    // With Argo CD's tracking by label no record was left: the finished job was deleted after 30 days, created again from
+    // Git, and printed again.
+    for (labels, annotations) in [
+        ("app.kubernetes.io/instance", ""),
+        ("argocd.argoproj.io/instance", ""),
+        ("helm.toolkit.fluxcd.io/name", ""),
+        ("kustomize.toolkit.fluxcd.io/name", ""),
+        ("", "argocd.argoproj.io/tracking-id"),
+        ("", "meta.helm.sh/release-name"),
+    ] {
+        let marked = |mark: &str| Some([(mark.to_owned(), "x".to_owned())].into());
+        (s.job.metadata.labels, s.job.metadata.annotations) = (marked(labels), marked(annotations));
+        let record = crate::print_job::gate::record(&s.job, &s.printer, s.now).expect(labels);
+        assert_eq!((record.uid.as_str(), record.printed_on), (JOB_UID, s.printer.metadata.name.clone().unwrap()));
+    }
 }
 
 #[test]

@@ -35,11 +35,14 @@ fn deleted_and_not_seen() -> Vec<(&'static str, Scene)> {
     silent.silent_for(60);
     unreachable.silent_for(3600);
     erased.shows_nothing();
+    let mut asked_in_silence = Scene::asked();
+    asked_in_silence.silent_for(3600);
     vec![
         ("PrinterSilent", silent),
         ("PrinterUnreachable", unreachable),
         ("NotShown", erased),
         ("asked", Scene::asked()),
+        ("asked, and silent since", asked_in_silence),
     ]
 }
 
