@@ -229,7 +229,7 @@ impl Api {
         wanted: impl Fn(DynamicObject) -> Option<T>,
     ) -> Result<Vec<T>, ApiError> {
         let selector = format!("{UNFINISHED},{}", selects("status.printer.serialNumber", serial_number));
-        self.select::<PrintJob, T>(namespace, &selector, wanted).await
+        self.select::<PrintJob, T>(namespace, &[selector], wanted).await
     }
 
     /// What `wanted` makes of the Printers that stand for the device with this serial number, written or found out, in a
@@ -241,23 +241,23 @@ impl Api {
         wanted: impl Fn(DynamicObject) -> Option<T>,
     ) -> Result<Vec<T>, ApiError> {
         let selectors = PRINTER_SERIALS.map(|field| selects(field, serial_number));
-        let found = selectors.iter().map(|selector| self.select::<Printer, T>(namespace, selector, &wanted));
-        Ok(futures::future::try_join_all(found).await?.into_iter().flatten().collect())
+        self.select::<Printer, T>(namespace, &selectors, wanted).await
     }
 
-    /// Lists by a selector; without it where the API server has definitions of another version, which cannot select so.
+    /// Lists by each selector; everything, where the API server has definitions of another version, which cannot select so.
     async fn select<K, T>(
         &self,
         namespace: Option<&str>,
-        selector: &str,
+        selectors: &[String],
         wanted: impl Fn(DynamicObject) -> Option<T>,
     ) -> Result<Vec<T>, ApiError>
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     {
-        match self.list::<K, T>(namespace, selector, &wanted).await {
+        let found = selectors.iter().map(|selector| self.list::<K, T>(namespace, selector, &wanted));
+        match futures::future::try_join_all(found).await {
             Err(error) if error.is_bad_request() => self.list::<K, T>(namespace, "", wanted).await,
-            result => result,
+            found => Ok(found?.into_iter().flatten().collect()),
         }
     }
 

@@ -153,7 +153,9 @@ impl Cache {
 
     /// Begins a new file.
     pub(super) fn begin(self: &Arc<Self>) -> Result<Partial, FetchError> {
-        let file = tempfile::Builder::new().prefix(PARTIAL_PREFIX).tempfile_in(&self.directory)?;
+        // Its error names the file, and that is another one at each try: a message that would be written each time.
+        let nameless = |error: std::io::Error| std::io::Error::from(error.kind());
+        let file = tempfile::Builder::new().prefix(PARTIAL_PREFIX).tempfile_in(&self.directory).map_err(nameless)?;
         let writer = tokio::fs::File::from_std(file.reopen()?);
         Ok(Partial { cache: Arc::clone(self), file, writer, digest: Sha256::new(), size_bytes: 0 })
     }

@@ -22,9 +22,10 @@ async fn servers_that_give_nothing_are_told_apart() {
     let cut = serve_bytes("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nG28 ; only the beginning").await;
     let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
     let directory = TempDir::new().unwrap();
+    let patient = Files::new(config(directory.path())).unwrap();
     let (connect_timeout, stall_timeout) = (Duration::from_secs(3), Duration::from_secs(4));
     let limits = Limits { connect_timeout, stall_timeout, ..config(directory.path()).limits };
-    let files = Files::new(FilesConfig { limits, ..config(directory.path()) }).unwrap();
+    let hasty = Files::new(FilesConfig { limits, ..config(directory.path()) }).unwrap();
     for (scheme, server, words) in [
         ("http", nobody, "refuses the connection; check that the server is up, and its port: Connection refused"),
         ("http", mute, "sent nothing for 4s"),
@@ -34,6 +35,7 @@ async fn servers_that_give_nothing_are_told_apart() {
         ("http", cut, "cannot be read to the end: the connection to"),
         ("http", web, "answers HTTP 400; if that port speaks TLS, write https://"),
     ] {
+        let files = if server == mute { &hasty } else { &patient };
         let error = files.fetch(&http(format!("{scheme}://{server}/a?signature=hidden")), None).await.unwrap_err();
         assert_eq!((error.reason(), error.retry()), (Reason::SourceUnreachable, Retry::Backoff), "{error:?}");
         let told = crate::error::chain(&error);

@@ -65,9 +65,10 @@ impl Rests {
         self.with(|rests| rests.retain(|giver, _| !givers.contains(giver)));
     }
 
-    /// Whether nothing rests: then nobody needs to know who gives what.
+    /// Whether nothing rests now: then nobody needs to know who gives what.
     pub(super) fn is_empty(&self) -> bool {
-        self.with(|rests| rests.is_empty())
+        let now = Instant::now();
+        self.with(|rests| rests.values().all(|rest| rest.until <= now))
     }
 
     /// Until when one of these rests.
@@ -98,8 +99,10 @@ mod tests {
             let until = rests.until(&[Giver::Cache, server("down:80")]).unwrap();
             lasted.push((until - Instant::now()).as_secs());
             assert_eq!(rests.until(&[Giver::Cache, server("good:80")]), None);
+            assert!(!rests.is_empty());
             tokio::time::advance(until - Instant::now()).await;
             assert_eq!(rests.until(&[server("down:80")]), None, "one may try");
+            assert!(rests.is_empty(), "nobody is asked what gives him his file");
         }
         assert_eq!(lasted, [30, 60, 120, 240, 300, 300]);
         rests.failed(server("down:80"));
