@@ -6,7 +6,7 @@ mod manifests;
 
 use std::collections::BTreeMap;
 
-use manifests::{assert_file, chart, kustomize, objects, read, run, template, the, tool, values};
+use manifests::{assert_file, chart, kustomize, objects, read, release, run, template, the, tool, values};
 use printernizer_e2e::farm::project;
 use printernizer_e2e::tools::Tool;
 use serde_json::{Value, json};
@@ -73,6 +73,11 @@ fn a_value_that_does_not_exist_or_cannot_be_is_refused_by_name() {
         ("replicas=3", "replicas"),
         ("cache.size=10Gi", "size"),
         ("printerNetworks[0]=192.168.30.x", "printerNetworks"),
+        ("sourceNetworks[0]=192.168.300.0/24", "sourceNetworks"),
+        ("networkPolicy.apiServer.networks[0]=fd00::/129", "networks"),
+        ("podDisruptionBudget.maxUnavailable=0%", "maxUnavailable"),
+        ("extraEnv[0].name=RUST_LOG", "extraEnv"),
+        ("fullnameOverride=3d-farm", "fullnameOverride"),
         ("watchNamespaces[0]=a,watchNamespaces[1]=b", "watchNamespaces"),
         ("log.format=xml", "format"),
         ("uploads=0", "uploads"),
@@ -86,6 +91,48 @@ fn a_value_that_does_not_exist_or_cannot_be_is_refused_by_name() {
         &["--set", "image.repository=x,metrics.service.enabled=false,metrics.serviceMonitor.enabled=true"],
     );
     assert!(said.unwrap_err().contains("metrics.serviceMonitor.enabled needs metrics.service.enabled"));
+}
+
+#[test]
+fn a_chart_that_has_this_one_as_a_dependency_may_have_a_condition_for_it() {
+    template(None, &["--set", "image.repository=x,enabled=true"]).unwrap();
+}
+
+#[test]
+fn a_release_whose_name_cannot_be_that_of_a_service_is_told_what_to_give() {
+    let said = release("3d-farm", None, &["--set", "image.repository=x"]).unwrap_err();
+    assert!(said.contains("3d-farm-printernizer") && said.contains("fullnameOverride"), "{said}");
+    release("3d-farm", None, &["--set", "image.repository=x,fullnameOverride=farm"]).unwrap();
+}
+
+#[test]
+fn labels_are_texts_whatever_the_release_is_called() {
+    let rendered = release("1e3", None, &["--set", "image.repository=x,fullnameOverride=farm"]).unwrap();
+    for object in objects(&rendered) {
+        assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/instance"], "1e3", "{object}");
+    }
+}
+
+#[test]
+fn labels_of_the_user_never_replace_those_the_pods_are_selected_by() {
+    for (name, path) in values() {
+        let rendered = objects(&template(Some(&path), &[]).unwrap());
+        let deployment = &the(&rendered, "Deployment")["spec"];
+        for (label, value) in deployment["selector"]["matchLabels"].as_object().unwrap() {
+            assert_eq!(&deployment["template"]["metadata"]["labels"][label], value, "{name}: {label}");
+        }
+    }
+}
+
+#[test]
+fn a_second_release_in_the_same_namespace_wants_what_the_first_one_owns() {
+    let lease = |name: &str| {
+        let rendered = release(name, None, &["--set", "image.repository=x,watchNamespaces[0]=farm"]).unwrap();
+        let mut own = objects(&rendered);
+        own.retain(|object| object["metadata"]["namespace"] == "printernizer");
+        ["Role", "RoleBinding"].map(|kind| the(&own, kind)["metadata"]["name"].clone())
+    };
+    assert_eq!(lease("printernizer-a"), lease("printernizer-b"));
 }
 
 /// The rules of a role with the kinds and verbs alone.

@@ -14,20 +14,22 @@
 
 {{- /* A Deployment's selector never changes, so neither may these. */}}
 {{- define "printernizer.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "printernizer.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "printernizer.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
-{{- define "printernizer.labels" -}}
+{{- define "printernizer.ownLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "printernizer.selectorLabels" . }}
 app.kubernetes.io/part-of: printernizer
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- end -}}
+
+{{- /* Of two labels with one key the chart's own counts: selectors are made of them. */}}
+{{- define "printernizer.labels" -}}
+{{- merge (include "printernizer.ownLabels" . | fromYaml) .Values.commonLabels | toYaml -}}
 {{- end -}}
 
 {{- define "printernizer.crdAnnotations" -}}

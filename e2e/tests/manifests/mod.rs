@@ -72,8 +72,13 @@ pub fn values() -> Vec<(String, PathBuf)> {
 
 /// `helm template` of the chart, as a release `printernizer` in the namespace `printernizer`.
 pub fn template(values: Option<&Path>, more: &[&str]) -> Result<String, String> {
+    release("printernizer", values, more)
+}
+
+/// The same as a release of another name.
+pub fn release(name: &str, values: Option<&Path>, more: &[&str]) -> Result<String, String> {
     let mut command = tool(Tool::Helm);
-    command.args(["template", "printernizer"]).arg(chart());
+    command.args(["template", name]).arg(chart());
     command.args(["--namespace", "printernizer", "--kube-version", KUBERNETES]);
     if let Some(values) = values {
         command.arg("--values").arg(values);
