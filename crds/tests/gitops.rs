@@ -87,9 +87,22 @@ fn taken_for(expressions: &Value, object: &Value) -> &'static str {
     "waits"
 }
 
+/// What Flux is given for a farm.
+fn farm() -> Value {
+    let text = std::fs::read_to_string(deploy("flux/farm.yaml")).unwrap();
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    objects.into_iter().find(|object| object["kind"] == "Kustomization").unwrap()
+}
+
+/// Without it Flux takes out what people wrote with kubectl: a job that is held would be printed.
+#[test]
+fn flux_leaves_alone_what_people_write_with_kubectl() {
+    assert_eq!(farm()["spec"]["commonMetadata"]["annotations"]["kustomize.toolkit.fluxcd.io/ssa"], "Merge");
+}
+
 #[test]
 fn flux_waits_for_what_can_be_used_and_printed_and_not_for_the_prints() {
-    let kustomization = yaml(&deploy("flux/farm.yaml"));
+    let kustomization = farm();
     let of = |kind: &str| {
         let all = kustomization["spec"]["healthCheckExprs"].as_array().unwrap();
         let expressions = all.iter().find(|e| e["kind"] == kind).unwrap();

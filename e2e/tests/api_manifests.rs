@@ -29,6 +29,39 @@ fn for_namespace(path: &Path, namespace: &str) -> String {
     moved.collect::<Vec<_>>().join("---\n")
 }
 
+/// Tools apply only what is in Git, and nobody who uses kubectl is undone: what `kustomize.toolkit.fluxcd.io/ssa: Merge` and
+/// `ServerSideApply=true` rely on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_and_a_cancel_by_kubectl_outlast_the_next_sync_of_a_job_whose_file_does_not_name_them() {
+    let cluster = cluster::shared().await.unwrap();
+    Farm::define(cluster).await.unwrap();
+    let namespace = Namespace::create(&cluster.client().await.unwrap(), "sync").await.unwrap();
+    let example = project().join("deploy/argocd/example-farm.yaml");
+    let sync = |file: &str| {
+        let apply =
+            ["apply", "--server-side", "--field-manager=kustomize-controller", "--force-conflicts", "--filename=-"];
+        kubectl(cluster, &apply, file)
+    };
+    let job = ["--namespace", namespace.name(), "printjob", "bracket-1"];
+    let file = for_namespace(&example, namespace.name());
+    for wish in ["Pause", "Cancel"] {
+        let (synced, said) = sync(&file);
+        assert!(synced, "{said}");
+        let wished = format!(r#"{{"spec":{{"desiredState":"{wish}"}}}}"#);
+        let (patched, said) =
+            kubectl(cluster, &[&["patch"], &job[..], &["--type=merge", "--patch", &wished]].concat(), "");
+        assert!(patched, "{said}");
+        let (synced, said) = sync(&file);
+        assert!(synced, "{said}");
+        let (_, found) =
+            kubectl(cluster, &[&["get"], &job[..], &["--output=jsonpath={.spec.desiredState}"]].concat(), "");
+        assert_eq!(found, wish);
+    }
+    let (synced, said) = sync(&format!("{file}  desiredState: Run\n"));
+    assert!(!synced && said.contains("Cancel is final"), "a Run in Git would block the sync: {said}");
+    namespace.delete().await.unwrap();
+}
+
 fn kubectl(cluster: &Cluster, arguments: &[&str], input: &str) -> (bool, String) {
     let mut command = cluster.kubectl();
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
