@@ -19,9 +19,9 @@ pub const QUEUED_MESSAGE: &str =
 const UNCONNECTED_MESSAGE: &str =
     "no printer is known to fit; one that has never been connected may: `kubectl get printers` shows what keeps it";
 /// The message of a job whose file keeps it from a free printer. It names no other job and no time: both change.
-const FOR_FILE_MESSAGE: &str = "a printer is free, but the file has left the operator's cache, and another job just failed to get its file from the \
-     same source or into the cache: `kubectl get printjobs` shows it, with the reason. This one tries within 5 minutes, and \
-     at once when a file comes; other jobs print meanwhile";
+const FOR_FILE_MESSAGE: &str = "a printer is free, but the file has left the operator's cache, and another job just failed \
+     to get its file from the same source or into the cache: `kubectl get printjobs` shows it, with the reason. This one \
+     tries within 5 minutes, and at once when a file comes; other jobs print meanwhile";
 /// Most printers a job is told of by name. A job that is next for more of them is told nothing of any: which those are
 /// changes all the time in a large farm.
 pub const MAX_NEXT_FOR: usize = 3;

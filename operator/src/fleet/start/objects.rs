@@ -39,8 +39,8 @@ pub(super) async fn read(context: &FleetContext, session: &Session, attempt: &At
 }
 
 /// Quorum reads of everything else that may stand for this device, in all namespaces this process works in: other
-/// Printers, and PrintJobs with an unresolved start. The API server selects them by the serial number, so that the look
-/// costs the same in a farm of thousands; it is asked only where nothing else stands against the start.
+/// Printers, and PrintJobs with an unresolved start. The API server selects them by the serial number, so that no more is
+/// sent and read in a farm of thousands; it is asked only where nothing else stands against the start.
 pub(super) async fn look_elsewhere(context: &FleetContext, objects: &mut Objects) -> Result<(), Closed> {
     let scope = context.namespace.as_deref();
     let Objects { job, printer, .. } = &*objects;
