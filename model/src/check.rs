@@ -7,7 +7,7 @@ use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use crate::model::{Action, Farm};
 use crate::promises::COMES_TO_ITS_END;
 use crate::reduce::Event;
-use crate::size::Size;
+use crate::size::{ALL, Size};
 use crate::tell;
 use crate::world::World;
 
@@ -72,12 +72,15 @@ pub fn explore(size: Size, whole: bool, threads: usize, limits: Limits) -> Outco
             }
         }
     }
-    let how = match (outcome.broken.is_empty(), stopped, cut) {
+    let mut how = match (outcome.broken.is_empty(), stopped, cut) {
         (false, ..) => "stopped at what is broken".to_owned(),
         (_, true, _) => format!("NOT all: stopped at {} steps", checker.state_count()),
         (_, _, true) => format!("all up to {} events in a row", checker.max_depth().saturating_sub(1)),
         _ => "all there are".to_owned(),
     };
+    if size.overlap != ALL {
+        how = format!("{how}, with at most {} passes half-way", size.overlap);
+    }
     outcome.lines.push(figures(
         size,
         checker.unique_state_count(),

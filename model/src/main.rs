@@ -46,10 +46,10 @@ struct Arguments {
     #[arg(long)]
     long_waits: Option<u8>,
     /// Passes that may be half-way at a time, likewise.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["whole", "walks"])]
     overlap: Option<u8>,
     /// Try really every order of events, also where another one comes to the same.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "walks")]
     whole: bool,
     /// Only name the sizes.
     #[arg(long)]

@@ -1,5 +1,5 @@
-//! Statuses without what is only said to people: texts, reasons that no rule reads, what a machine shows, when a print
-//! began and how far it is. No rule decides by any of it, so states that differ in nothing else are one state.
+//! Statuses without what is only said to people: texts, reasons that no rule reads, what a machine shows, when an
+//! attempt of the list began and ended, and how far a print is. No rule decides by any of it, so states that differ in nothing else are one state.
 //!
 //! A write that would only say something new is not made. What it does otherwise is to turn a pass away that is half-way,
 //! and that pass may as well never have been begun.

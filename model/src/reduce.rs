@@ -287,8 +287,7 @@ mod tests {
 
     /// Every state of a farm up to so many events.
     fn states(farm: &Farm, depth: usize) -> HashSet<World> {
-        let mut begin = farm.begin();
-        farm.tidy(&mut begin);
+        let begin = farm.begin();
         let mut seen = HashSet::from([begin.clone()]);
         let mut next = VecDeque::from([(begin, 0)]);
         while let Some((w, at)) = next.pop_front() {

@@ -58,7 +58,7 @@ pub(super) fn job_from(name: &str, address: SocketAddr) -> PrintJob {
 }
 
 /// Waits until the file is as wanted.
-pub(super) async fn until(desk: &Desk, job: &PrintJob, what: &str, wanted: impl Fn(&FileState) -> bool) -> FileState {
+async fn until(desk: &Desk, job: &PrintJob, what: &str, wanted: impl Fn(&FileState) -> bool) -> FileState {
     let ended = async {
         loop {
             let state = desk.state(job);
