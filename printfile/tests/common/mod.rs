@@ -1,7 +1,7 @@
 //! Print files written for the tests, byte by byte from the formats' descriptions, and a reader that counts.
 //! Nothing here uses the code under test.
 
-#![allow(dead_code, clippy::unwrap_used)] // each test file uses a part; helpers of tests are tests
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // each test file uses a part; helpers of tests are tests
 
 pub mod archive;
 pub mod heatshrink;
@@ -16,6 +16,14 @@ use printernizer_printfile::{Error, Limits, PrintFile, inspect};
 
 pub fn read(bytes: &[u8]) -> Result<PrintFile, Error> {
     inspect(Cursor::new(bytes), &Limits::default())
+}
+
+/// What is said to be damaged of a file that is.
+pub fn damaged(bytes: &[u8]) -> &'static str {
+    match read(bytes) {
+        Err(Error::Corrupt { what }) => what,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A PrusaSlicer file in small: pictures, start, `moves` moves, totals, settings padded by `padding` bytes.
