@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use cel::{Context, Program};
 use printernizer_crds::{PrintJob, Printer};
+use printernizer_e2e::farm::project;
 use serde_json::Value;
 
 fn deploy(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(path)
+    project().join("deploy").join(path)
 }
 
 fn yaml(path: &Path) -> Value {

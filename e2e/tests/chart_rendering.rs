@@ -135,7 +135,7 @@ fn a_second_release_in_the_same_namespace_wants_what_the_first_one_owns() {
     assert_eq!(lease("printernizer-a"), lease("printernizer-b"));
 }
 
-/// The rules of a role with the kinds and verbs alone.
+/// The rules of a role, of which there is at least one.
 fn rules(role: &Value) -> &Value {
     assert!(role["rules"].as_array().is_some_and(|rules| !rules.is_empty()), "{role}");
     &role["rules"]
@@ -160,13 +160,16 @@ fn the_rights_of_the_chart_are_those_of_the_example_which_a_whole_print_is_run_w
 #[test]
 fn in_one_namespace_the_operator_has_no_right_anywhere_else() {
     let rendered = objects(&template(Some(&chart().join("ci/one-namespace-values.yaml")), &[]).unwrap());
-    for object in &rendered {
-        assert_ne!(object["kind"], "ClusterRoleBinding", "{object}");
-        if object["kind"] == "RoleBinding" && object["metadata"]["name"] == "printernizer" {
-            assert_eq!(object["metadata"]["namespace"], "farm");
-            assert_eq!(object["roleRef"]["kind"], "Role");
-        }
-    }
+    assert!(rendered.iter().all(|object| object["kind"] != "ClusterRoleBinding"));
+    let bindings: Vec<_> = rendered.iter().filter(|object| object["kind"] == "RoleBinding").collect();
+    let mut given: Vec<_> = bindings
+        .iter()
+        .map(|b| {
+            [&b["metadata"]["name"], &b["metadata"]["namespace"], &b["roleRef"]["kind"]].map(|v| v.as_str().unwrap())
+        })
+        .collect();
+    given.sort_unstable();
+    assert_eq!(given, [["printernizer", "farm", "Role"], ["printernizer-leader", "printernizer", "Role"]]);
     let operator = the(&rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0].clone();
     assert!(operator["args"].as_array().unwrap().contains(&json!("--namespace=farm")), "{operator}");
 }

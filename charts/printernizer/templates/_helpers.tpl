@@ -101,7 +101,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [printernizer.io]
   resources: [printers, printjobs]
   verbs: [get, list, watch, patch]
-# Finished jobs are deleted when their time is over, never those of Argo CD or Flux.
+# Finished jobs are deleted when their time is over, never those of Argo CD, Flux or Helm.
 - apiGroups: [printernizer.io]
   resources: [printjobs]
   verbs: [delete]

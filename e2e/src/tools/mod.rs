@@ -96,7 +96,7 @@ pub enum SchemasError {
 
 /// The directory with the JSON schemas of Kubernetes, for kubeconform; fetched now if the cache does not have it.
 pub fn kubernetes_schemas() -> Result<PathBuf, SchemasError> {
-    let place = cache_dir().join(format!("kubernetes-schemas-{SCHEMAS_VERSION}"));
+    let place = cache_dir().join(format!("kubernetes-schemas-{KUBERNETES}-of-{SCHEMAS_VERSION}"));
     if place.is_dir() {
         return Ok(place);
     }

@@ -27,7 +27,9 @@ pub enum ReferenceError {
         keys: Vec<String>,
     },
     /// The operator's account lacks the right.
-    #[error("the operator may not read it; grant it `get`, as examples/operator/rbac.yaml does")]
+    #[error(
+        "the operator may not read it; grant it `get`, as the Helm chart (rbac.create) and examples/operator/rbac.yaml do"
+    )]
     NotAllowed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The API server did not answer as expected.
     #[error("the API server did not give it")]
