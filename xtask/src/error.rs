@@ -51,8 +51,8 @@ pub enum Error {
         #[source]
         cause: std::io::Error,
     },
-    /// A definition cannot be written as YAML.
-    #[error("the definition of {kind} cannot be written as YAML")]
+    /// A definition cannot be written as YAML or JSON.
+    #[error("the definition of {kind} cannot be written")]
     Yaml {
         /// Kind of the definition.
         kind: String,

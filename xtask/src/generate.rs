@@ -13,12 +13,14 @@ use similar::TextDiff;
 
 use crate::error::Error;
 use crate::process::{say, warn};
-use crate::workspace;
+use crate::{reference, workspace};
 
 /// The definitions as they are applied.
 const MANIFESTS: &str = "crds/manifests";
 /// The definitions as templates of the chart.
 const TEMPLATES: &str = "charts/printernizer/templates/crds";
+/// Folders of generated files, each with what the names of those end with.
+const FOLDERS: [(&str, &str); 3] = [(MANIFESTS, "yaml"), (TEMPLATES, "yaml"), (reference::FOLDER, "md")];
 /// Names the definitions for `kubectl apply -k`. Of its possible names the one that is no manifest by its ending.
 const KUSTOMIZATION: &str = "Kustomization";
 
@@ -45,7 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         warn("generated files differ from the code: run `cargo xtask generate` and commit the result");
         return Ok(ExitCode::FAILURE);
     }
-    for folder in [MANIFESTS, TEMPLATES] {
+    for (folder, _) in FOLDERS {
         let folder = root.join(folder);
         fs::create_dir_all(&folder).map_err(|cause| Error::Write { path: folder, cause })?;
     }
@@ -85,15 +87,19 @@ fn wanted() -> Result<BTreeMap<String, String>, Error> {
     let mut files = BTreeMap::new();
     let mut kustomization =
         format!("{}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n", manifests::HEADER);
+    let mut definitions = Vec::new();
     for crd in manifests::all() {
-        let text = manifests::to_yaml(&crd)
-            .map_err(|cause| Error::Yaml { kind: crd.spec.names.kind.clone(), cause: cause.into() })?;
+        let failed = |cause| Error::Yaml { kind: crd.spec.names.kind.clone(), cause };
+        let text = manifests::to_yaml(&crd).map_err(|cause| failed(cause.into()))?;
+        definitions.push(serde_json::to_value(&crd).map_err(|cause| failed(cause.into()))?);
         let name = format!("{}.yaml", crd.spec.names.plural);
         kustomization.extend(["  - ", &name, "\n"]);
         files.insert(format!("{TEMPLATES}/{name}"), template(&text));
         files.insert(format!("{MANIFESTS}/{name}"), text);
     }
     files.insert(format!("{MANIFESTS}/{KUSTOMIZATION}"), kustomization);
+    let pages = reference::pages(&definitions);
+    files.extend(pages.into_iter().map(|(name, text)| (format!("{}/{name}", reference::FOLDER), text)));
     Ok(files)
 }
 
@@ -112,7 +118,7 @@ fn template(manifest: &str) -> String {
 
 fn found(root: &Path) -> Result<BTreeMap<String, String>, Error> {
     let mut files = BTreeMap::new();
-    for folder in [MANIFESTS, TEMPLATES] {
+    for (folder, ending) in FOLDERS {
         let path = root.join(folder);
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
@@ -122,7 +128,7 @@ fn found(root: &Path) -> Result<BTreeMap<String, String>, Error> {
         for entry in entries {
             let file = entry.map_err(|cause| Error::Read { path: path.clone(), cause })?.path();
             let Some(name) = file.file_name().and_then(|n| n.to_str()) else { continue };
-            if name != KUSTOMIZATION && file.extension().is_none_or(|extension| extension != "yaml") {
+            if name != KUSTOMIZATION && file.extension().is_none_or(|extension| extension != ending) {
                 continue;
             }
             let text = fs::read_to_string(&file).map_err(|cause| Error::Read { path: file.clone(), cause })?;
@@ -179,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_becomes_a_manifest_and_a_template_that_say_where_they_come_from() {
+    fn every_kind_becomes_a_manifest_a_template_and_a_page_that_say_where_they_come_from() {
         let wanted = wanted().unwrap();
         for folder in [MANIFESTS, TEMPLATES] {
             let names: Vec<&str> = wanted
@@ -189,6 +195,8 @@ mod tests {
                 .collect();
             assert_eq!(names, ["/printers.yaml", "/printjobs.yaml", "/printrecords.yaml"], "{folder}");
         }
+        let pages: Vec<&str> = wanted.keys().filter_map(|name| name.strip_prefix(reference::FOLDER)).collect();
+        assert_eq!(pages, ["/README.md", "/printer.md", "/printjob.md", "/printrecord.md"]);
         let header = manifests::HEADER.trim_start_matches('#').trim();
         for (name, text) in &wanted {
             assert!(text.lines().next().unwrap().contains(header), "{name}");

@@ -5,6 +5,7 @@
 
 mod bench;
 mod demo;
+mod docs;
 mod error;
 mod faults;
 mod fuzz;
@@ -13,6 +14,7 @@ mod install;
 mod launch;
 mod model;
 mod process;
+mod reference;
 mod test;
 mod workspace;
 
@@ -34,11 +36,14 @@ enum Command {
     Bench(bench::Arguments),
     /// Show a farm at work: simulated printers, a control plane, the operator, and a live table.
     Demo(demo::Arguments),
+    /// Make the book of docs/, and see that its links lead somewhere.
+    Docs(docs::Arguments),
     /// Let something go wrong in a print's life, at each request of it, and see that it is printed exactly once.
     Faults(faults::Arguments),
     /// Feed what comes from outside (print files, printers' answers) with anything, and see that it stands.
     Fuzz(fuzz::Arguments),
-    /// Write the files that are made from the code: the definitions as manifests and as templates of the chart.
+    /// Write the files that are made from the code: the definitions as manifests, as templates of the chart and as pages of the
+    /// API reference.
     Generate(generate::Arguments),
     /// Explore the rules in every order of events, within bounds.
     Model(model::Arguments),
@@ -50,6 +55,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Docs(arguments) => docs::run(&arguments),
         Command::Faults(arguments) => faults::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
