@@ -1,16 +1,20 @@
-//! docs/accidents.md names tests. They exist.
+//! docs/accidents.md and docs/security.md name tests. They exist.
 
 use std::path::Path;
 
-const TEXT: &str = include_str!("../../../docs/accidents.md");
-
-/// The rows of its tables, without their headings.
-fn rows() -> impl Iterator<Item = [&'static str; 4]> {
-    let rows = TEXT.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| what happened"));
-    rows.map(|line| {
-        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        cells.try_into().unwrap_or_else(|_| panic!("not four cells: {line}"))
-    })
+/// The rows of the tables of a text whose headings begin with this cell.
+fn rows<const CELLS: usize>(text: &'static str, first: &str) -> Vec<[&'static str; CELLS]> {
+    let cells = |line: &'static str| -> Vec<&str> { line.trim_matches('|').split('|').map(str::trim).collect() };
+    let mut rows = Vec::new();
+    let mut lines = text.lines();
+    while lines.by_ref().any(|line| line.starts_with("| ") && cells(line)[0] == first) {
+        let table = lines.by_ref().skip(1).take_while(|line| line.starts_with("| "));
+        rows.extend(table.map(|line| {
+            let cells = cells(line);
+            <[&str; CELLS]>::try_from(cells).unwrap_or_else(|_| panic!("not {CELLS} cells: {line}"))
+        }));
+    }
+    rows
 }
 
 /// Files of tests, each with the names that stand after it.
@@ -32,16 +36,13 @@ fn has_test(text: &str, name: &str) -> bool {
     attributes.is_some_and(|mut a| a.any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test")))
 }
 
-#[test]
-fn every_accident_is_kept_away_by_tests_that_exist() {
+/// Fails with every test of these cells that does not exist. Each row is what it is about and its cell of tests.
+fn assert_held(document: &str, held: &[(&'static str, &'static str)]) {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut missing = Vec::new();
-    let mut accidents = 0;
-    for [what, seen, why_not, cell] in rows() {
-        accidents += 1;
-        assert!(![what, seen, why_not].iter().any(|c| c.is_empty()), "{what}");
+    for (what, cell) in held {
         let tests = tests(cell);
-        assert!(!tests.is_empty(), "no test keeps it away: {what}");
+        assert!(!tests.is_empty(), "{document}: no test holds this: {what}");
         for (file, name) in tests {
             let text = std::fs::read_to_string(project.join(file)).unwrap_or_default();
             if !has_test(&text, name) {
@@ -49,8 +50,25 @@ fn every_accident_is_kept_away_by_tests_that_exist() {
             }
         }
     }
-    assert!(accidents > 30, "{accidents} rows were found in docs/accidents.md");
-    assert_eq!(missing, Vec::<String>::new(), "docs/accidents.md names these tests, and they do not exist");
+    assert_eq!(missing, Vec::<String>::new(), "{document} names these tests, and they do not exist");
+}
+
+#[test]
+fn every_accident_is_kept_away_by_tests_that_exist() {
+    let rows = rows::<4>(include_str!("../../../docs/accidents.md"), "what happened");
+    assert!(rows.len() > 30, "{} accidents were found", rows.len());
+    assert!(rows.iter().flatten().all(|cell| !cell.is_empty()), "{rows:#?}");
+    assert_held("docs/accidents.md", &rows.iter().map(|[what, _, _, cell]| (*what, *cell)).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_threat_is_held_by_tests_that_exist() {
+    let rows = rows::<4>(include_str!("../../../docs/security.md"), "attack");
+    assert!(rows.len() > 15, "{} threats were found", rows.len());
+    for [attack, stops, _, _] in &rows {
+        assert!(!stops.is_empty(), "nothing is said of what stops this: {attack}");
+    }
+    assert_held("docs/security.md", &rows.iter().map(|[attack, _, _, cell]| (*attack, *cell)).collect::<Vec<_>>());
 }
 
 #[test]
