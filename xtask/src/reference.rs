@@ -16,6 +16,9 @@ pub const FOLDER: &str = "docs/reference";
 /// Headings of a table of fields.
 const FIELDS: &str = "| field | type | must be there | default | meaning |\n|---|---|---|---|---|\n";
 
+/// The longest rule that is shown, in characters.
+const LONGEST_RULE: usize = 200;
+
 /// The pages by the names of their files, from definitions as JSON.
 pub fn pages(definitions: &[Value]) -> BTreeMap<String, String> {
     let mut pages: BTreeMap<String, String> = definitions
@@ -136,12 +139,10 @@ fn section(text: &mut String, path: &str, part: &Value) {
     text.push_str("\n| refused with | unless |\n|---|---|\n");
     for (name, said, rule) in rules {
         let of = if name.is_empty() { String::new() } else { format!("{}: ", code(name)) };
-        let _ = writeln!(
-            text,
-            "| {of}{} | {} |",
-            cell(said),
-            cell(&code(&rule.split_whitespace().collect::<Vec<_>>().join(" ")))
-        );
+        let rule = rule.split_whitespace().collect::<Vec<_>>().join(" ");
+        // A longer one is nothing to read in a table, and its words say it all.
+        let rule = if rule.len() > LONGEST_RULE { String::new() } else { cell(&code(&rule)) };
+        let _ = writeln!(text, "| {of}{} | {rule} |", cell(said));
     }
 }
 

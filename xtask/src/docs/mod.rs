@@ -3,6 +3,8 @@
 //! mdBook is built once, by version, into the cache. The checks that need no mdBook (links of the Markdown, table of
 //! contents, API reference) are unit tests and run with all others.
 
+#[cfg(test)]
+mod commands;
 mod html;
 mod links;
 mod outside;
