@@ -98,6 +98,12 @@ impl std::fmt::Display for Key {
     }
 }
 
+/// Stands for one version of one object: two are the same only if nothing was written in between.
+pub fn version<K: Resource>(object: &K) -> u64 {
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+    BuildHasherDefault::<DefaultHasher>::default().hash_one((&object.meta().uid, &object.meta().resource_version))
+}
+
 /// Kinds whose status the operator writes.
 pub trait WithStatus:
     Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>

@@ -152,8 +152,9 @@ fn is_news(condition: &Condition, before: Option<&Condition>) -> bool {
     let repeats = matches!(type_, "Ready" | "Stalled" | "Reconciling") && !deleted;
     // Not known because the printer is not reached: the one line about that is enough.
     let follows = status == "Unknown" && matches!(type_, "Reachable" | "Authorized" | "ControlAllowed" | "Idle");
+    let next = type_ == "Started" && condition.reason == Reason::UploadPending.as_str();
     let was_never_otherwise = matches!(type_, "Trusted" | "SpecMatchesDevice") && status == "True" && before.is_none();
-    !(repeats || follows || was_never_otherwise)
+    !(repeats || next || follows || was_never_otherwise)
 }
 
 /// Whether a person should be warned: something is wrong, and not just waited for.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use kube::{Client, Config};
+use kube::{Client, Config, Resource};
 use printernizer_bambu::Trust;
 use printernizer_crds::{PrintJob, Printer};
 use printernizer_rules::printer::serial_claimed;
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, CALL_TIMEOUT, Key};
+use crate::api::{Api, CALL_TIMEOUT, Key, version};
 use crate::context::Context;
 use crate::events::Events;
 use crate::files::allow::Networks;
@@ -197,6 +197,15 @@ fn check_cache(directory: &std::path::Path) -> std::io::Result<()> {
     tempfile::tempfile_in(directory).map(drop)
 }
 
+/// Tells the pass over this key what the watch says of an object. What appears or goes is always news: passes ask the
+/// index, too, whether something exists.
+fn tell<K: Resource>(queue: &Queue, key: Key, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
+    match (old, new) {
+        (Some(_), Some(object)) => queue.news(key, version(object.as_ref())),
+        _ => queue.now(key),
+    }
+}
+
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
@@ -293,7 +302,7 @@ impl Running {
                 health.heartbeat("watch of printers", HEARTBEAT),
                 cancel.clone(),
                 move |key, old, new| {
-                    c.printers.now(key.clone());
+                    tell(&c.printers, key.clone(), old, new);
                     // Another Printer of the same device may be one too many now, or no longer.
                     let standing =
                         |p: &Arc<Printer>| (serial_claimed(p).map(str::to_owned), printer::has_unresolved_start(p));
@@ -309,7 +318,7 @@ impl Running {
                     // Whoever holds, or held, the printer wants to know; so does the scheduler.
                     for p in [old, new].into_iter().flatten() {
                         if let Some(job) = p.status.as_ref().and_then(|s| s.current_job.as_ref()) {
-                            c.jobs.now(Key::new(&key.namespace, &job.name));
+                            tell(&c.jobs, Key::new(&key.namespace, &job.name), old, new);
                         }
                     }
                     c.scheduling.wake();
@@ -327,10 +336,10 @@ impl Running {
                 health.heartbeat("watch of print jobs", HEARTBEAT),
                 cancel.clone(),
                 move |key, old, new| {
-                    c.jobs.now(key.clone());
+                    tell(&c.jobs, key.clone(), old, new);
                     for job in [old, new].into_iter().flatten() {
                         if let Some(printer) = job.status.as_ref().and_then(|s| s.printer.as_ref()) {
-                            c.printers.now(Key::new(&key.namespace, &printer.name));
+                            tell(&c.printers, Key::new(&key.namespace, &printer.name), old, new);
                         }
                     }
                     if new.is_none() {

@@ -26,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{ApiError, Key};
 use crate::context::Context;
 use crate::fleet::Session;
-use crate::print_job::mark_for_claim;
+use crate::print_job::{complete_claim, mark_for_claim};
+use crate::reconcile::Done;
 use crate::tasks::caught;
 use crate::telemetry::Heartbeat;
 use crate::telemetry::metrics::{Controller, Outcome};
@@ -78,7 +79,7 @@ pub fn mapping(job: &PrintJob, printer: &Printer, report: Option<&DeviceReport>)
 pub async fn run(context: Arc<Context>, heartbeat: Heartbeat, cancel: CancellationToken) {
     let mut assumed: HashMap<String, (Key, Instant)> = HashMap::new();
     let mut next = Instant::now();
-    let mut took = Duration::ZERO;
+    let mut gather = GATHER;
     loop {
         heartbeat.beat();
         let beat = Instant::now() + Duration::from_secs(5);
@@ -90,21 +91,28 @@ pub async fn run(context: Arc<Context>, heartbeat: Heartbeat, cancel: Cancellati
         }
         // Changes come in bursts; one look at all of them is cheaper than one at each. The more there is to look at,
         // the more are gathered: a thousand new jobs are not looked at a thousand times.
-        tokio::time::sleep(took.clamp(GATHER, GATHER_CAP)).await;
+        tokio::time::sleep(gather).await;
         let began = Instant::now();
         let pass = caught("the schedule", Box::pin(pass(&context, &mut assumed, &heartbeat))).await;
-        let (outcome, wake) = pass.unwrap_or((Outcome::Panicked, Some(CLAIM_RETRY)));
-        took = began.elapsed();
-        context.metrics.reconciled(Controller::Scheduling, outcome, took);
-        next = Instant::now() + wake.unwrap_or(RESYNC).min(RESYNC);
+        let again = Instant::now() + CLAIM_RETRY;
+        let pass = pass.unwrap_or(Pass { outcome: Outcome::Panicked, looked: GATHER, next: Some(again) });
+        gather = pass.looked.clamp(GATHER, GATHER_CAP);
+        context.metrics.reconciled(Controller::Scheduling, pass.outcome, began.elapsed());
+        let resync = Instant::now() + RESYNC;
+        next = pass.next.unwrap_or(resync).min(resync);
     }
 }
 
-async fn pass(
-    context: &Context,
-    assumed: &mut HashMap<String, (Key, Instant)>,
-    heartbeat: &Heartbeat,
-) -> (Outcome, Option<Duration>) {
+/// What a pass came to.
+struct Pass {
+    outcome: Outcome,
+    /// How long it took to make the schedule, without its claims.
+    looked: Duration,
+    /// Look again then at the latest.
+    next: Option<Instant>,
+}
+
+async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>, heartbeat: &Heartbeat) -> Pass {
     let jobs = context.job_index.all();
     let printers = context.printer_index.all();
     let claims: HashMap<&str, Key> = printers
@@ -132,16 +140,25 @@ async fn pass(
         hold_starts: context.fleet.context().hold_starts,
         resting: resting(context, jobs.iter().map(AsRef::as_ref)),
     };
-    let now = Timestamp::now();
+    let (began, now) = (Instant::now(), Timestamp::now());
     let Schedule { assignments, waiting, next_change } = schedule(&input, now);
     publish(context, waiting);
+    let looked = began.elapsed();
     let mut outcome = if assignments.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
     let mut retry = None;
+    // A claim is a pass over its job and its printer. Neither is looked at before all are claimed: what follows a claim is
+    // an upload of minutes, and can wait for a moment.
+    let _held: Vec<_> = (assignments.iter())
+        .flat_map(|a| {
+            let (job, printer) = keys(a);
+            [context.jobs.hold(job), context.printers.hold(printer)]
+        })
+        .collect();
     // Each is about a job and a printer of its own. Once the API server does not answer, no further one is begun: the
     // others would not fare better.
     let silent = AtomicBool::new(false);
     let heard = futures::stream::iter(assignments).take_while(|_| ready(!silent.load(Relaxed)));
-    let claims = heard.map(async |assignment| (claim(context, &assignment).await, assignment));
+    let claims = heard.map(async |assignment| (Box::pin(claim(context, &assignment)).await, assignment));
     let mut claims = std::pin::pin!(claims.buffer_unordered(CLAIMS_AT_A_TIME));
     while let Some((claimed, assignment)) = claims.next().await {
         // Many claims and a slow API server are no reason to start the process again.
@@ -150,7 +167,6 @@ async fn pass(
             Ok(true) => {
                 let printer = Key::new(&assignment.namespace, &assignment.printer);
                 assumed.insert(assignment.job_uid.clone(), (printer, Instant::now()));
-                context.jobs.now(Key::new(&assignment.namespace, &assignment.job));
             }
             // Something has changed; the watch will tell, and the next pass looks again.
             Ok(false) | Err(ApiError::Conflict | ApiError::NotFound | ApiError::NotLeader(_)) => {
@@ -161,13 +177,13 @@ async fn pass(
                 tracing::warn!(job = %assignment.job, printer = %assignment.printer, %error, "the claim failed and is tried again");
                 silent.fetch_or(matches!(error, ApiError::Timeout), Relaxed);
                 outcome = Outcome::Failed;
-                retry = Some(CLAIM_RETRY);
+                retry = Some(Instant::now() + CLAIM_RETRY);
             }
         }
     }
-    let wake = next_change.map(|at| at.duration_since(now).try_into().unwrap_or(Duration::ZERO));
-    let wake = wake.map(|w: Duration| w + Duration::from_millis(5));
-    (outcome, retry.into_iter().chain(wake).min())
+    let change = next_change.map(|at| at.duration_since(now).try_into().unwrap_or(Duration::ZERO));
+    let change = change.map(|left: Duration| began + left + Duration::from_millis(5));
+    Pass { outcome, looked, next: retry.into_iter().chain(change).min() }
 }
 
 /// Which of these jobs wait for a printer and could get no file there now, and until when.
@@ -198,11 +214,17 @@ fn publish(context: &Context, waiting: BTreeMap<JobKey, printernizer_rules::sche
     *known = new;
 }
 
+/// The job and the printer of an assignment.
+fn keys(assignment: &Assignment) -> (Key, Key) {
+    let key = |name: &str| Key::new(&assignment.namespace, name);
+    (key(&assignment.job), key(&assignment.printer))
+}
+
 /// Claims the printer for the job, if both still are what the schedule saw: finalizers and annotation first, then the
-/// printer's half. The job's half is written by its own pass. False when something has changed.
+/// printer's half, then the job's. Where only the last one fails, the job's own pass writes it. False when something has
+/// changed.
 async fn claim(context: &Context, assignment: &Assignment) -> Result<bool, ApiError> {
-    let (job_key, printer_key) =
-        (Key::new(&assignment.namespace, &assignment.job), Key::new(&assignment.namespace, &assignment.printer));
+    let (job_key, printer_key) = keys(assignment);
     let (job, printer) =
         tokio::try_join!(context.api.get::<PrintJob>(&job_key), context.api.get::<Printer>(&printer_key))?;
     let (Some(job), Some(printer)) = (job, printer) else { return Ok(false) };
@@ -217,13 +239,21 @@ async fn claim(context: &Context, assignment: &Assignment) -> Result<bool, ApiEr
     if !schedule(&again, Timestamp::now()).assignments.iter().any(same) {
         return Ok(false);
     }
-    let printer = mark_for_claim(context, &job, &printer).await?;
+    let (job, printer) = mark_for_claim(context, &job, &printer).await?;
     let Some(mut status) = printer.status.clone() else { return Ok(false) };
     if status.current_job.is_some() {
         return Ok(false);
     }
     let attempt = job.status.as_ref().map_or(1, |s| s.attempt.max(1));
     status.current_job = Some(CurrentJob { name: assignment.job.clone(), uid: assignment.job_uid.clone(), attempt });
-    context.api.replace_status(&printer, status).await?;
+    let printer = context.api.replace_status(&printer, status).await?;
+    match Box::pin(complete_claim(context, job, printer)).await {
+        Ok(Done { again: None, .. }) => {}
+        Ok(Done { again: Some(again), .. }) => context.jobs.after(job_key, again),
+        Err(error) => {
+            tracing::debug!(job = %job_key, %error, "its own pass completes the claim");
+            context.jobs.now(job_key);
+        }
+    }
     Ok(true)
 }

@@ -151,7 +151,9 @@ async fn open(m: &Measured, printers: &[String], mut seen: watch::Receiver<Seen>
     let last = seen.borrow().assigned.values().map(|(_, at)| *at).max().unwrap();
     let took = last.saturating_duration_since(began).as_secs_f64();
     #[allow(clippy::cast_precision_loss, reason = "figures are rounded")]
-    let (number, writes) = (printers.len() as f64, requests.of(WRITES, OURS) as f64);
+    let (number, writes, reads) =
+        (printers.len() as f64, requests.of(WRITES, OURS) as f64, requests.of(&["GET"], OURS) as f64);
+    figure(&format!("{} printers free at once: reads for each", printers.len()), format!("{:.1}", reads / number), "");
     Burst {
         printers: u32::try_from(printers.len()).unwrap(),
         assignments_per_second: number / took,

@@ -105,8 +105,14 @@ fn tell(context: &Context, old: &PrintJob, new: &PrintJob) {
 }
 
 /// The finalizers and the annotation that stand before a claim is made.
-pub(crate) async fn mark_for_claim(context: &Context, job: &PrintJob, printer: &Printer) -> Result<Printer, ApiError> {
-    let run = printernizer_rules::print_job::run_annotation(job);
-    context.api.ensure_finalizer(job, PRINT_JOB_FINALIZER, &[(printernizer_crds::RUN_ANNOTATION, run)]).await?;
-    context.api.ensure_finalizer(printer, PRINTER_FINALIZER, &[]).await
+pub(crate) async fn mark_for_claim(
+    context: &Context,
+    job: &PrintJob,
+    printer: &Printer,
+) -> Result<(PrintJob, Printer), ApiError> {
+    let run = [(printernizer_crds::RUN_ANNOTATION, printernizer_rules::print_job::run_annotation(job))];
+    tokio::try_join!(
+        context.api.ensure_finalizer(job, PRINT_JOB_FINALIZER, &run),
+        context.api.ensure_finalizer(printer, PRINTER_FINALIZER, &[])
+    )
 }

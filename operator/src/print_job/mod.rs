@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub(crate) use act::mark_for_claim;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use printernizer_crds::{PrintRecord, PrintRecordSpec};
+use printernizer_crds::{PrintJob, PrintRecord, PrintRecordSpec, Printer};
 
 use crate::api::{ApiError, Key};
 use crate::context::Context;
@@ -18,13 +18,21 @@ use crate::telemetry::metrics::Outcome;
 
 /// One pass over a PrintJob.
 pub async fn reconcile(context: Arc<Context>, key: Key) -> Result<Done, ApiError> {
-    let Some(facts) = observe::observe(&context, &key).await? else {
+    let Some(facts) = Box::pin(observe::observe(&context, &key)).await? else {
         context.desk.forget(&key);
         context.jobs.forget(&key);
         return Ok(Done { outcome: Outcome::Unchanged, again: None });
     };
     let plan = printernizer_rules::print_job::decide(&facts.observed());
     act::act(&context, &facts, plan).await
+}
+
+/// The second half of a claim, right after the first: what the job's own pass would do now that the printer holds it. The
+/// job is the one the first half was decided on; had anybody changed it since, that would be a conflict.
+pub(crate) async fn complete_claim(context: &Context, job: PrintJob, printer: Printer) -> Result<Done, ApiError> {
+    let facts = Box::pin(observe::of(context, job, Some(printer))).await?;
+    let plan = printernizer_rules::print_job::decide(&facts.observed());
+    act::act(context, &facts, plan).await
 }
 
 /// The record of a job, as it is created.

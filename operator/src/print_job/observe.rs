@@ -12,7 +12,7 @@ use printernizer_rules::timing::Timing;
 
 use super::desk::FileState;
 use super::record_name;
-use crate::api::{ApiError, Key};
+use crate::api::{ApiError, Key, version};
 use crate::context::Context;
 use crate::fleet::{Attempt, Seen, Session, fresh_id};
 
@@ -73,15 +73,15 @@ impl Facts {
 /// Observes; `None` when the job is gone.
 pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts>, ApiError> {
     let Some(job) = context.api.get::<PrintJob>(key).await? else { return Ok(None) };
-    let status = job.status.clone().unwrap_or_default();
-    let uid = job.metadata.uid.clone().unwrap_or_default();
+    let status = job.status.as_ref();
+    let uid = job.metadata.uid.as_deref().unwrap_or_default();
 
     // The printer that holds the job, as last heard, else the one the job names; read from the quorum.
     let holder = context.printer_index.all().into_iter().find(|p| {
         p.metadata.namespace == job.metadata.namespace
             && p.status.as_ref().and_then(|s| s.current_job.as_ref()).is_some_and(|c| c.uid == uid)
     });
-    let named = status.printer.as_ref().map(|p| Key::new(&key.namespace, &p.name));
+    let named = status.and_then(|s| s.printer.as_ref()).map(|p| Key::new(&key.namespace, &p.name));
     let printer = match named.or_else(|| holder.map(|p| Key::of(p.as_ref()))) {
         Some(printer) => context.api.get::<Printer>(&printer).await?,
         None => None,
@@ -89,9 +89,17 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
     // A Printer of the same name that was created again is another one, unless it holds the job.
     let printer = printer.filter(|p| {
         let holds = p.status.as_ref().and_then(|s| s.current_job.as_ref()).is_some_and(|c| c.uid == uid);
-        holds || status.printer.as_ref().is_some_and(|n| Some(&n.uid) == p.metadata.uid.as_ref())
+        holds || status.and_then(|s| s.printer.as_ref()).is_some_and(|n| Some(&n.uid) == p.metadata.uid.as_ref())
     });
+    context.jobs.has_read(key, std::iter::once(version(&job)).chain(printer.as_ref().map(version)));
+    of(context, job, printer).await.map(Some)
+}
 
+/// Observes the rest, for a job that was read with the printer it names or that holds it.
+pub(super) async fn of(context: &Context, job: PrintJob, printer: Option<Printer>) -> Result<Facts, ApiError> {
+    let key = &Key::of(&job);
+    let status = job.status.clone().unwrap_or_default();
+    let uid = job.metadata.uid.clone().unwrap_or_default();
     let attempt = Attempt { job: key.clone(), job_uid: uid.clone(), token: token_of(&job) };
     let session = printer.as_ref().and_then(|p| context.fleet.session(&Key::of(p)));
     let claimed = status.printer.is_some();
@@ -129,7 +137,7 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         let shows = context.fleet.showing(&key.namespace, &uid).filter(|link| shows_current_or_later(link, &token));
         shows.or_else(|| silent_that_showed(context, &key.namespace, &uid, &token))
     };
-    Ok(Some(Facts {
+    Ok(Facts {
         printer,
         session,
         attempt,
@@ -145,7 +153,7 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         now: Timestamp::now(),
         timing: context.timing,
         job,
-    }))
+    })
 }
 
 /// Whether the device shows this attempt or one the cluster does not know of yet; earlier ones are accounted for.

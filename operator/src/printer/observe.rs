@@ -10,7 +10,7 @@ use printernizer_rules::print_job::status::is_terminal;
 use printernizer_rules::printer::{Observed, owes_verdict, serial_claimed, wants_connection};
 use printernizer_rules::timing::Timing;
 
-use crate::api::{ApiError, Key};
+use crate::api::{ApiError, Key, version};
 use crate::context::Context;
 use crate::fleet::{Attempt, Seen, Session, fresh_id};
 
@@ -83,6 +83,8 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         },
         _ => None,
     };
+    let jobs = [job.as_ref(), last_start_job.as_ref()].into_iter().flatten().map(version);
+    context.printers.has_read(key, std::iter::once(version(&printer)).chain(jobs));
     // A start whose job is gone, or knows nothing of it, is watched by the printer's own session.
     if let (Some(session), Some(last)) = (&session, &status.last_start)
         && !last_start_job.as_ref().is_some_and(|job| owes_verdict(job, last))

@@ -27,6 +27,10 @@ pub(super) struct State {
     pub(super) failures: HashMap<Key, u32>,
     /// Keys whose object the pass under way found gone.
     pub(super) gone: HashSet<Key>,
+    /// The versions of objects that the last pass over a key has read.
+    read: HashMap<Key, Vec<u64>>,
+    /// Keys that are not given out for now.
+    held: HashSet<Key>,
 }
 
 impl State {
@@ -39,15 +43,24 @@ impl State {
             }
             None => drop(self.due.insert(key.clone(), at)),
         }
-        if !self.running.contains_key(&key) {
-            self.order.insert((at, key));
+        self.enter_order(key);
+    }
+
+    /// Puts the key into the order if it is due some time and may be given out then.
+    fn enter_order(&mut self, key: Key) {
+        if let Some(at) = self.due.get(&key).filter(|_| self.is_to_be_had(&key)) {
+            self.order.insert((*at, key));
         }
+    }
+
+    fn is_to_be_had(&self, key: &Key) -> bool {
+        !self.running.contains_key(key) && !self.held.contains(key)
     }
 
     /// The key to look at now. From here on it is worked on, and not given out again before that has ended.
     fn pop(&mut self, now: Instant) -> Option<Key> {
         let due = self.order.first().filter(|(at, _)| *at <= now).map(|(_, key)| key);
-        let key = due.or_else(|| self.idle.iter().find(|key| !self.running.contains_key(*key)))?.clone();
+        let key = due.or_else(|| self.idle.iter().find(|key| self.is_to_be_had(key)))?.clone();
         if let Some(at) = self.due.remove(&key) {
             self.order.remove(&(at, key.clone()));
         }
@@ -59,9 +72,7 @@ impl State {
     /// Notes that the pass over the key has ended; whether it found the object gone.
     pub(super) fn ended(&mut self, key: &Key) -> bool {
         self.running.remove(key);
-        if let Some(at) = self.due.get(key) {
-            self.order.insert((*at, key.clone()));
-        }
+        self.enter_order(key.clone());
         self.gone.remove(key)
     }
 }
@@ -99,11 +110,39 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// Notes what the pass over the key decides on: versions of objects as [`crate::api::version`] gives them. A pass that
+    /// does not succeed is made again without any news.
+    pub fn has_read(&self, key: &Key, versions: impl Iterator<Item = u64>) {
+        let versions = versions.collect();
+        self.with(|s| s.read.insert(key.clone(), versions));
+    }
+
+    /// Looks at the key as soon as possible, unless its last pass has read this version of the object it is told of: the
+    /// watch brings news of one write to several keys, and much of it is known by then.
+    pub fn news(&self, key: Key, version: u64) {
+        if !self.with(|s| s.read.get(&key).is_some_and(|read| read.contains(&version))) {
+            self.now(key);
+        }
+    }
+
+    /// Gives the key to somebody who does himself what a pass would do: no pass over it begins until what is given back
+    /// is dropped, and no wish that comes meanwhile is lost. A pass under way is not waited for.
+    pub fn hold(&self, key: Key) -> Held {
+        self.with(|s| {
+            if let Some(at) = s.due.get(&key) {
+                s.order.remove(&(*at, key.clone()));
+            }
+            s.held.insert(key.clone());
+        });
+        Held { queue: self.clone(), key }
+    }
+
     /// Forgets what is remembered of a key whose object is gone, as its pass has found. A pass that is due is still
     /// made, and none after it.
     pub fn forget(&self, key: &Key) {
         self.with(|s| {
             s.failures.remove(key);
+            s.read.remove(key);
             s.gone.insert(key.clone());
         });
     }
@@ -124,9 +163,73 @@ impl Queue {
     }
 }
 
+/// As long as it lives, no pass over its key begins.
+pub struct Held {
+    queue: Queue,
+    key: Key,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.queue.with(|s| {
+            s.held.remove(&self.key);
+            s.enter_order(self.key.clone());
+        });
+        self.queue.changed.notify_one();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_held_is_given_out_afterwards_and_no_wish_is_lost() {
+        let (queue, key, other) = (Queue::default(), Key::new("farm", "a"), Key::new("farm", "b"));
+        queue.now(key.clone());
+        let held = queue.hold(key.clone());
+        queue.now(key.clone());
+        queue.when_idle(key.clone());
+        queue.now(other.clone());
+        assert_eq!(queue.take_due(9).0, std::slice::from_ref(&other));
+        drop(held);
+        assert_eq!(queue.take_due(9).0, std::slice::from_ref(&key));
+        // Worked on when it is held, and longer than that; then shorter.
+        let held = queue.hold(key.clone());
+        queue.now(key.clone());
+        drop(held);
+        assert_eq!(queue.take_due(9).0, []);
+        let held = queue.hold(key.clone());
+        queue.with(|s| s.ended(&key));
+        assert_eq!(queue.take_due(9).0, []);
+        drop(held);
+        assert_eq!(queue.take_due(9).0, [key]);
+        drop(queue.hold(other.clone()));
+        queue.with(|s| s.ended(&other));
+        assert_eq!(queue.take_due(9).0, [], "nobody wished anything");
+    }
+
+    #[test]
+    fn what_a_pass_has_read_is_no_news_and_whatever_was_written_since_is() {
+        let (queue, key) = (Queue::default(), Key::new("farm", "a"));
+        queue.has_read(&key, [1, 7].into_iter());
+        queue.news(key.clone(), 1);
+        queue.news(key.clone(), 7);
+        assert!(!queue.is_due(&key));
+        queue.news(key.clone(), 8);
+        assert!(queue.is_due(&key), "another version");
+        let other = Key::new("farm", "b");
+        queue.news(other.clone(), 1);
+        assert!(queue.is_due(&other), "another key");
+        assert_eq!(queue.take_due(2).0.len(), 2);
+        queue.has_read(&key, [8].into_iter());
+        queue.news(key.clone(), 1);
+        assert!(queue.is_due(&key), "only the last pass counts");
+        queue.take_due(1);
+        queue.forget(&key);
+        queue.news(key.clone(), 8);
+        assert!(queue.is_due(&key), "an object of the same name");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_key_that_was_given_out_is_not_given_out_again_before_its_pass_has_ended() {
