@@ -3,21 +3,23 @@
 //! Statuses are written by `replace` with the resourceVersion they were decided on, never by apply or merge: an apply
 //! by a paused old leader would erase an intent. A 409 means: observe again.
 
+mod status;
+
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api as KubeApi, Client, Resource, ResourceExt};
-use printernizer_crds::{PrintJob, PrintJobStatus, PrintRecord, PrintRecordStatus, Printer, PrinterStatus};
-use serde::Serialize;
+use printernizer_crds::{PrintJob, PrintRecord, Printer};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use thiserror::Error;
 
 use crate::leadership::{Leadership, NotLeader};
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::StatusKind;
+
+pub use status::WithStatus;
 
 /// Longest wait for one answer of the API server.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(4);
@@ -102,46 +104,6 @@ impl std::fmt::Display for Key {
 pub fn version<K: Resource>(object: &K) -> u64 {
     use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
     BuildHasherDefault::<DefaultHasher>::default().hash_one((&object.meta().uid, &object.meta().resource_version))
-}
-
-/// Kinds whose status the operator writes.
-pub trait WithStatus:
-    Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-    + Clone
-    + std::fmt::Debug
-    + DeserializeOwned
-    + Serialize
-{
-    /// The status.
-    type Status: Serialize + Clone + PartialEq;
-    /// How writes of it are counted.
-    const KIND: StatusKind;
-    /// Puts a status into the object.
-    fn set_status(&mut self, status: Self::Status);
-}
-
-impl WithStatus for Printer {
-    type Status = PrinterStatus;
-    const KIND: StatusKind = StatusKind::Printer;
-    fn set_status(&mut self, status: PrinterStatus) {
-        self.status = Some(status);
-    }
-}
-
-impl WithStatus for PrintJob {
-    type Status = PrintJobStatus;
-    const KIND: StatusKind = StatusKind::PrintJob;
-    fn set_status(&mut self, status: PrintJobStatus) {
-        self.status = Some(status);
-    }
-}
-
-impl WithStatus for PrintRecord {
-    type Status = PrintRecordStatus;
-    const KIND: StatusKind = StatusKind::PrintRecord;
-    fn set_status(&mut self, status: PrintRecordStatus) {
-        self.status = Some(status);
-    }
 }
 
 /// The API server, as this process may use it.
@@ -284,9 +246,16 @@ impl Api {
         new.set_status(status);
         new.meta_mut().managed_fields = None;
         let params = PostParams::default();
-        let written = self.write(self.of::<K>(&key.namespace).replace_status(&key.name, &params, &new)).await?;
-        self.metrics.status_written(K::KIND);
-        Ok(written)
+        let written = self.write(self.of::<K>(&key.namespace).replace_status(&key.name, &params, &new)).await;
+        match &written {
+            Ok(after) => {
+                self.metrics.status_written(K::KIND);
+                K::count(object, after, &self.metrics);
+            }
+            Err(ApiError::Conflict) => self.metrics.status_conflict(K::KIND),
+            Err(_) => {}
+        }
+        written
     }
 
     /// Changes finalizers and annotations of exactly this version of the object.

@@ -5,6 +5,9 @@ use std::error::Error;
 
 use printernizer_crds::USAGE_LABEL;
 
+use crate::api::ApiError;
+use crate::telemetry::metrics::PassError;
+
 /// What to do where the API server does not know our kinds.
 const NO_DEFINITIONS: &str = "the definitions are missing: printernizer crds | kubectl apply -f -";
 
@@ -57,6 +60,25 @@ pub fn of_api(error: &(dyn Error + 'static)) -> String {
     }
 }
 
+/// Why a pass failed, as it is counted.
+pub fn pass_error(error: &ApiError) -> PassError {
+    match error {
+        ApiError::Timeout => PassError::Timeout,
+        ApiError::NotFound => PassError::NotFound,
+        // Neither is a failure of a pass; as one of a step in it they are refusals.
+        ApiError::Conflict | ApiError::NotLeader(_) => PassError::Refused,
+        ApiError::Other(error) => match error.as_ref() {
+            kube::Error::Api(status) => match status.code {
+                401 | 403 => PassError::Forbidden,
+                429 | 500..=599 => PassError::Unavailable,
+                _ => PassError::Refused,
+            },
+            kube::Error::SerdeError(_) => PassError::Unreadable,
+            _ => PassError::Unreachable,
+        },
+    }
+}
+
 /// What to do about a Secret that does not carry the usage label with this value. `has` is the value it has.
 pub fn label_advice(secret: &str, usage: &str, has: Option<&str>) -> String {
     match has {
@@ -96,6 +118,23 @@ mod tests {
 
     fn answer(code: u16, message: &str) -> kube::Error {
         kube::Error::Api(Box::new(Status { code, message: message.to_owned(), ..Status::default() }))
+    }
+
+    #[test]
+    fn a_failed_pass_is_counted_by_what_can_be_done_about_it() {
+        use PassError::{Forbidden, NotFound, Refused, Unavailable};
+        let of = |error: kube::Error| pass_error(&ApiError::from(error));
+        let codes = [401, 403, 404, 422, 429, 500, 503].map(|code| {
+            let status =
+                Status { reason: if code == 404 { "NotFound".into() } else { String::new() }, ..Status::default() };
+            of(kube::Error::Api(Box::new(Status { code, ..status })))
+        });
+        assert_eq!(codes, [Forbidden, Forbidden, NotFound, Refused, Unavailable, Unavailable, Unavailable]);
+        let unreadable = serde_json::from_str::<u8>("x").unwrap_err();
+        assert_eq!(of(kube::Error::SerdeError(unreadable)), PassError::Unreadable);
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert_eq!(of(kube::Error::Service(Box::new(broken))), PassError::Unreachable);
+        assert_eq!(pass_error(&ApiError::Timeout), PassError::Timeout);
     }
 
     #[test]

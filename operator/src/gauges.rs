@@ -1,5 +1,5 @@
-//! The gauges that describe the farm: printers by state, jobs by phase, and what waits for a person. Counted every few
-//! seconds from what was last heard, so that they are right also after an event was missed. Changes nothing.
+//! The gauges that describe the farm: printers by state, jobs by phase, what waits for a person, and the queues. Counted
+//! every few seconds from what was last heard, so that they are right also after an event was missed. Changes nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,27 +10,53 @@ use printernizer_crds::printer::PrinterState;
 use printernizer_crds::{ConditionType, Conditions as _, PrintJob, Printer, Reason};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Key;
 use crate::context::Context;
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::{Controller, PrinterCondition};
 
 /// How often objects are counted.
 const PERIOD: Duration = Duration::from_secs(5);
 /// How often connections are counted: soon enough to see how fast a farm is known again, and it costs next to nothing.
 const CONNECTIONS: Duration = Duration::from_millis(200);
 
-/// Counts until cancelled.
-pub async fn run(context: Arc<Context>, cancel: CancellationToken) {
+/// Counts until cancelled; the conditions of single printers only if that is asked for.
+pub async fn run(context: Arc<Context>, per_printer: bool, cancel: CancellationToken) {
     let (mut tick, mut connections) = (tokio::time::interval(PERIOD), tokio::time::interval(CONNECTIONS));
+    let metrics = &context.metrics;
     loop {
         tokio::select! {
             () = cancel.cancelled() => return,
-            _ = connections.tick() => context.metrics.sessions_connected().set(number(context.fleet.connected())),
+            _ = connections.tick() => metrics.set_sessions_connected(number(context.fleet.connected())),
             _ = tick.tick() => {
-                of_printers(&context.metrics, &context.printer_index.all());
-                of_jobs(&context.metrics, &context.job_index.all());
+                let printers = context.printer_index.all();
+                of_printers(metrics, &printers);
+                if per_printer {
+                    of_each_printer(metrics, &printers);
+                }
+                of_jobs(metrics, &context.job_index.all());
+                for (controller, queue) in [(Controller::Printer, &context.printers), (Controller::PrintJob, &context.jobs)] {
+                    let (waiting, running) = queue.depth();
+                    metrics.set_queue(controller, waiting, running);
+                }
             }
         }
     }
+}
+
+fn of_each_printer(metrics: &Metrics, printers: &[Arc<Printer>]) {
+    let mut conditions = BTreeMap::new();
+    for printer in printers {
+        for condition in printer.status.iter().flat_map(|status| &status.conditions) {
+            // One of another version is left out: its type could be anything.
+            if let Some(known) = ConditionType::ALL.iter().find(|known| known.as_str() == condition.type_) {
+                let Key { namespace, name } = Key::of(printer.as_ref());
+                let key = PrinterCondition { namespace, printer: name, condition: *known };
+                conditions.insert(key, condition.status.as_str());
+            }
+        }
+    }
+    metrics.set_printer_conditions(&conditions);
 }
 
 fn of_printers(metrics: &Metrics, printers: &[Arc<Printer>]) {
@@ -131,6 +157,28 @@ mod tests {
         assert!(text.contains("printernizer_beds_to_clear 1\n"), "{text}");
         assert!(text.contains("printernizer_printers_not_ready{reason=\"Unreachable\"} 1\n"), "{text}");
         assert!(!text.contains("AnotherVersion"), "{text}");
+    }
+
+    #[test]
+    fn a_printer_shows_the_status_each_condition_has_and_nothing_once_it_is_gone() {
+        let metrics = Metrics::new().unwrap();
+        let shown = || -> Vec<String> {
+            let text = metrics.text().unwrap();
+            let lines = text.lines().filter_map(|line| line.strip_prefix("printernizer_printer_status_condition"));
+            lines.map(str::to_owned).collect()
+        };
+        of_each_printer(&metrics, &[printer("False", "Unreachable", &json!({}))]);
+        let series = |status: &str, condition: &str, value: u8| {
+            format!("{{printer=\"p\",printer_namespace=\"\",status=\"{status}\",type=\"{condition}\"}} {value}")
+        };
+        let mut expected = vec![series("False", "BedCleared", 0), series("False", "Ready", 1)];
+        expected.extend([series("True", "BedCleared", 1), series("True", "Ready", 0)]);
+        expected.extend([series("Unknown", "BedCleared", 0), series("Unknown", "Ready", 0)]);
+        assert_eq!(shown(), expected);
+        of_each_printer(&metrics, &[printer("True", "PrinterReady", &json!({}))]);
+        assert!(shown().contains(&series("True", "Ready", 1)) && shown().contains(&series("False", "Ready", 0)));
+        of_each_printer(&metrics, &[]);
+        assert_eq!(shown(), Vec::<String>::new());
     }
 
     #[test]

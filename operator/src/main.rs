@@ -84,6 +84,9 @@ struct RunArguments {
     /// Start nothing; running prints are followed as ever. Use it after restoring the cluster's data from a backup.
     #[arg(long)]
     hold_starts: bool,
+    /// Show the conditions of each printer in /metrics: up to 24 series for each.
+    #[arg(long)]
+    metrics_per_printer: bool,
     /// Let the operator's waiting times and deadlines pass this many times as fast. Then it uses printers on this
     /// machine only. For tests.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -138,6 +141,7 @@ async fn operate(arguments: RunArguments) -> ExitCode {
         source_networks: arguments.source_networks,
         allow_loopback: arguments.allow_loopback,
         hold_starts: arguments.hold_starts,
+        metrics_per_printer: arguments.metrics_per_printer,
         simulated_time: arguments.simulated_time,
     };
     match run(settings).await {

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span, warn};
 
 use crate::api::{ApiError, Key};
+use crate::error::pass_error;
 use crate::telemetry::metrics::{Controller, Outcome};
 use crate::telemetry::{Heartbeat, Metrics};
 
@@ -63,6 +64,9 @@ pub async fn run<F, Fut>(
     loop {
         heartbeat.beat();
         let (ready, next) = queue.take_due(concurrency.saturating_sub(passes.len()));
+        for waited in queue.waits() {
+            metrics.waited_in_queue(controller, waited);
+        }
         for key in ready {
             let span = info_span!("reconcile", controller = ?controller, namespace = %key.namespace, name = %key.name);
             let work = pass(key.clone());
@@ -125,6 +129,7 @@ fn finished(controller: Controller, queue: &Queue, metrics: &Metrics, ended: End
         }
         Err(Some(error)) => {
             metrics.reconciled(controller, Outcome::Failed, took);
+            metrics.pass_failed(controller, pass_error(&error));
             let pause = backoff(queue, &key, BACKOFF_BASE, BACKOFF_CAP);
             warn!(controller = ?controller, namespace = %key.namespace, name = %key.name, %error, retry_in = ?pause, "the pass failed");
             queue.after(key, pause);

@@ -31,8 +31,8 @@ use crate::print_job::desk::Desk;
 use crate::reconcile::{self, Queue};
 use crate::scheduling::{self, Scheduling};
 use crate::tasks::Tasks;
-use crate::telemetry::metrics::Controller;
-use crate::telemetry::{Health, Metrics, http};
+use crate::telemetry::metrics::{Controller, StatusKind};
+use crate::telemetry::{Health, Metrics, http, requests};
 use crate::watch::{self, Index};
 use crate::{gauges, print_job, printer, records};
 
@@ -74,6 +74,8 @@ pub struct Settings {
     pub allow_loopback: bool,
     /// Whether all starts are held.
     pub hold_starts: bool,
+    /// Whether the metrics name single printers.
+    pub metrics_per_printer: bool,
     /// How many times as fast time runs, for simulated printers only.
     pub simulated_time: u32,
 }
@@ -142,7 +144,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     // A write that is repeated by a library is not the write that was decided on.
     config.default_retry = false;
     config.connect_timeout = Some(CALL_TIMEOUT);
-    let client = Client::try_from(config.clone()).map_err(|e| RunError::Config(Box::new(e)))?;
+    let client = requests::client(config.clone(), &metrics).map_err(|e| RunError::Config(Box::new(e)))?;
 
     let listener = TcpListener::bind(settings.listen)
         .await
@@ -155,8 +157,8 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let factor = f64::from(settings.simulated_time.max(1));
     let election = leadership::Config::new(&settings.lease_namespace, "printernizer", &settings.identity);
     // Lease times stay what they are with simulated devices: they bound real processes, not prints.
-    let (leadership, runner) = Leadership::new(election, SystemClock, metrics.leader()).map_err(RunError::Election)?;
-    let store = KubeLeaseStore::new(config, &settings.lease_namespace, "printernizer")
+    let (leadership, runner) = Leadership::new(election, SystemClock, metrics.lease()).map_err(RunError::Election)?;
+    let store = KubeLeaseStore::new(config, &metrics, &settings.lease_namespace, "printernizer")
         .map_err(|e| RunError::Config(Box::new(e)))?;
     tokio::spawn(runner.run(store));
 
@@ -298,8 +300,11 @@ impl Running {
                 client.clone(),
                 settings.namespace.clone(),
                 Arc::clone(&context.printer_index),
-                health.gate("printers are listed"),
-                health.heartbeat("watch of printers", HEARTBEAT),
+                watch::Signs {
+                    ready: health.gate("printers are listed"),
+                    heartbeat: health.heartbeat("watch of printers", HEARTBEAT),
+                    errors: metrics.watch_errors(StatusKind::Printer),
+                },
                 cancel.clone(),
                 move |key, old, new| {
                     tell(&c.printers, key.clone(), old, new);
@@ -332,8 +337,11 @@ impl Running {
                 client,
                 settings.namespace.clone(),
                 Arc::clone(&context.job_index),
-                health.gate("print jobs are listed"),
-                health.heartbeat("watch of print jobs", HEARTBEAT),
+                watch::Signs {
+                    ready: health.gate("print jobs are listed"),
+                    heartbeat: health.heartbeat("watch of print jobs", HEARTBEAT),
+                    errors: metrics.watch_errors(StatusKind::PrintJob),
+                },
                 cancel.clone(),
                 move |key, old, new| {
                     tell(&c.jobs, key.clone(), old, new);
@@ -388,7 +396,7 @@ impl Running {
         let heartbeat = health.heartbeat("records", HEARTBEAT);
         let records = records::run(api, settings.namespace.clone(), timing.record_ttl, heartbeat, cancel.clone());
         tasks.spawn("records", records);
-        tasks.spawn("gauges", gauges::run(context, cancel.clone()));
+        tasks.spawn("gauges", gauges::run(context, settings.metrics_per_printer, cancel.clone()));
         Ok(Self { cancel, tasks, fleet })
     }
 

@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use kube::core::DeserializeGuard;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api as KubeApi, Client, Resource};
+use prometheus::IntCounter;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -16,6 +17,16 @@ use tracing::{info, warn};
 use crate::api::Key;
 use crate::error::{is_definition_missing, of_list, without_values};
 use crate::telemetry::{Gate, Heartbeat};
+
+/// What a watch tells about itself.
+pub struct Signs {
+    /// Opened once everything was listed.
+    pub ready: Gate,
+    /// That it is alive.
+    pub heartbeat: Heartbeat,
+    /// Lists and watches that failed.
+    pub errors: IntCounter,
+}
 
 /// Watches end, and are begun again, after this time: a connection that died silently is found out.
 const WATCH_SECONDS: u32 = 200;
@@ -54,8 +65,7 @@ pub async fn follow<K>(
     client: Client,
     namespaces: Option<String>,
     index: Arc<Index<K>>,
-    ready: Gate,
-    heartbeat: Heartbeat,
+    Signs { ready, heartbeat, errors }: Signs,
     cancel: CancellationToken,
     tell: impl Fn(&Key, Option<&Arc<K>>, Option<&Arc<K>>) + Send,
 ) where
@@ -124,6 +134,7 @@ pub async fn follow<K>(
             }
             Some(Ok(watcher::Event::Delete(object))) => remove(&Key::of(&object)),
             Some(Err(error)) => {
+                errors.inc();
                 // An API server that is away comes back. A kind that is gone does not, without a person.
                 if is_definition_missing(&error) {
                     ready.close();

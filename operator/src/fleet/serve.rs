@@ -115,11 +115,11 @@ async fn report_of<D: Device>(device: &mut D, own_upload: bool) -> Result<Report
 
 /// Takes in a report; tells the controllers if it means something new.
 pub(super) fn took(context: &FleetContext, session: &Session, Reported { report, at, refused }: Reported) {
-    let news = session.with(|s| {
+    let (news, connects) = session.with(|s| {
         let refused = refused.is_some_and(|why| s.watching.as_mut().is_some_and(|w| w.refused(why)));
         if s.fault.is_none() && s.report.as_ref().is_some_and(|(_, last)| *last >= at) {
             // Nothing was said since: what was taken in before has no second weight.
-            return refused;
+            return (refused, false);
         }
         if let Some(watching) = s.watching.as_mut() {
             watching.report(&report, at);
@@ -129,14 +129,18 @@ pub(super) fn took(context: &FleetContext, session: &Session, Reported { report,
             // The pause we caused is over, however it ended; the next one may be somebody else's.
             s.pause_sent = false;
         }
+        let connects = !s.connected;
         // A new connection is news, whatever it shows: what was asked for meanwhile was not taken.
-        let news = !s.connected || s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| differs(old, &report));
+        let news = connects || s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| differs(old, &report));
         if s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| old.state != report.state) {
             s.unstored_since.get_or_insert(at);
         }
         s.reported(report, at, session.timing.report_gap);
-        news || refused
+        (news || refused, connects)
     });
+    if connects {
+        context.metrics.session_connected();
+    }
     if news {
         context.tell(session);
     }

@@ -20,7 +20,7 @@ use super::serve::{COMMAND_LEASE, POLL_LIMIT, too_slow, took, within_lease};
 use super::session::{Command, Session};
 use super::{FleetContext, fresh_id};
 use crate::api::CALL_TIMEOUT;
-use crate::telemetry::metrics::StartResult;
+use crate::telemetry::metrics::{StartResult, Withheld};
 
 use self::intent::{Try, ask};
 use self::objects::read;
@@ -64,6 +64,15 @@ pub(super) async fn run<D: Device>(context: &FleetContext, session: &Session, de
         s.no_try_before = s.closed.is_some().then(|| Instant::now() + pause);
     });
     let (printer, job) = (&session.printer, &command.attempt.job);
+    if let Err(closed) = &ended {
+        let reason = match closed {
+            Closed::Changed(_) => Withheld::Changed,
+            Closed::NotNow(_) => Withheld::NotNow,
+            Closed::Held => Withheld::Held,
+            Closed::GiveBack(_) => Withheld::GiveBack,
+        };
+        context.metrics.start_withheld(D::KIND, reason);
+    }
     match ended {
         Ok(answer) => {
             let result = match &answer {

@@ -76,6 +76,7 @@ pub(super) async fn run<C: Reach>(
             }
             Err(fault) => fault,
         };
+        context.metrics.session_failed(fault.cause, session.with(|s| s.connected));
         failures = failures.saturating_add(1);
         let (base, cap) = match fault.cause {
             LinkFault::CredentialsRefused => (REFUSED_BASE, REFUSED_CAP),

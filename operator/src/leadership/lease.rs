@@ -8,6 +8,8 @@ use kube::Api;
 use kube::api::PostParams;
 use thiserror::Error;
 
+use crate::telemetry::{Metrics, requests};
+
 /// Why a call on the Lease failed.
 #[derive(Debug, Error)]
 pub enum LeaseError {
@@ -45,9 +47,9 @@ pub struct KubeLeaseStore {
 impl KubeLeaseStore {
     /// Uses a client of its own made from `config`, without kube's retries: those repeat any call for minutes inside
     /// one answer, far beyond a leader's deadline.
-    pub fn new(mut config: kube::Config, namespace: &str, name: &str) -> Result<Self, kube::Error> {
+    pub fn new(mut config: kube::Config, metrics: &Metrics, namespace: &str, name: &str) -> Result<Self, kube::Error> {
         config.default_retry = false;
-        let client = kube::Client::try_from(config)?;
+        let client = requests::client(config, metrics)?;
         Ok(Self { api: Api::namespaced(client, namespace), name: name.to_owned() })
     }
 }
@@ -110,7 +112,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let config = kube::Config::new(format!("http://{address}").parse().unwrap());
-        (KubeLeaseStore::new(config, "farm", "operator").unwrap(), calls)
+        (KubeLeaseStore::new(config, &Metrics::new().unwrap(), "farm", "operator").unwrap(), calls)
     }
 
     fn lease() -> Lease {

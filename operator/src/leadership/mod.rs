@@ -22,7 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::IntGauge;
+use prometheus::{Gauge, IntGauge};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -98,10 +98,19 @@ pub struct Permit {
     pub expires: Moment,
 }
 
+/// What leadership tells about itself.
+#[derive(Clone, Debug)]
+pub struct Gauges {
+    /// 1 while this process leads.
+    pub leader: IntGauge,
+    /// When the Lease was renewed last, in seconds since 1970 by the wall clock.
+    pub renewed_timestamp_seconds: Gauge,
+}
+
 struct Shared {
     config: Config,
     clock: Arc<dyn Clock>,
-    gauge: IntGauge,
+    gauges: Gauges,
     roles: watch::Sender<Role>,
     stop: watch::Sender<bool>,
     released: watch::Sender<Option<bool>>,
@@ -119,7 +128,11 @@ impl Shared {
             *current = role;
             true
         });
-        self.gauge.set(i64::from(matches!(*self.roles.borrow(), Role::Leader { .. })));
+        let role = *self.roles.borrow();
+        self.gauges.leader.set(i64::from(matches!(role, Role::Leader { .. })));
+        if let Role::Leader { renewed, .. } = role {
+            self.gauges.renewed_timestamp_seconds.set(renewed.wall.as_secs_f64());
+        }
         changed
     }
 }
@@ -149,15 +162,15 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// A handle and the task that works for it: `tokio::spawn(runner.run(store))`. `gauge` is `printernizer_leader`,
-    /// 1 while this process leads.
-    pub fn new(config: Config, clock: impl Clock, gauge: IntGauge) -> Result<(Self, Runner), ConfigError> {
+    /// A handle and the task that works for it: `tokio::spawn(runner.run(store))`. It keeps `gauges` up to
+    /// date.
+    pub fn new(config: Config, clock: impl Clock, gauges: Gauges) -> Result<(Self, Runner), ConfigError> {
         config.validate()?;
-        gauge.set(0);
+        gauges.leader.set(0);
         let shared = Arc::new(Shared {
             config,
             clock: Arc::new(clock),
-            gauge,
+            gauges,
             roles: watch::Sender::new(Role::Standby),
             stop: watch::Sender::new(false),
             released: watch::Sender::new(None),
@@ -225,7 +238,7 @@ impl Leadership {
         let shared = Shared {
             config: Config::new("farm", "operator", "pod"),
             clock: Arc::new(SystemClock),
-            gauge: IntGauge::new("leader", "1 while this process leads.").unwrap(),
+            gauges: crate::telemetry::Metrics::new().unwrap().lease(),
             roles: watch::Sender::new(role),
             stop: watch::Sender::new(false),
             released: watch::Sender::new(None),

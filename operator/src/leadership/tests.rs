@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use prometheus::IntGauge;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::elector::{Answer, Elector, Next, Request, Role, holder};
 use super::lease::{LeaseError, LeaseStore};
 use super::simulation::{Event, Fate, led_by_the_first};
-use super::{Clock, Config, Leadership, Loss, Moment, NotLeader};
+use super::{Clock, Config, Gauges, Leadership, Loss, Moment, NotLeader};
 
 /// Tokio's time, with jumps.
 #[derive(Clone)]
@@ -113,16 +112,16 @@ impl LeaseStore for MemoryStore {
 struct Candidate {
     leadership: Leadership,
     clock: TestClock,
-    gauge: IntGauge,
+    gauges: Gauges,
     task: tokio::task::JoinHandle<Loss>,
 }
 
 fn candidate(store: &MemoryStore, name: &str) -> Candidate {
     let clock = TestClock::new();
-    let gauge = IntGauge::new("leader", "leads").unwrap();
+    let gauges = crate::telemetry::Metrics::new().unwrap().lease();
     let config = Config::new("farm", "operator", name);
-    let (leadership, runner) = Leadership::new(config, clock.clone(), gauge.clone()).unwrap();
-    Candidate { leadership, clock, gauge, task: tokio::spawn(runner.run(store.clone())) }
+    let (leadership, runner) = Leadership::new(config, clock.clone(), gauges.clone()).unwrap();
+    Candidate { leadership, clock, gauges, task: tokio::spawn(runner.run(store.clone())) }
 }
 
 const SEND: Duration = Duration::from_secs(3);
@@ -139,7 +138,7 @@ async fn a_lone_candidate_leads_and_keeps_leading() {
         assert_eq!(permit.term, term);
         assert_eq!(one.leadership.still(&term, SEND), Ok(()));
     }
-    assert_eq!(one.gauge.get(), 1);
+    assert_eq!(one.gauges.leader.get(), 1);
     assert!(store.holder().unwrap().starts_with("one_"));
 }
 
@@ -162,7 +161,7 @@ async fn a_silent_api_server_ends_leadership_after_the_renew_deadline() {
     assert_eq!(one.leadership.lost().await, Loss::Expired);
     assert!(began.elapsed() <= Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(one.leadership.permit(Duration::ZERO), Err(NotLeader::Lost(Loss::Expired)));
-    assert_eq!((one.leadership.current(), one.gauge.get()), (None, 0));
+    assert_eq!((one.leadership.current(), one.gauges.leader.get()), (None, 0));
     assert_eq!(one.task.await.unwrap(), Loss::Expired);
 }
 
@@ -300,7 +299,7 @@ async fn an_election_task_that_ends_ends_leadership() {
     one.leadership.wait_until_leader().await.unwrap();
     one.task.abort();
     assert_eq!(one.leadership.lost().await, Loss::Stopped);
-    assert_eq!(one.gauge.get(), 0);
+    assert_eq!(one.gauges.leader.get(), 0);
     assert!(!one.leadership.release().await);
 }
 

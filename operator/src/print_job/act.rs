@@ -86,6 +86,7 @@ fn tell(context: &Context, old: &PrintJob, new: &PrintJob) {
     }
     if after.attempts.len() != before.attempts.len() || after.attempts.last() != before.attempts.last() {
         let Some(attempt) = after.attempts.last() else { return };
+        context.metrics.attempt_ended(attempt.outcome);
         let printed =
             matches!(attempt.outcome, PrintOutcome::Succeeded | PrintOutcome::Failed | PrintOutcome::Cancelled);
         if printed {

@@ -31,6 +31,8 @@ pub(super) struct State {
     read: HashMap<Key, Vec<u64>>,
     /// Keys that are not given out for now.
     held: HashSet<Key>,
+    /// How long keys that were given out had been due.
+    waits: Vec<Duration>,
 }
 
 impl State {
@@ -62,6 +64,7 @@ impl State {
         let due = self.order.first().filter(|(at, _)| *at <= now).map(|(_, key)| key);
         let key = due.or_else(|| self.idle.iter().find(|key| self.is_to_be_had(key)))?.clone();
         if let Some(at) = self.due.remove(&key) {
+            self.waits.extend((at <= now).then(|| now - at));
             self.order.remove(&(at, key.clone()));
         }
         self.idle.remove(&key);
@@ -147,6 +150,17 @@ impl Queue {
         });
     }
 
+    /// How many keys are due and wait, and how many are worked on.
+    pub fn depth(&self) -> (usize, usize) {
+        let now = Instant::now();
+        self.with(|s| (s.order.iter().take_while(|(at, _)| *at <= now).count(), s.running.len()))
+    }
+
+    /// How long each key that was given out since the last time had been due.
+    pub(super) fn waits(&self) -> Vec<Duration> {
+        self.with(|s| std::mem::take(&mut s.waits))
+    }
+
     /// Whether a pass over the key is to be made.
     #[cfg(test)]
     pub(crate) fn is_due(&self, key: &Key) -> bool {
@@ -182,6 +196,19 @@ impl Drop for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn how_long_a_key_waited_counts_from_when_it_was_due() {
+        let queue = Queue::default();
+        queue.after(Key::new("farm", "late"), Duration::from_secs(2));
+        queue.after(Key::new("farm", "later"), Duration::from_secs(60));
+        queue.when_idle(Key::new("farm", "idle"));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(queue.depth(), (1, 0));
+        assert_eq!(queue.take_due(2).0.len(), 2);
+        assert_eq!((queue.depth(), queue.waits()), ((0, 2), vec![Duration::from_secs(3)]));
+        assert!(queue.waits().is_empty());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_key_that_is_held_is_given_out_afterwards_and_no_wish_is_lost() {

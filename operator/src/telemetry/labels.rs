@@ -1,9 +1,9 @@
 //! The labels of the metrics: every value is known beforehand, so that the number of series never grows with the farm.
 
-use printernizer_crds::Reason;
-use printernizer_crds::print_job::Phase;
+use printernizer_crds::print_job::{Outcome as AttemptOutcome, Phase};
 use printernizer_crds::printer::PrinterState;
-use printernizer_rules::device::DeviceKind;
+use printernizer_crds::{ConditionType, Reason};
+use printernizer_rules::device::{DeviceKind, LinkFault};
 
 /// A label whose values are all known beforehand.
 pub trait Label: Copy + PartialEq + 'static {
@@ -58,6 +58,96 @@ labels! {
         Abandoned = "abandoned",
     }
 
+    /// Why a pass over one object failed.
+    pub enum PassError {
+        /// The API server did not answer in time.
+        Timeout = "timeout",
+        /// It could not be reached, or the connection broke.
+        Unreachable = "unreachable",
+        /// It answered that it cannot, at the moment (429, 5xx).
+        Unavailable = "unavailable",
+        /// It refuses what the operator has no right to (401, 403).
+        Forbidden = "forbidden",
+        /// The object, or its kind, is not there.
+        NotFound = "not_found",
+        /// It refuses what was asked (any other 4xx).
+        Refused = "refused",
+        /// Its answer cannot be read: objects or definitions of another version.
+        Unreadable = "unreadable",
+        /// A bug of the operator.
+        Panic = "panic",
+    }
+
+    /// What the API server is asked to do.
+    pub enum Verb {
+        /// One object is read.
+        Get = "get",
+        /// Many are.
+        List = "list",
+        /// Changes are followed.
+        Watch = "watch",
+        /// An object is made.
+        Create = "create",
+        /// One is replaced.
+        Update = "update",
+        /// Fields of one are changed.
+        Patch = "patch",
+        /// One is deleted.
+        Delete = "delete",
+    }
+
+    /// What of the API server's is asked for.
+    pub enum Resource {
+        /// Printers.
+        Printers = "printers",
+        /// Their statuses.
+        PrintersStatus = "printers/status",
+        /// PrintJobs.
+        PrintJobs = "printjobs",
+        /// Their statuses.
+        PrintJobsStatus = "printjobs/status",
+        /// PrintRecords.
+        PrintRecords = "printrecords",
+        /// Their statuses.
+        PrintRecordsStatus = "printrecords/status",
+        /// Secrets.
+        Secrets = "secrets",
+        /// ConfigMaps.
+        ConfigMaps = "configmaps",
+        /// Events.
+        Events = "events",
+        /// The Lease.
+        Leases = "leases",
+        /// Anything else.
+        Other = "other",
+    }
+
+    /// Class of the API server's answer.
+    pub enum Answer {
+        /// Done.
+        Success = "2xx",
+        /// Refused.
+        ClientError = "4xx",
+        /// Failed.
+        ServerError = "5xx",
+        /// Anything else.
+        Other = "other",
+        /// No answer, or none that was waited for.
+        None = "none",
+    }
+
+    /// Why a try to start came to nothing before anything was sent.
+    pub enum Withheld {
+        /// The job or the claim has changed meanwhile.
+        Changed = "changed",
+        /// The printer or its device cannot take a print now.
+        NotNow = "not_now",
+        /// All starts are held.
+        Held = "held",
+        /// The claim leads nowhere, and the printer is given back.
+        GiveBack = "give_back",
+    }
+
     /// What became of one start command.
     pub enum StartResult {
         /// Sent; the device shows what follows.
@@ -104,6 +194,17 @@ labels! {
 }
 
 labels! {
+    for AttemptOutcome {
+        Succeeded = "Succeeded", Failed = "Failed", Cancelled = "Cancelled", NotStarted = "NotStarted",
+        Unknown = "Unknown",
+    }
+    for LinkFault {
+        Unreachable = "unreachable", AddressForbidden = "address_forbidden", InvalidSpec = "invalid_spec",
+        WrongProtocol = "wrong_protocol", CredentialsRefused = "credentials_refused",
+        SecretNotFound = "secret_not_found", SecretKeyMissing = "secret_key_missing",
+        SecretNotLabeled = "secret_not_labeled", WrongSerialNumber = "wrong_serial_number",
+        NotSupported = "not_supported",
+    }
     for DeviceKind { PrusaLink = "prusalink", Bambu = "bambu", }
     for PrinterState {
         Idle = "Idle", Preparing = "Preparing", Printing = "Printing", Paused = "Paused", Finished = "Finished",
@@ -122,6 +223,55 @@ impl Label for Reason {
         self.as_str()
     }
 }
+
+impl Label for ConditionType {
+    const ALL: &[Self] = Self::ALL;
+    fn label(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+/// What the operator asks of the API server, which is what its rights allow.
+pub(super) const REQUESTS: [(Resource, &[Verb]); 10] = [
+    (Resource::Printers, &[Verb::Get, Verb::List, Verb::Watch, Verb::Patch]),
+    (Resource::PrintersStatus, &[Verb::Update]),
+    (Resource::PrintJobs, &[Verb::Get, Verb::List, Verb::Watch, Verb::Patch, Verb::Delete]),
+    (Resource::PrintJobsStatus, &[Verb::Update]),
+    (Resource::PrintRecords, &[Verb::Get, Verb::List, Verb::Create, Verb::Delete]),
+    (Resource::PrintRecordsStatus, &[Verb::Update]),
+    (Resource::Secrets, &[Verb::Get]),
+    (Resource::ConfigMaps, &[Verb::Get]),
+    (Resource::Events, &[Verb::Create]),
+    (Resource::Leases, &[Verb::Get, Verb::Create, Verb::Update]),
+];
+
+/// Controllers with a queue.
+pub(super) const QUEUED: [Controller; 2] = [Controller::Printer, Controller::PrintJob];
+
+/// Why a job is not accepted, other than that its file is still on its way.
+pub(super) const REFUSALS: [Reason; 21] = [
+    Reason::FileCacheUnusable,
+    Reason::FileNotFound,
+    Reason::SourceUnreachable,
+    Reason::CertificateNotTrusted,
+    Reason::SourceForbidden,
+    Reason::SecretNotFound,
+    Reason::SecretKeyMissing,
+    Reason::SecretNotLabeled,
+    Reason::FileTooLarge,
+    Reason::FileEmpty,
+    Reason::FileLengthUnknown,
+    Reason::DigestMismatch,
+    Reason::NotAPrintFile,
+    Reason::Unsliced,
+    Reason::MissingPlate,
+    Reason::FileCorrupt,
+    Reason::MachineUnstated,
+    Reason::InvalidSpec,
+    Reason::NotSupported,
+    Reason::CopyOfPrintedJob,
+    Reason::AlreadyPrinted,
+];
 
 impl Material {
     /// The counted material of a name as a slicer writes it, `PLA` of `pla`.
