@@ -11,7 +11,7 @@ use printernizer_e2e::cluster::{self, Cluster};
 use printernizer_e2e::farm::{Farm, project};
 
 /// Kinds of others, which this cluster does not have, and definitions, which the rendered files have without their schema.
-const NOT_HERE: [&str; 3] = ["ServiceMonitor", "CustomResourceDefinition", "Namespace"];
+const NOT_HERE: [&str; 4] = ["ServiceMonitor", "PrometheusRule", "CustomResourceDefinition", "Namespace"];
 
 /// The documents of a file for kinds the cluster has, with all objects in one namespace.
 fn for_namespace(path: &Path, namespace: &str) -> String {

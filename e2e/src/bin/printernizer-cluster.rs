@@ -76,6 +76,7 @@ async fn run(task: Task) -> Result<(), Box<dyn std::error::Error>> {
             }
             writeln!(std::io::stdout(), "{}", tools::kubernetes_schemas()?.display())?;
             writeln!(std::io::stdout(), "{}", tools::zizmor()?.display())?;
+            writeln!(std::io::stdout(), "{}", tools::prometheus(&mut tell)?.server.display())?;
         }
         Task::Up { json, bare, port, keep_data, apiserver_arguments } => {
             let options = Options {

@@ -317,14 +317,15 @@ fn merge(into: &mut serde_json::Value, more: serde_json::Value) {
     }
 }
 
-/// A small GET over plain HTTP, for metrics and health on loopback.
-async fn http_get(url: &str) -> Result<String, FarmError> {
+/// A small GET over plain HTTP, for metrics, health and Prometheus on loopback. Of HTTP/1.0, so that the answer is not cut
+/// into chunks.
+pub(crate) async fn http_get(url: &str) -> Result<String, FarmError> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let rest = url.strip_prefix("http://").unwrap_or(url);
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let get = async {
         let mut stream = tokio::net::TcpStream::connect(host).await?;
-        let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;

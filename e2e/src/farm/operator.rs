@@ -128,6 +128,11 @@ impl Operator {
         format!("http://{}", self.address)
     }
 
+    /// The same without the scheme.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its metrics, as Prometheus reads them.
     pub async fn metrics(&self) -> Result<String, FarmError> {
         super::http_get(&format!("{}/metrics", self.url())).await

@@ -1,7 +1,8 @@
-//! Servers for print files, as others wrote them: nginx and the S3 server versitygw, each on loopback, in a directory of
-//! its own, for one test. They end with the value that stands for them.
+//! Servers as others wrote them: nginx and the S3 server versitygw for print files, Prometheus for metrics; each on
+//! loopback, in a directory of its own, for one test. They end with the value that stands for them.
 
 mod certificate;
+mod prometheus;
 pub mod s3;
 mod web;
 
@@ -18,6 +19,7 @@ use tokio::process::{Child, Command};
 
 use crate::{BuildError, wait_until};
 pub use certificate::Certificate;
+pub use prometheus::{PrometheusServer, Sample};
 pub use s3::S3Server;
 pub use web::WebServer;
 
@@ -30,6 +32,9 @@ pub enum ServerError {
     /// It could not be built.
     #[error("versitygw cannot be built")]
     Build(#[from] BuildError),
+    /// Prometheus cannot be had.
+    #[error(transparent)]
+    Prometheus(#[from] crate::tools::DebianError),
     /// A certificate could not be made.
     #[error("no certificate could be made")]
     Certificate(#[from] rcgen::Error),

@@ -1,6 +1,8 @@
 //! Programs of others that check the chart and the other manifests: each built once from its Go module, by version, into
-//! the cache. `kubernetes_schemas` are what one of them compares with; `zizmor` and actionlint check the workflows. Nothing here
-//! reaches a cluster.
+//! the cache; Prometheus from Debian's package. `kubernetes_schemas` are what one of them compares with; `zizmor` and
+//! actionlint check the workflows. Nothing here reaches a cluster.
+
+mod debian;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -8,6 +10,8 @@ use std::process::{Command, Stdio};
 
 use crate::cache_dir;
 use crate::go::{self, BuildError, Module};
+
+pub use debian::{DebianError, Prometheus, prometheus};
 
 /// The version of Kubernetes manifests are made for in the tests.
 pub const KUBERNETES: &str = "1.36.0";
