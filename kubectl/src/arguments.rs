@@ -1,0 +1,363 @@
+//! The command line. Flags that kubectl has are named as there and mean the same.
+
+#![allow(missing_docs, reason = "what is documented here is told to people by --help")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use printernizer_crds::print_job::Answer;
+
+use crate::output::Format;
+
+/// Runs a print farm from the command line.
+#[derive(Parser, Debug)]
+#[command(name = "kubectl-printernizer", bin_name = "kubectl printernizer", version, about, max_term_width = 110)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub cluster: ClusterArguments,
+}
+
+/// Which cluster, which namespace, and as whom.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ClusterArguments {
+    /// Namespace to work in. Default: that of the context
+    #[arg(short, long, global = true, value_name = "NAME", help_heading = "Cluster")]
+    pub namespace: Option<String>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Cluster")]
+    pub context: Option<String>,
+    /// Cluster of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Cluster")]
+    pub cluster: Option<String>,
+    /// User of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Cluster")]
+    pub user: Option<String>,
+    /// The kubeconfig. Default: the variable KUBECONFIG, else ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]
+    pub kubeconfig: Option<PathBuf>,
+    /// User to act as
+    #[arg(long = "as", global = true, value_name = "NAME", help_heading = "Cluster")]
+    pub act_as: Option<String>,
+    /// Group to act as; may be repeated
+    #[arg(long = "as-group", global = true, value_name = "NAME", help_heading = "Cluster")]
+    pub act_as_groups: Vec<String>,
+    /// Longest wait for one answer of the API server: 20s, 2m
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Cluster")]
+    pub request_timeout: Option<Duration>,
+}
+
+/// How the answer is written.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct OutputArguments {
+    /// Form of the answer
+    #[arg(short, long, value_name = "FORM")]
+    pub output: Option<Format>,
+}
+
+/// What a person can ask for.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// The farm at a glance: what waits for a person, printers, jobs
+    Status(Status),
+    /// Say that beds are clear, after looking at what lies on them
+    ClearBed(ClearBed),
+    /// Answer what became of a print, after looking at the evidence
+    Outcome(Outcome),
+    /// Pause prints that run
+    Pause(Jobs),
+    /// Go on with prints that were paused from here
+    Resume(Jobs),
+    /// Stop jobs for good
+    Cancel(Cancel),
+    /// Hold jobs back before they start, or keep new jobs off printers
+    Hold(Hold),
+    /// Release what was held
+    Release(Release),
+    /// Trust a printer again after looking at it
+    Acknowledge(Acknowledge),
+    /// Add a printer: ask for what is needed, try it, write its Secret and Printer
+    AddPrinter(Box<AddPrinter>),
+    /// Why a job waits, and what each printer lacks for it
+    Why(Why),
+    /// Candidates for a shell's completion
+    #[command(name = "__complete", hide = true)]
+    Complete(Complete),
+}
+
+#[derive(Args, Debug)]
+pub struct Status {
+    /// All namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Printers with these labels, and all jobs
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    pub selector: Option<String>,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(false))]
+pub struct ClearBed {
+    /// Printers whose beds are clear
+    #[arg(group = "which", value_name = "PRINTER")]
+    pub printers: Vec<String>,
+    /// Every bed at this location
+    #[arg(long, group = "which", value_name = "LOCATION")]
+    pub location: Option<String>,
+    /// Every bed of the namespace
+    #[arg(long, group = "which")]
+    pub all: bool,
+    #[command(flatten)]
+    pub sure: Sure,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+/// Whether to ask before something is written.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Sure {
+    /// Do not ask: what is shown is right
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Outcome {
+    /// The job
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// What became of its print. Without it, only the evidence is shown
+    #[arg(value_name = "ANSWER")]
+    pub answer: Option<Became>,
+    #[command(flatten)]
+    pub sure: Sure,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+/// What became of a print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Became {
+    /// It was printed and is good
+    Succeeded,
+    /// It was begun and is not good
+    Failed,
+    /// It was never begun: the job is printed again
+    NotPrinted,
+}
+
+impl From<Became> for Answer {
+    fn from(became: Became) -> Self {
+        match became {
+            Became::Succeeded => Self::Succeeded,
+            Became::Failed => Self::Failed,
+            Became::NotPrinted => Self::NotPrinted,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct Jobs {
+    /// Jobs
+    #[arg(required = true, value_name = "JOB")]
+    pub jobs: Vec<String>,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+pub struct Cancel {
+    /// Jobs
+    #[arg(required = true, value_name = "JOB")]
+    pub jobs: Vec<String>,
+    #[command(flatten)]
+    pub sure: Sure,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+pub struct Hold {
+    /// Jobs, or printers as printer/NAME
+    #[arg(required = true, value_name = "JOB | printer/NAME")]
+    pub names: Vec<String>,
+    /// Why, for other people; printers only
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+pub struct Release {
+    /// Jobs, or printers as printer/NAME
+    #[arg(required = true, value_name = "JOB | printer/NAME")]
+    pub names: Vec<String>,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+pub struct Acknowledge {
+    /// Printers that were looked at
+    #[arg(required = true, value_name = "PRINTER")]
+    pub printers: Vec<String>,
+    #[command(flatten)]
+    pub sure: Sure,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+/// Kinds of printers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Bambu Lab, LAN Only Mode with Developer Mode
+    Bambu,
+    /// Prusa, by PrusaLink
+    Prusalink,
+}
+
+#[derive(Args, Debug)]
+pub struct AddPrinter {
+    /// Name of the new Printer
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Kind of printer
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<Kind>,
+    /// Address: HOST for a Bambu Lab printer, http://HOST for PrusaLink
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<String>,
+    /// Serial number. Default: what the printer says, once you have compared it with its screen
+    #[arg(long, value_name = "NUMBER")]
+    pub serial_number: Option<String>,
+    /// File with the access code or password; - for standard input. Default: you are asked
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<String>,
+    /// User of PrusaLink
+    #[arg(long, value_name = "NAME", default_value = "maker")]
+    pub username: String,
+    /// Model. Default: what the printer says
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Shelf or room
+    #[arg(long, value_name = "LOCATION")]
+    pub location: Option<String>,
+    /// Nozzle diameter in millimeters, where the printer does not tell it
+    #[arg(long, value_name = "MM", value_parser = micrometers)]
+    pub nozzle: Option<i32>,
+    /// Filament that is loaded, for a printer with one spool: PLA
+    #[arg(long, value_name = "MATERIAL")]
+    pub material: Option<String>,
+    /// Bambu Lab: trust this public key (SHA-256, 64 hex digits) instead of the maker's authorities
+    #[arg(long, value_name = "HEX")]
+    pub public_key_sha256: Option<String>,
+    /// Bambu Lab: port of the MQTT broker
+    #[arg(long, value_name = "PORT", default_value_t = 8883)]
+    pub mqtt_port: u16,
+    /// Bambu Lab: port of the FTPS server
+    #[arg(long, value_name = "PORT", default_value_t = 990)]
+    pub ftps_port: u16,
+    /// Name of the Secret. Default: that of the Printer
+    #[arg(long, value_name = "NAME")]
+    pub secret_name: Option<String>,
+    /// Write the Secret also where there is one of that name
+    #[arg(long)]
+    pub replace_secret: bool,
+    /// Do not ask the printer: this machine cannot reach it, or it is switched off
+    #[arg(long)]
+    pub no_probe: bool,
+    /// Write nothing to the cluster: print the Printer, for a file in Git
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long to wait for the operator to say how it finds the printer; 0 not to wait
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub wait: Duration,
+    #[command(flatten)]
+    pub sure: Sure,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+pub struct Why {
+    /// The job
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+pub struct Complete {
+    /// Words after `kubectl printernizer`; the last is the one to complete
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
+}
+
+/// A span of time as kubectl takes it: `45s`, `2m`, `1h`, or seconds alone.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(digits) => (digits, text.chars().last().unwrap_or('s')),
+        None => (text, 's'),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write 45s, 2m or 1h".to_owned())?;
+    let seconds = number.checked_mul(match unit {
+        'h' => 3600,
+        'm' => 60,
+        _ => 1,
+    });
+    seconds.filter(|s| *s <= 86_400).map(Duration::from_secs).ok_or_else(|| "at most 24h".to_owned())
+}
+
+/// A nozzle's diameter, from millimeters as people write them.
+#[allow(clippy::cast_possible_truncation, reason = "bounded before the cast")]
+fn micrometers(text: &str) -> Result<i32, String> {
+    let millimeters: f64 = text.replace(',', ".").parse().map_err(|_| "write it in millimeters: 0.4".to_owned())?;
+    let fits = (0.1..=2.0).contains(&millimeters);
+    fits.then(|| (millimeters * 1000.0).round() as i32).ok_or_else(|| "nozzles have 0.1 to 2 mm: 0.4".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_taken_as_kubectl_takes_them() {
+        for (text, seconds) in
+            [("45s", Some(45)), ("2m", Some(120)), ("1h", Some(3600)), ("7", Some(7)), ("0", Some(0))]
+        {
+            assert_eq!(duration(text).ok().map(|d| d.as_secs()), seconds, "{text}");
+        }
+        for wrong in ["", "s", "1d", "-1s", "25h", "18446744073709551615h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_nozzle_is_given_in_millimeters() {
+        assert_eq!(micrometers("0.4"), Ok(400));
+        assert_eq!(micrometers("0,25"), Ok(250));
+        assert!(micrometers("400").is_err() && micrometers("fine").is_err());
+    }
+
+    #[test]
+    fn beds_are_named_in_one_way() {
+        let parses = |line: &str| Arguments::try_parse_from(line.split(' ')).is_ok();
+        assert!(
+            parses("x clear-bed a b") && parses("x clear-bed --all -n farm") && parses("x clear-bed --location shelf")
+        );
+        assert!(!parses("x clear-bed") && !parses("x clear-bed a --all") && !parses("x clear-bed --all --location s"));
+    }
+}

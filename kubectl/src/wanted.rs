@@ -1,0 +1,338 @@
+//! `pause`, `resume`, `cancel`, `hold` and `release`: what is wanted of jobs (`spec.desiredState`), and whether a printer
+//! gets new ones (`spec.unschedulable`).
+//!
+//! The API has one field for holding a job and for pausing its print. A person means one of the two, so each is refused
+//! where it would do the other.
+
+use kube::ResourceExt as _;
+use printernizer_crds::print_job::DesiredState;
+use printernizer_crds::{ConditionType, PrintJob, Printer, Reason};
+use serde_json::{Value, json};
+
+use crate::arguments::{Cancel, Hold, Jobs, OutputArguments, Release};
+use crate::cluster::Change;
+use crate::error::{Error, several};
+use crate::objects::{Reference, condition, has_ended, job_name, of_job, part, phase};
+use crate::output::{Style, Table, clean};
+use crate::person::sure;
+use crate::run::Session;
+
+/// What a person wants of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Pause its print.
+    Pause,
+    /// Go on with its print.
+    Resume,
+    /// Stop it for good.
+    Cancel,
+    /// Hold it back before it starts.
+    Hold,
+    /// Let it print after all.
+    Release,
+}
+
+impl Wish {
+    fn state(self) -> DesiredState {
+        match self {
+            Self::Pause | Self::Hold => DesiredState::Pause,
+            Self::Resume | Self::Release => DesiredState::Run,
+            Self::Cancel => DesiredState::Cancel,
+        }
+    }
+
+    /// What is said when it was written.
+    fn done(self) -> &'static str {
+        match self {
+            Self::Pause => "is asked to pause",
+            Self::Resume => "is asked to go on",
+            Self::Cancel => "is asked to stop for good",
+            Self::Hold => "held",
+            Self::Release => "released",
+        }
+    }
+
+    fn already(self) -> &'static str {
+        match self {
+            Self::Pause => "was asked to pause already",
+            Self::Resume | Self::Release => "is neither held nor paused from here",
+            Self::Cancel => "was asked to stop already",
+            Self::Hold => "was held already",
+        }
+    }
+}
+
+/// Pauses prints.
+pub async fn pause(session: &mut Session<'_>, arguments: &Jobs) -> Result<(), Error> {
+    Box::pin(jobs(session, &arguments.jobs, Wish::Pause, arguments.output)).await
+}
+
+/// Goes on with paused prints.
+pub async fn resume(session: &mut Session<'_>, arguments: &Jobs) -> Result<(), Error> {
+    Box::pin(jobs(session, &arguments.jobs, Wish::Resume, arguments.output)).await
+}
+
+/// Stops jobs, after a question: that is final.
+pub async fn cancel(session: &mut Session<'_>, arguments: &Cancel) -> Result<(), Error> {
+    let mut found = Vec::new();
+    let mut results = Vec::new();
+    for name in &arguments.jobs {
+        let job: PrintJob = session.cluster.get(&job_name(name)?).await?;
+        match to_write(&job, Wish::Cancel) {
+            Ok(_) => found.push(job),
+            Err(refused) => results.push(session.tell(Err(refused))?),
+        }
+    }
+    if found.is_empty() {
+        return several(&results);
+    }
+    let mut table = Table::new(&["JOB", "PART", "PHASE", "PRINTER", "PROGRESS"]);
+    for job in &found {
+        table.row(line(job).map(|text| (text, Style::Plain)));
+    }
+    session.evidence(&table.render("", session.paint))?;
+    let question = if found.len() == 1 { "Stop it for good?" } else { "Stop them for good?" };
+    sure(session.person, arguments.sure.yes, question)?;
+    for job in found {
+        let result = Box::pin(write(session, job, Wish::Cancel)).await;
+        results.push(session.report(result, arguments.output.output)?);
+    }
+    several(&results)
+}
+
+/// Holds jobs back, and keeps new ones off printers.
+pub async fn hold(session: &mut Session<'_>, arguments: &Hold) -> Result<(), Error> {
+    let mut results = Vec::new();
+    for name in &arguments.names {
+        match Reference::parse(name)? {
+            Reference::Job(_) if arguments.reason.is_some() => {
+                return Err(Error::Usage(
+                    "a job has no reason of its own for being held: --reason is for printers".into(),
+                ));
+            }
+            Reference::Job(name) => results.push(Box::pin(one(session, &name, Wish::Hold, arguments.output)).await?),
+            Reference::Printer(name) => {
+                let wish = |now: &Printer| Ok(held(now, arguments.reason.as_deref()));
+                results.push(
+                    printer(session, &name, wish, ["held: it gets no new jobs", "was held already"], arguments.output)
+                        .await?,
+                );
+            }
+        }
+    }
+    several(&results)
+}
+
+/// Releases what was held.
+pub async fn release(session: &mut Session<'_>, arguments: &Release) -> Result<(), Error> {
+    let mut results = Vec::new();
+    for name in &arguments.names {
+        match Reference::parse(name)? {
+            Reference::Job(name) => results.push(Box::pin(one(session, &name, Wish::Release, arguments.output)).await?),
+            Reference::Printer(name) => {
+                let wish = |now: &Printer| Ok(released(now));
+                results.push(printer(session, &name, wish, ["released", "was not held"], arguments.output).await?);
+            }
+        }
+    }
+    several(&results)
+}
+
+async fn jobs(session: &mut Session<'_>, names: &[String], wish: Wish, output: OutputArguments) -> Result<(), Error> {
+    let mut results = Vec::new();
+    for name in names {
+        results.push(Box::pin(one(session, &job_name(name)?, wish, output)).await?);
+    }
+    several(&results)
+}
+
+async fn one(
+    session: &mut Session<'_>,
+    name: &str,
+    wish: Wish,
+    output: OutputArguments,
+) -> Result<Result<(), u8>, Error> {
+    let result = match session.cluster.get::<PrintJob>(name).await {
+        Ok(job) => Box::pin(write(session, job, wish)).await,
+        Err(error) => Err(error),
+    };
+    session.report(result, output.output)
+}
+
+async fn write(session: &Session<'_>, job: PrintJob, wish: Wish) -> Result<(Box<PrintJob>, &'static str), Error> {
+    Ok(match Box::pin(session.cluster.change(job, |now| to_write(now, wish))).await? {
+        Change::Written(job) => (job, wish.done()),
+        Change::Already(job) => (job, wish.already()),
+    })
+}
+
+async fn printer(
+    session: &mut Session<'_>,
+    name: &str,
+    wish: impl Fn(&Printer) -> Result<Option<Value>, Error>,
+    [done, already]: [&'static str; 2],
+    output: OutputArguments,
+) -> Result<Result<(), u8>, Error> {
+    let result = match session.cluster.get::<Printer>(name).await {
+        Ok(found) => session.cluster.change(found, wish).await.map(|change| match change {
+            Change::Written(printer) => (printer, done),
+            Change::Already(printer) => (printer, already),
+        }),
+        Err(error) => Err(error),
+    };
+    session.report(result, output.output)
+}
+
+/// What is to be written so that this happens to the job, `None` where it is so already, or why it cannot happen.
+fn to_write(job: &PrintJob, wish: Wish) -> Result<Option<Value>, Error> {
+    let name = job.name_any();
+    let not_now = |why: String| Err(Error::NotNow(why));
+    if has_ended(job) {
+        let how = phase(job).map(|p| format!("{p:?}")).unwrap_or_default();
+        return not_now(format!("job {name} has ended ({how})"));
+    }
+    if job.spec.desired_state == DesiredState::Cancel {
+        return if wish == Wish::Cancel {
+            Ok(None)
+        } else {
+            not_now(format!("job {name} is being cancelled, which is final"))
+        };
+    }
+    // From the intent on the start is under way, and may reach the printer.
+    let started = job.status.as_ref().is_some_and(|s| s.start.is_some() || s.start_time.is_some());
+    let says =
+        |reason: Reason| condition(of_job(job), ConditionType::Started).is_some_and(|c| c.reason == reason.as_str());
+    match wish {
+        Wish::Pause if !started => not_now(format!("job {name} is not printing yet: `hold` keeps it from starting")),
+        Wish::Hold if started => not_now(format!("job {name} has started: `pause` pauses its print")),
+        Wish::Resume if !started => not_now(format!("job {name} has not started: `release` lets it print")),
+        Wish::Release if started => not_now(format!("job {name} has started: `resume` goes on with its print")),
+        Wish::Resume if says(Reason::PausedAtPrinter) => {
+            not_now(format!("job {name} was paused at the machine: go on at its screen"))
+        }
+        _ if job.spec.desired_state == wish.state() => Ok(None),
+        _ => Ok(Some(json!({ "desiredState": wish.state() }))),
+    }
+}
+
+fn held(printer: &Printer, reason: Option<&str>) -> Option<Value> {
+    let same = reason.is_none() || printer.spec.unschedulable_reason.as_deref() == reason;
+    if printer.spec.unschedulable && same {
+        return None;
+    }
+    let mut spec = json!({ "unschedulable": true });
+    if let Some(reason) = reason {
+        spec["unschedulableReason"] = reason.into();
+    }
+    Some(spec)
+}
+
+fn released(printer: &Printer) -> Option<Value> {
+    printer.spec.unschedulable.then(|| json!({ "unschedulable": null, "unschedulableReason": null }))
+}
+
+/// A job in one row: name, part, phase, printer, progress.
+fn line(job: &PrintJob) -> [String; 5] {
+    let status = job.status.as_ref();
+    let printer = status.and_then(|s| s.printer.as_ref()).map(|p| p.name.clone());
+    let progress = status.and_then(|s| s.progress.as_ref()).and_then(|p| p.summary.as_deref().map(clean));
+    [
+        job.name_any(),
+        part(job),
+        phase(job).map(|p| format!("{p:?}")).unwrap_or_default(),
+        printer.unwrap_or_default(),
+        progress.unwrap_or_default(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objects::testing::{job, printer};
+
+    const RUN: &str = "Run";
+    const PAUSE: &str = "Pause";
+
+    fn of(phase: &str, desired: &str, started: &[(&str, &str, &str, &str)]) -> PrintJob {
+        let mut job = job("clip", phase, json!({ "spec": { "desiredState": desired } }), started);
+        if !started.is_empty() {
+            job.status.as_mut().unwrap().start_time =
+                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(crate::objects::testing::now()));
+        }
+        job
+    }
+
+    /// The state that is written, `None` where it is so already, or words of the refusal.
+    type Expected = Result<Option<&'static str>, &'static str>;
+
+    #[test]
+    fn each_wish_does_what_its_word_says_or_nothing() {
+        use Wish::{Cancel, Hold, Pause, Release, Resume};
+        let runs = [("Started", "True", "PrintSeen", "printing")];
+        let ours = [("Started", "True", "PausedAsAsked", "paused")];
+        let theirs = [("Started", "True", "PausedAtPrinter", "paused at the machine")];
+        let rows: Vec<(PrintJob, Wish, Expected)> = vec![
+            (of("Pending", RUN, &[]), Hold, Ok(Some(PAUSE))),
+            (of("Uploading", RUN, &[]), Hold, Ok(Some(PAUSE))),
+            (of("Held", PAUSE, &[]), Hold, Ok(None)),
+            (of("Printing", RUN, &runs), Hold, Err("`pause`")),
+            (of("Held", PAUSE, &[]), Release, Ok(Some(RUN))),
+            (of("Pending", RUN, &[]), Release, Ok(None)),
+            (of("Paused", PAUSE, &ours), Release, Err("`resume`")),
+            (of("Printing", RUN, &runs), Pause, Ok(Some(PAUSE))),
+            (of("Paused", PAUSE, &ours), Pause, Ok(None)),
+            (of("Pending", RUN, &[]), Pause, Err("`hold`")),
+            (of("Paused", PAUSE, &ours), Resume, Ok(Some(RUN))),
+            (of("Paused", RUN, &theirs), Resume, Err("at its screen")),
+            (of("Paused", PAUSE, &theirs), Resume, Err("at its screen")),
+            (of("Printing", RUN, &runs), Resume, Ok(None)),
+            (of("Held", PAUSE, &[]), Resume, Err("`release`")),
+            (of("Printing", RUN, &runs), Cancel, Ok(Some("Cancel"))),
+            (of("Pending", PAUSE, &[]), Cancel, Ok(Some("Cancel"))),
+            (of("Printing", "Cancel", &runs), Cancel, Ok(None)),
+            (of("Printing", "Cancel", &runs), Resume, Err("final")),
+            (of("Succeeded", RUN, &runs), Cancel, Err("has ended (Succeeded)")),
+            (of("Failed", RUN, &runs), Release, Err("has ended (Failed)")),
+        ];
+        for (job, wish, expected) in &rows {
+            let written = to_write(job, *wish);
+            let what = format!("{wish:?} of {:?} {:?}", phase(job), job.spec.desired_state);
+            match (written, expected) {
+                (Ok(written), Ok(state)) => {
+                    assert_eq!(written, state.map(|state| json!({ "desiredState": state })), "{what}");
+                }
+                (Err(error), Err(words)) => {
+                    assert!(error.to_string().contains(words), "{what}: {error}");
+                    assert_eq!(error.code(), crate::error::NOT_NOW);
+                }
+                (written, _) => panic!("{what}: {written:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_intent_counts_as_a_start() {
+        let intent = json!({ "status": { "start": {
+            "protocol": 1, "token": "0-1", "remoteName": "clip.gcode", "sender": "x", "deadline": "2026-11-22T12:00:00Z",
+            "before": { "state": "Idle" },
+        } } });
+        let starting = job("clip", "Starting", intent, &[]);
+        assert!(to_write(&starting, Wish::Hold).unwrap_err().to_string().contains("`pause`"));
+        assert!(to_write(&starting, Wish::Pause).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_printer_is_held_with_a_reason_and_released_without_one() {
+        let mut one = printer("a1", json!({}), &[]);
+        assert_eq!(released(&one), None);
+        assert_eq!(held(&one, None), Some(json!({ "unschedulable": true })));
+        let why = json!({ "unschedulable": true, "unschedulableReason": "new belt" });
+        assert_eq!(held(&one, Some("new belt")), Some(why.clone()));
+        one.spec.unschedulable = true;
+        assert_eq!(held(&one, None), None);
+        assert_eq!(held(&one, Some("new belt")), Some(why));
+        one.spec.unschedulable_reason = Some("new belt".into());
+        assert_eq!(held(&one, Some("new belt")), None);
+        assert_eq!(released(&one), Some(json!({ "unschedulable": null, "unschedulableReason": null })));
+    }
+}
