@@ -17,7 +17,9 @@ use crate::{BambuConfig, Fault, Password};
 pub struct Config {
     /// Simulated seconds per real second. 60 prints an hour's part in a minute.
     pub time_scale: f64,
-    /// Where the control API listens; loopback only, port 0 takes a free one.
+    /// The address all printers listen on. Anything but loopback lets everybody in that network print.
+    pub listen: Ipv4Addr,
+    /// Where the control API listens: on loopback or on the printers' address; port 0 takes a free one.
     pub control: SocketAddr,
     /// Where the ledger is written as JSON lines, besides memory.
     pub ledger_file: Option<PathBuf>,
@@ -54,7 +56,7 @@ pub struct PrinterConfig {
     pub serial_number: String,
     /// PrusaLink password or Bambu access code; made from the name if absent, PrusaLink's login disabled if empty.
     pub password: Option<Password>,
-    /// Loopback port, of a Bambu printer's MQTT broker; 0 takes a free one.
+    /// Port, of a Bambu printer's MQTT broker; 0 takes a free one.
     pub port: u16,
     /// Nozzle diameter shown, in millimeters.
     pub nozzle_diameter_millimeters: f64,
@@ -110,6 +112,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             time_scale: 1.0,
+            listen: Ipv4Addr::LOCALHOST,
             control: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             ledger_file: None,
             printers: Vec::new(),

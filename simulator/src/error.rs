@@ -8,8 +8,10 @@ use std::{io, net::SocketAddr, path::PathBuf};
 /// The simulation cannot be started or extended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A socket address outside loopback was asked for.
-    #[error("{address} is not a loopback address: simulated printers listen on 127.0.0.1 only, change the address")]
+    /// A control API where the printers are not, and not on loopback either.
+    #[error(
+        "{address} is not a loopback address, nor that of the printers (--listen): the control API listens on one of the two"
+    )]
     NotLoopback {
         /// The refused address.
         address: SocketAddr,

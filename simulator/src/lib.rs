@@ -1,8 +1,8 @@
-//! Simulated 3D printers: one process, many printers, each a real TCP endpoint on its own loopback port.
+//! Simulated 3D printers: one process, many printers, each a real TCP endpoint on its own port.
 //!
 //! Tests and the demo run the operator against these endpoints and then judge by the [`Ledger`], which knows what the
 //! machines physically did. Nothing here is shared with the drivers: both sides are written from the protocol's
-//! documented facts, so that a misreading on one side shows as a difference. Never listens beyond loopback.
+//! documented facts, so that a misreading on one side shows as a difference. Listens on loopback unless told otherwise.
 
 mod action;
 mod bambu;

@@ -18,7 +18,7 @@ pub struct PrinterInfo {
     pub name: String,
     /// The protocol it speaks.
     pub kind: PrinterKind,
-    /// `http://127.0.0.1:PORT`, or `mqtts://` for a Bambu printer.
+    /// `http://ADDRESS:PORT`, or `mqtts://` for a Bambu printer.
     pub url: String,
     /// The machine's serial number.
     pub serial_number: String,

@@ -5,7 +5,7 @@
 
 use std::{
     io::{self, Write},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
 };
@@ -15,7 +15,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use printernizer_simulator::{Config, PrinterConfig, Simulator};
 use tokio::{io::AsyncReadExt, signal::unix::SignalKind};
 
-/// Simulated 3D printers that speak the real protocols, on loopback.
+/// Simulated 3D printers that speak the real protocols, on loopback unless told otherwise.
 #[derive(Debug, Parser)]
 #[command(name = "printer-simulator", version)]
 struct Arguments {
@@ -31,7 +31,10 @@ struct Arguments {
     /// Simulated seconds per real second.
     #[arg(long, value_name = "FACTOR")]
     time_scale: Option<f64>,
-    /// Where the control API listens, loopback only.
+    /// Address all printers listen on, 127.0.0.1 if absent. Beyond loopback everybody in that network can print.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<Ipv4Addr>,
+    /// Where the control API listens: on loopback, or on the printers' address.
     #[arg(long, value_name = "ADDRESS:PORT")]
     control: Option<SocketAddr>,
     /// File the ledger is appended to, one JSON line per entry.
@@ -149,6 +152,7 @@ fn configuration(arguments: Arguments) -> Result<Config, Failure> {
         return Err(Failure::NoPrinters);
     }
     config.time_scale = arguments.time_scale.unwrap_or(config.time_scale);
+    config.listen = arguments.listen.unwrap_or(config.listen);
     config.control = arguments.control.unwrap_or(config.control);
     config.ledger_file = arguments.ledger.or(config.ledger_file);
     Ok(config)

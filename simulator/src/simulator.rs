@@ -1,6 +1,7 @@
 //! Starts printers and their control API in one process and hands out handles; everything ends when it is dropped.
 //!
-//! Refuses any address that is not loopback: a simulated printer with a known password must not be in a network.
+//! Listens on loopback unless another address is asked for: a simulated printer with a known password must not be in a
+//! network by accident.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -36,6 +37,8 @@ pub(crate) struct Farm(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    /// Where the printers are.
+    listen: Ipv4Addr,
     clock: Clock,
     ledger: Ledger,
     network: NetworkTimings,
@@ -63,15 +66,16 @@ impl Simulator {
     /// connections.
     ///
     /// # Errors
-    /// An address that is not loopback or not free, a printer name used twice, an unusable time scale or ledger file.
+    /// An address that is not ours or not free, a control API beyond loopback and the printers' address, a printer name used twice, an unusable time scale or ledger file.
     pub async fn start(config: Config) -> Result<Self, Error> {
         if !(0.001..=1_000_000.0).contains(&config.time_scale) {
             return Err(Error::TimeScale { scale: config.time_scale });
         }
-        if !config.control.ip().is_loopback() {
+        if !config.control.ip().is_loopback() && config.control.ip() != config.listen {
             return Err(Error::NotLoopback { address: config.control });
         }
         let farm = Farm(Arc::new(Shared {
+            listen: config.listen,
             clock: Clock::start(config.time_scale),
             ledger: Ledger::open(config.ledger_file.as_deref())?,
             network: config.network,
@@ -116,7 +120,7 @@ impl Simulator {
         self.farm.ledger().clone()
     }
 
-    /// `http://127.0.0.1:PORT` of the control API.
+    /// `http://ADDRESS:PORT` of the control API.
     pub fn control_url(&self) -> String {
         format!("http://{}", self.control_address)
     }
@@ -180,7 +184,7 @@ impl Farm {
             return Err(Error::DuplicateName { name: config.name.clone() });
         }
         let reserve = |port| {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let address = SocketAddr::from((shared.listen, port));
             Endpoint::reserve(address).map_err(|source| Error::Listen { address, source })
         };
         let machine: Arc<dyn Machine> = match config.kind {

@@ -239,6 +239,21 @@ async fn a_fault_or_act_of_another_kind_of_printer_is_refused() {
 }
 
 #[tokio::test]
+async fn printers_and_control_api_listen_on_the_address_they_are_told() {
+    let arguments = ["--prusalink", "1", "--bambu", "1", "--listen", "127.0.0.2", "--control", "127.0.0.2:0"];
+    let (_child, ready) = program(&arguments).await;
+    let control = ready["control"].as_str().unwrap();
+    assert!(control.starts_with("http://127.0.0.2:"), "{control}");
+    let (_, printers) = call(control, Method::GET, "/printers", None).await;
+    let printers = printers.as_array().unwrap();
+    assert!(printers[0]["url"].as_str().unwrap().starts_with("http://127.0.0.2:"), "{printers:?}");
+    assert_eq!(printers[1]["host"], "127.0.0.2");
+    let port = u16::try_from(printers[1]["mqttPort"].as_u64().unwrap()).unwrap();
+    assert!(tokio::net::TcpStream::connect(("127.0.0.2", port)).await.is_ok());
+    assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
+}
+
+#[tokio::test]
 async fn the_program_ends_on_sigterm_and_explains_bad_arguments() {
     let (mut child, _) = program(&["--prusalink", "1"]).await;
     let id = child.id().unwrap().to_string();
