@@ -1,13 +1,16 @@
-//! What others' programs say of the manifests: helm's lint, the schemas of Kubernetes, kube-score. Every exception from a
+//! What others' programs say of the manifests and of the Dockerfile: helm's lint, the schemas of Kubernetes, kube-score,
+//! hadolint. Every exception from a
 //! check stands here with its reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod manifests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use manifests::{chart, kustomize, run, template, tool, values};
-use printernizer_e2e::tools::{KUBERNETES, Tool, kubernetes_schemas};
+use printernizer_e2e::farm::project;
+use printernizer_e2e::tools::{KUBERNETES, Tool, hadolint, kubernetes_schemas};
 use tempfile::TempDir;
 
 /// The one check of kube-score that is not for us: a version's image never changes, and a node that has it needs no
@@ -67,4 +70,14 @@ fn kube_score_finds_nothing_that_is_not_excused_here() {
         command.args(["--ignore-test", NOT_FOR_US]);
         run(command.arg(path)).unwrap_or_else(|said| panic!("{name}: {said}"));
     }
+}
+
+#[test]
+fn hadolint_finds_nothing_to_complain_about_in_the_dockerfile() {
+    let folder = TempDir::new().unwrap();
+    let check = |path: &Path| run(Command::new(hadolint().unwrap()).arg("--no-color").arg(path));
+    check(&project().join("Dockerfile")).unwrap();
+    let wrong = folder.path().join("Dockerfile");
+    std::fs::write(&wrong, "FROM debian\n").unwrap();
+    assert!(check(&wrong).is_err(), "an image without a version must be found");
 }

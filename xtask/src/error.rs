@@ -51,6 +51,14 @@ pub enum Error {
         #[source]
         cause: std::io::Error,
     },
+    /// A program could not do what it was asked for.
+    #[error("{program} failed: {told}")]
+    Failed {
+        /// The program.
+        program: String,
+        /// What it said.
+        told: String,
+    },
     /// A definition cannot be written as YAML or JSON.
     #[error("the definition of {kind} cannot be written")]
     Yaml {

@@ -34,6 +34,8 @@ pub enum Use {
     Fuzz,
     /// To check the chart and the other manifests.
     Chart,
+    /// To make images.
+    Image,
     /// To build the control plane, and programs of others from their Go modules.
     ControlPlane,
 }
@@ -137,6 +139,20 @@ const NEEDS: &[Need] = &[
         suffices: |_| true,
         source: Source::Debian(&["lua5.1"]),
         used: Use::Chart,
+    },
+    Need {
+        purpose: "Debian's packages, for the libraries of images",
+        probe: &["dpkg-query", "--version"],
+        suffices: |_| true,
+        source: Source::Elsewhere("make images on Debian, or on a system made from it"),
+        used: Use::Image,
+    },
+    Need {
+        purpose: "git, for the commit that images are made from",
+        probe: &["git", "--version"],
+        suffices: |_| true,
+        source: Source::Debian(&["git"]),
+        used: Use::Image,
     },
     Need {
         purpose: "Go 1.26 or newer, for the control plane of demo and tests and for what checks the chart",

@@ -1,4 +1,5 @@
-//! The project's commands: `cargo xtask bench`, `demo`, `faults`, `fuzz`, `generate`, `model` and `test`.
+//! The project's commands: `cargo xtask bench`, `demo`, `faults`, `fuzz`, `generate`, `image`, `model` and
+//! `test`.
 //!
 //! Each command does one thing that a person or the continuous build would otherwise do by hand, shows what it is
 //! doing while it does it, and says through its exit code whether it went well.
@@ -10,6 +11,7 @@ mod error;
 mod faults;
 mod fuzz;
 mod generate;
+mod image;
 mod install;
 mod launch;
 mod model;
@@ -45,6 +47,8 @@ enum Command {
     /// Write the files that are made from the code: the definitions as manifests, as templates of the chart and as pages of the
     /// API reference.
     Generate(generate::Arguments),
+    /// Make container images, without Docker.
+    Image(image::Arguments),
     /// Explore the rules in every order of events, within bounds.
     Model(model::Arguments),
     /// Check and test everything, or one kind of test.
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Command::Faults(arguments) => faults::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Image(arguments) => image::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
     };

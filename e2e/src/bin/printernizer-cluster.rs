@@ -75,6 +75,7 @@ async fn run(task: Task) -> Result<(), Box<dyn std::error::Error>> {
                 writeln!(std::io::stdout(), "{}", tool.ensure(&mut tell)?.display())?;
             }
             writeln!(std::io::stdout(), "{}", tools::kubernetes_schemas()?.display())?;
+            writeln!(std::io::stdout(), "{}", tools::hadolint()?.display())?;
             writeln!(std::io::stdout(), "{}", tools::zizmor()?.display())?;
             writeln!(std::io::stdout(), "{}", tools::prometheus(&mut tell)?.server.display())?;
         }

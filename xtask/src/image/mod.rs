@@ -1,0 +1,196 @@
+//! `cargo xtask image`: a program's image as an OCI archive, and a list of what is in it.
+//!
+//! Made without Docker and without root: the image is the release build, the few shared libraries it is linked with,
+//! as Debian's packages have installed them on this machine, and four small files. There is no shell and no package
+//! manager. The same program gives the same image, byte by byte: files have the time of the commit, or that of
+//! SOURCE_DATE_EPOCH. It pushes nothing.
+
+mod layout;
+mod libraries;
+mod sbom;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use crate::error::Error;
+use crate::install::{self, Use};
+use crate::process::{describe, quietly, say, stream, warn};
+use crate::workspace::{Workspace, cargo};
+use layout::{Description, Entry};
+
+/// User and group of the program; the chart runs it as this user, too.
+const USER: u32 = 65532;
+/// Largest image, compressed, in bytes.
+const LARGEST_BYTES: u64 = 40_000_000;
+
+/// Arguments of `image`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Whose image is made.
+    #[arg(default_value = "operator")]
+    programs: Vec<Program>,
+    /// Folder the images are written to. Default: target/image.
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+}
+
+/// A program that has an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Program {
+    /// The operator: image `printernizer`.
+    Operator,
+    /// Simulated printers, to try a farm out: image `printernizer-simulator`.
+    Simulator,
+}
+
+impl Program {
+    /// The package, and the image.
+    fn package(self) -> &'static str {
+        match self {
+            Self::Operator => "printernizer",
+            Self::Simulator => "printernizer-simulator",
+        }
+    }
+
+    /// The file.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Operator => "printernizer",
+            Self::Simulator => "printer-simulator",
+        }
+    }
+
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::Operator => "Runs a 3D-print farm as Kubernetes resources",
+            Self::Simulator => "Simulated 3D printers that speak the real protocols",
+        }
+    }
+}
+
+/// Builds the programs and their images; the exit code says whether all are small enough.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    install::ensure(&[Use::Build, Use::Image])?;
+    let workspace = Workspace::load()?;
+    let output = arguments.output.clone().unwrap_or_else(|| workspace.target_folder().join("image"));
+    fs::create_dir_all(&output).map_err(writing(&output))?;
+
+    let mut build = cargo();
+    build.args(["build", "--release", "--locked"]);
+    for program in &arguments.programs {
+        build.args(["--package", program.package(), "--bin", program.file()]);
+    }
+    succeed(&mut build)?;
+    let folder = workspace.target_folder().join("release");
+    let mut all_small = true;
+    for program in &arguments.programs {
+        all_small &= make(*program, &folder.join(program.file()), &output)?;
+    }
+    if !all_small {
+        warn(&format!("an image has more than {:.0} MB: see what has come in", megabytes(LARGEST_BYTES)));
+    }
+    Ok(if all_small { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn description(program: Program, revision: Option<String>, unix_seconds: u64) -> Description<'static> {
+    Description {
+        name: program.package(),
+        version: env!("CARGO_PKG_VERSION"),
+        purpose: program.purpose(),
+        entry_point: vec![format!("/usr/bin/{}", program.file())],
+        user: USER,
+        revision,
+        unix_seconds,
+    }
+}
+
+/// Makes the image of one program, and says whether it is small enough.
+fn make(program: Program, file: &Path, output: &Path) -> Result<bool, Error> {
+    let version = env!("CARGO_PKG_VERSION");
+    let (libraries, packages) = libraries::of(file)?;
+    let mut entries = furniture();
+    entries.extend(libraries);
+    entries.push(Entry { path: format!("usr/bin/{}", program.file()), bytes: read(file)?, executable: true });
+    let description = description(program, revision()?, unix_seconds()?);
+    let image = layout::image(&description, entries).map_err(writing(output))?;
+    let stem = format!("{}-{version}", program.package());
+    let archive = output.join(format!("{stem}.tar"));
+    fs::write(&archive, &image.archive).map_err(writing(&archive))?;
+    let list = output.join(format!("{stem}.cdx.json"));
+    fs::write(&list, sbom::write(program.package(), version, &packages)?).map_err(writing(&list))?;
+
+    say(&format!("image     {} ({:.1} MB compressed)", archive.display(), megabytes(image.compressed_bytes)));
+    say(&format!("name      {}", description.reference()));
+    say(&format!("digest    {}", image.digest));
+    say(&format!("contents  {}", list.display()));
+    Ok(image.compressed_bytes <= LARGEST_BYTES)
+}
+
+/// What a program looks for beside its libraries, and what tells a scanner which system it looks at.
+fn furniture() -> Vec<Entry> {
+    let passwd = format!("root:x:0:0::/:/sbin/nologin\nprinternizer:x:{USER}:{USER}::/:/sbin/nologin\n");
+    let group = format!("root:x:0:\nprinternizer:x:{USER}:\n");
+    let file = |path: &str, text: String| Entry { path: path.to_owned(), bytes: text.into_bytes(), executable: false };
+    vec![
+        file("etc/passwd", passwd),
+        file("etc/group", group),
+        file("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
+    ]
+}
+
+#[allow(clippy::cast_precision_loss, reason = "for people")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+fn writing(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |cause| Error::Write { path, cause }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|cause| Error::Read { path: path.to_owned(), cause })
+}
+
+fn succeed(command: &mut Command) -> Result<(), Error> {
+    say(&format!("== {}", describe(command)));
+    let finished = stream(command)?;
+    if finished.status.success() {
+        return Ok(());
+    }
+    Err(Error::Failed { program: describe(command), told: finished.status.to_string() })
+}
+
+/// What a program says on standard output.
+fn ask(command: &mut Command) -> Result<String, Error> {
+    let finished = quietly(command)?;
+    let of = |wanted| -> String {
+        let lines = finished.lines.iter().filter(|(from, _)| *from == wanted);
+        lines.flat_map(|(_, line)| [line.as_str(), "\n"]).collect()
+    };
+    if finished.status.success() {
+        return Ok(of(crate::process::Stream::Output));
+    }
+    Err(Error::Failed { program: describe(command), told: of(crate::process::Stream::Error).trim().to_owned() })
+}
+
+fn git(arguments: &[&str]) -> Result<String, Error> {
+    let text = ask(Command::new("git").args(arguments).current_dir(crate::workspace::root()))?;
+    Ok(text.trim().to_owned())
+}
+
+/// The commit; none if the sources are not as committed.
+fn revision() -> Result<Option<String>, Error> {
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Ok(if changed.is_empty() { Some(git(&["rev-parse", "HEAD"])?) } else { None })
+}
+
+/// When the sources were written.
+fn unix_seconds() -> Result<u64, Error> {
+    let (from, text) = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => ("SOURCE_DATE_EPOCH", text),
+        Err(_) => ("git log", git(&["log", "-1", "--format=%ct"])?),
+    };
+    text.parse().map_err(|_| Error::Failed { program: from.to_owned(), told: format!("{text:?} are no seconds") })
+}
