@@ -1,6 +1,7 @@
 //! The vocabulary of tests against a real Kubernetes API server: start a control plane, apply CRDs, take a
 //! namespace, wait for a condition. `farm` adds printers, `demo` shows them at work, `servers` hold print files, `life`
-//! and `faults` let things go wrong, `tools` check manifests, `monitoring` reads alerts and dashboards. Never touches a cluster it was not given.
+//! and `faults` let things go wrong, `tools` check manifests, `monitoring` reads alerts and dashboards, `node` runs pods. Never
+//! touches a cluster it was not given.
 //! The control plane itself is the Go module in `e2e/cluster/`, which this crate builds once and keeps in a cache.
 
 mod cache;
@@ -14,6 +15,7 @@ pub mod life;
 pub mod monitoring;
 pub mod mutations;
 mod namespace;
+pub mod node;
 pub mod proxy;
 pub mod servers;
 pub mod tools;

@@ -34,6 +34,8 @@ pub enum Use {
     Fuzz,
     /// To check the chart and the other manifests.
     Chart,
+    /// To run a node, and pods on it.
+    Node,
     /// To make images.
     Image,
     /// To build the control plane, and programs of others from their Go modules.
@@ -146,6 +148,27 @@ const NEEDS: &[Need] = &[
         suffices: |_| true,
         source: Source::Elsewhere("make images on Debian, or on a system made from it"),
         used: Use::Image,
+    },
+    Need {
+        purpose: "what runs containers and connects pods",
+        probe: &["test", "-x", "/usr/sbin/runc", "-a", "-x", "/usr/lib/cni/bridge"],
+        suffices: |_| true,
+        source: Source::Debian(&["runc", "containernetworking-plugins"]),
+        used: Use::Node,
+    },
+    Need {
+        purpose: "nft and ip, for the network of pods",
+        probe: &["test", "-x", "/usr/sbin/nft", "-a", "-x", "/sbin/ip"],
+        suffices: |_| true,
+        source: Source::Debian(&["nftables", "iproute2"]),
+        used: Use::Node,
+    },
+    Need {
+        purpose: "catatonit, which waits in each pod",
+        probe: &["test", "-x", "/usr/bin/catatonit"],
+        suffices: |_| true,
+        source: Source::Debian(&["catatonit"]),
+        used: Use::Node,
     },
     Need {
         purpose: "git, for the commit that images are made from",

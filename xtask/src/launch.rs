@@ -21,22 +21,32 @@ pub fn launch(
     uses: &[Use],
     options: impl IntoIterator<Item = OsString>,
 ) -> Result<ExitCode, Error> {
+    match build(existing_cluster, uses)? {
+        Some(failed) => Ok(failed),
+        None => start(program, options),
+    }
+}
+
+/// Builds the programs, and a control plane too unless there is a cluster; gives an exit code if that failed.
+pub fn build(existing_cluster: bool, uses: &[Use]) -> Result<Option<ExitCode>, Error> {
     let mut uses = uses.to_vec();
     uses.extend((!existing_cluster).then_some(Use::ControlPlane));
     install::ensure(&uses)?;
     let workspace = Workspace::load()?;
     let packages = PACKAGES.iter().flat_map(|name| ["--package", name]);
     if let Some(failed) = show("programs", cargo().args(["build", "--locked", "--bins"]).args(packages))? {
-        return Ok(failed);
+        return Ok(Some(failed));
     }
-    if !existing_cluster
-        && let Some(failed) = show("control plane", Command::new(workspace.program(CONTROL_PLANE)).arg("build"))?
-    {
-        return Ok(failed);
+    if existing_cluster {
+        return Ok(None);
     }
-    let mut program = Command::new(workspace.program(program));
+    show("control plane", Command::new(workspace.program(CONTROL_PLANE)).arg("build"))
+}
+
+/// Becomes a program that was built. Returns only if that could not be done.
+pub fn start(program: &str, options: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Error> {
+    let mut program = Command::new(Workspace::load()?.program(program));
     program.args(options);
-    // Returns only if it could not be done.
     let cause = program.exec();
     Err(Error::Start { program: describe(&program), advice: "was it built?".to_owned(), cause })
 }

@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask bench`, `demo`, `faults`, `fuzz`, `generate`, `image`, `model` and
+//! The project's commands: `cargo xtask bench`, `demo`, `e2e`, `faults`, `fuzz`, `generate`, `image`, `model` and
 //! `test`.
 //!
 //! Each command does one thing that a person or the continuous build would otherwise do by hand, shows what it is
@@ -7,6 +7,7 @@
 mod bench;
 mod demo;
 mod docs;
+mod e2e;
 mod error;
 mod faults;
 mod fuzz;
@@ -40,6 +41,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Make the book of docs/, and see that its links lead somewhere.
     Docs(docs::Arguments),
+    /// Install the chart on a real node, and let a farm print through what happens to an operator. Takes root.
+    E2e(e2e::Arguments),
     /// Let something go wrong in a print's life, at each request of it, and see that it is printed exactly once.
     Faults(faults::Arguments),
     /// Feed what comes from outside (print files, printers' answers) with anything, and see that it stands.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Docs(arguments) => docs::run(&arguments),
+        Command::E2e(arguments) => e2e::run(&arguments),
         Command::Faults(arguments) => faults::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),

@@ -1,6 +1,6 @@
-//! Builds the control plane's program once and keeps it in the cache: etcd and Kubernetes from their Go modules, by
-//! the machine's Go toolchain. The file's name holds the version of Kubernetes and a digest of everything the build
-//! depends on, so a changed source is built anew and two checkouts never use each other's program.
+//! Builds the programs made of Kubernetes once and keeps them in the cache: from their Go modules, by the machine's Go
+//! toolchain. The file's name holds the version of Kubernetes and a digest of everything the build depends on, so a
+//! changed source is built anew and two checkouts never use each other's program.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,8 +11,24 @@ use super::Error;
 use crate::cache_dir;
 use crate::go::{self, Program, failed};
 
-/// The Go module.
-const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cluster");
+/// A program of ours that is made of Kubernetes.
+pub(crate) struct Own {
+    /// What it is, for people.
+    pub(crate) what: &'static str,
+    /// Its Go module.
+    pub(crate) module: &'static str,
+    /// The program's name, and what the names of its versions begin with.
+    pub(crate) name: &'static str,
+    /// Its folder in the cache.
+    pub(crate) folder: &'static str,
+}
+
+const CONTROL_PLANE: Own = Own {
+    what: "the control plane",
+    module: concat!(env!("CARGO_MANIFEST_DIR"), "/cluster"),
+    name: "printernizer-cluster",
+    folder: "cluster",
+};
 /// No cgo: the program needs no C compiler and runs on any libc. No debug information: half the size.
 const ENVIRONMENT: [(&str, &str); 4] =
     [("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local"), ("GOWORK", "off"), ("GOFLAGS", "-mod=readonly -buildvcs=false")];
@@ -21,19 +37,25 @@ const ENVIRONMENT: [(&str, &str); 4] =
 /// when only our own sources changed. Blocks; `progress` gets a line for a person every few seconds. Two processes
 /// that need it at once build it once.
 pub fn ensure_binary(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
-    let module = Path::new(MODULE);
+    ensure(&CONTROL_PLANE, progress)
+}
+
+/// The same for any of our programs.
+pub(crate) fn ensure(own: &Own, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
+    let module = Path::new(own.module);
     let version = kubernetes_version(module)?;
-    let path = cached_path(module, &version)?;
+    let path = cached_path(own, &version)?;
     let program = Program {
-        what: "the control plane",
+        what: own.what,
         path: &path,
-        prefix: "printernizer-cluster-",
+        prefix: &format!("{}-", own.name),
         announcement: format!(
-            "building Kubernetes {version} from its Go modules: some minutes the first time, then cached"
+            "building {} of Kubernetes {version} from its Go modules: some minutes the first time, then cached",
+            own.what
         ),
     };
     let command = |directory: &Path| {
-        let output = directory.join("printernizer-cluster");
+        let output = directory.join(own.name);
         let mut command = Command::new(go::go());
         command
             .args(["build", "-trimpath", "-v", "-ldflags"])
@@ -50,14 +72,13 @@ pub fn ensure_binary(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
 
 /// The path of the program if the cache has it.
 pub(super) fn cached() -> Option<PathBuf> {
-    let module = Path::new(MODULE);
-    let version = kubernetes_version(module).ok()?;
-    cached_path(module, &version).ok().filter(|path| path.is_file())
+    let version = kubernetes_version(CONTROL_PLANE.module.as_ref()).ok()?;
+    cached_path(&CONTROL_PLANE, &version).ok().filter(|path| path.is_file())
 }
 
-fn cached_path(module: &Path, version: &str) -> Result<PathBuf, Error> {
-    let digest = digest(module, &link_flags(version))?;
-    Ok(cache_dir().join("cluster").join(format!("printernizer-cluster-{version}-{digest}")))
+fn cached_path(own: &Own, version: &str) -> Result<PathBuf, Error> {
+    let digest = digest(own.module.as_ref(), &link_flags(version))?;
+    Ok(cache_dir().join(own.folder).join(format!("{}-{version}-{digest}", own.name)))
 }
 
 /// The version of `k8s.io/kubernetes` that go.mod requires, such as `v1.36.3`.
@@ -137,7 +158,7 @@ mod tests {
         assert_eq!(required_version(text), Some("v1.36.3"));
         assert_eq!(required_version("require k8s.io/kubernetes v1.2.3\n"), Some("v1.2.3"));
         assert_eq!(required_version("replace k8s.io/kubernetes => ../kubernetes\n"), None);
-        assert!(kubernetes_version(Path::new(MODULE)).unwrap().starts_with("v1."));
+        assert!(kubernetes_version(CONTROL_PLANE.module.as_ref()).unwrap().starts_with("v1."));
     }
 
     #[test]

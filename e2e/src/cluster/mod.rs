@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 pub use binary::ensure_binary;
+pub(crate) use binary::{Own, ensure};
 pub use error::Error;
 use process::Supervisor;
 

@@ -4,7 +4,7 @@
 //! definitions.
 
 mod error;
-mod examples;
+pub(crate) mod examples;
 mod frame;
 mod person;
 mod picture;
@@ -12,7 +12,7 @@ mod screen;
 mod stage;
 mod story;
 mod table;
-mod verdict;
+pub(crate) mod verdict;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -50,7 +50,8 @@ impl Verdict {
         Self::of(jobs, &ledger.entries())
     }
 
-    fn of(jobs: &[Arc<PrintJob>], entries: &[Entry]) -> Self {
+    /// Judges them by what stands in ledgers.
+    pub fn of(jobs: &[Arc<PrintJob>], entries: &[Entry]) -> Self {
         let mut starts: BTreeMap<String, usize> = BTreeMap::new();
         let mut complaints = Vec::new();
         let mut commands = 0;

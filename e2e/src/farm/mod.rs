@@ -317,23 +317,34 @@ fn merge(into: &mut serde_json::Value, more: serde_json::Value) {
     }
 }
 
-/// A small GET over plain HTTP, for metrics, health and Prometheus on loopback. Of HTTP/1.0, so that the answer is not cut
-/// into chunks.
+/// A small GET over plain HTTP, for metrics, health and Prometheus on loopback.
 pub(crate) async fn http_get(url: &str) -> Result<String, FarmError> {
+    Ok(http(url, None).await?.1)
+}
+
+/// A small request over plain HTTP to a program of ours, with a body or without; gives the status line and the body.
+/// Of HTTP/1.0, so that the answer is not cut into chunks.
+pub(crate) async fn http(url: &str, post: Option<&serde_json::Value>) -> Result<(String, String), FarmError> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let rest = url.strip_prefix("http://").unwrap_or(url);
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let get = async {
+    let ask = async {
         let mut stream = tokio::net::TcpStream::connect(host).await?;
-        let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let (method, body) = post.map_or(("GET", String::new()), |body| ("POST", body.to_string()));
+        let request = format!(
+            "{method} /{path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         Ok::<_, std::io::Error>(answer)
     };
-    let answer = tokio::time::timeout(HTTP_LIMIT, get)
+    let answer = tokio::time::timeout(HTTP_LIMIT, ask)
         .await
         .map_err(|_| FarmError::Waited(format!("{url} did not answer")))?
         .map_err(FarmError::Files)?;
-    Ok(answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+    let status = answer.lines().next().unwrap_or_default().to_owned();
+    Ok((status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
 }

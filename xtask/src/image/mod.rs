@@ -23,6 +23,8 @@ use layout::{Description, Entry};
 const USER: u32 = 65532;
 /// Largest image, compressed, in bytes.
 const LARGEST_BYTES: u64 = 40_000_000;
+/// A program that waits, and ends the processes that nobody waits for.
+const CATATONIT: &str = "catatonit";
 
 /// Arguments of `image`.
 #[derive(clap::Args)]
@@ -33,6 +35,9 @@ pub struct Arguments {
     /// Folder the images are written to. Default: target/image.
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
+    /// Of the programs as the tests have them, which are large and built quickly. They may have any size.
+    #[arg(long)]
+    debug: bool,
 }
 
 /// A program that has an image.
@@ -42,6 +47,16 @@ pub enum Program {
     Operator,
     /// Simulated printers, to try a farm out: image `printernizer-simulator`.
     Simulator,
+    /// What holds a pod's network on the project's own node: image `pause`, of Debian's catatonit.
+    #[value(skip)]
+    Pause,
+}
+
+impl Arguments {
+    /// Every image that the project's own node needs.
+    pub fn for_node(output: PathBuf, debug: bool) -> Self {
+        Self { programs: vec![Program::Operator, Program::Simulator, Program::Pause], output: Some(output), debug }
+    }
 }
 
 impl Program {
@@ -50,6 +65,7 @@ impl Program {
         match self {
             Self::Operator => "printernizer",
             Self::Simulator => "printernizer-simulator",
+            Self::Pause => "pause",
         }
     }
 
@@ -58,6 +74,7 @@ impl Program {
         match self {
             Self::Operator => "printernizer",
             Self::Simulator => "printer-simulator",
+            Self::Pause => CATATONIT,
         }
     }
 
@@ -65,6 +82,7 @@ impl Program {
         match self {
             Self::Operator => "Runs a 3D-print farm as Kubernetes resources",
             Self::Simulator => "Simulated 3D printers that speak the real protocols",
+            Self::Pause => "Waits",
         }
     }
 }
@@ -76,21 +94,47 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let output = arguments.output.clone().unwrap_or_else(|| workspace.target_folder().join("image"));
     fs::create_dir_all(&output).map_err(writing(&output))?;
 
+    let ours = || arguments.programs.iter().filter(|program| **program != Program::Pause);
     let mut build = cargo();
-    build.args(["build", "--release", "--locked"]);
-    for program in &arguments.programs {
+    build.args(["build", "--locked"]).args((!arguments.debug).then_some("--release"));
+    for program in ours() {
         build.args(["--package", program.package(), "--bin", program.file()]);
     }
     succeed(&mut build)?;
-    let folder = workspace.target_folder().join("release");
+    if arguments.programs.contains(&Program::Pause) {
+        pause(&output)?;
+    }
     let mut all_small = true;
-    for program in &arguments.programs {
-        all_small &= make(*program, &folder.join(program.file()), &output)?;
+    for program in ours() {
+        let folder = workspace.target_folder().join(if arguments.debug { "debug" } else { "release" });
+        let mut file = folder.join(program.file());
+        if arguments.debug {
+            // What is needed to debug it is three quarters of it.
+            let stripped = output.join(program.file());
+            succeed(Command::new("strip").arg("--strip-debug").arg("-o").arg(&stripped).arg(&file))?;
+            file = stripped;
+        }
+        let small = make(*program, &file, &output)?;
+        all_small &= small || arguments.debug;
     }
     if !all_small {
         warn(&format!("an image has more than {:.0} MB: see what has come in", megabytes(LARGEST_BYTES)));
     }
     Ok(if all_small { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Makes the image of what waits. It is linked with nothing, and never leaves this machine.
+fn pause(output: &Path) -> Result<(), Error> {
+    let path = format!("usr/bin/{CATATONIT}");
+    let bytes = read(&Path::new("/").join(&path))?;
+    let description = Description {
+        entry_point: vec![format!("/{path}"), "-P".to_owned()],
+        ..description(Program::Pause, None, unix_seconds()?)
+    };
+    let entries = vec![Entry { path, bytes, executable: true }];
+    let image = layout::image(&description, entries).map_err(writing(output))?;
+    let archive = output.join(format!("{}-{}.tar", description.name, description.version));
+    fs::write(&archive, &image.archive).map_err(writing(&archive))
 }
 
 fn description(program: Program, revision: Option<String>, unix_seconds: u64) -> Description<'static> {

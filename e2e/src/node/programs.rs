@@ -1,0 +1,88 @@
+//! The programs of a node. Kubernetes' own and containerd are built from their Go modules into the cache; what Debian
+//! ships (runc, the CNI plugins, nft, ip) is looked for.
+
+use std::path::{Path, PathBuf};
+
+use super::NodeError;
+use crate::cluster::{self, Own};
+use crate::go::{self, Module};
+use crate::tools::Tool;
+
+/// kubelet and kube-proxy.
+const NODE: Own = Own {
+    what: "the node",
+    module: concat!(env!("CARGO_MANIFEST_DIR"), "/node"),
+    name: "printernizer-node",
+    folder: "node",
+};
+
+/// Debian 12's containerd is too old for this kubelet.
+const CONTAINERD: &str = "v2.4.2";
+
+const fn of_containerd(name: &'static str, package: &'static str) -> Module {
+    Module { what: "containerd", name, package, version: CONTAINERD, takes: "a minute or two" }
+}
+
+const MODULES: [Module; 3] = [
+    of_containerd("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
+    of_containerd("containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"),
+    of_containerd("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
+];
+
+/// What comes from Debian: the file, and its package.
+const DEBIAN: [(&str, &str); 4] = [
+    ("/usr/sbin/runc", "runc"),
+    ("/usr/lib/cni/bridge", "containernetworking-plugins"),
+    ("/usr/sbin/nft", "nftables"),
+    ("/sbin/ip", "iproute2"),
+];
+
+/// Where the programs are.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// kubelet and kube-proxy, as sub-commands.
+    pub kubernetes: PathBuf,
+    /// helm.
+    pub helm: PathBuf,
+    /// Programs of containerd, with the names by which they call each other.
+    pub containerd: Vec<(&'static str, PathBuf)>,
+}
+
+impl Programs {
+    /// Builds what the cache does not have, the control plane among them. Blocks; `progress` gets a line for a person
+    /// every few seconds.
+    pub fn ensure(progress: &mut dyn FnMut(&str)) -> Result<Self, NodeError> {
+        for (file, package) in DEBIAN {
+            if !Path::new(file).exists() {
+                let advice = format!("apt-get install {package}");
+                return Err(NodeError::Missing { what: file.to_owned(), advice });
+            }
+        }
+        cluster::ensure_binary(progress)?;
+        let kubernetes = cluster::ensure(&NODE, progress)?;
+        let helm = Tool::Helm.ensure(progress)?;
+        let mut containerd = Vec::new();
+        for module in &MODULES {
+            containerd.push((module.name, go::install(module, progress)?));
+        }
+        Ok(Self { kubernetes, helm, containerd })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// A kubelet may be older than its API server but not newer, and they are built of the same modules.
+    #[test]
+    fn the_node_is_of_the_same_version_as_its_control_plane() {
+        let versions = |module: &str| {
+            let path = format!("{}/{module}/go.mod", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).unwrap();
+            let replaced = text.lines().filter(|line| line.contains("=>")).map(str::to_owned).collect::<Vec<_>>();
+            let kubernetes = text.lines().find(|line| line.trim().starts_with("k8s.io/kubernetes ")).unwrap();
+            (kubernetes.to_owned(), replaced)
+        };
+        let (cluster, node) = (versions("cluster"), versions("node"));
+        assert!(!node.1.is_empty());
+        assert_eq!(node, cluster);
+    }
+}
