@@ -152,6 +152,7 @@ fn is_news(condition: &Condition, before: Option<&Condition>) -> bool {
     let repeats = matches!(type_, "Ready" | "Stalled" | "Reconciling") && !deleted;
     // Not known because the printer is not reached: the one line about that is enough.
     let follows = status == "Unknown" && matches!(type_, "Reachable" | "Authorized" | "ControlAllowed" | "Idle");
+    // Told in one breath with the printer that was given.
     let next = type_ == "Started" && condition.reason == Reason::UploadPending.as_str();
     let was_never_otherwise = matches!(type_, "Trusted" | "SpecMatchesDevice") && status == "True" && before.is_none();
     !(repeats || next || follows || was_never_otherwise)
@@ -272,6 +273,7 @@ mod tests {
         assert!(!is_news(&condition(ConditionType::Ready, False, Reason::Unreachable), None));
         let trusted = condition(ConditionType::Trusted, True, Reason::NoDistrust);
         assert!(!is_news(&trusted, None));
+        assert!(!is_news(&condition(ConditionType::Started, False, Reason::UploadPending), None));
         let distrusted = condition(ConditionType::Trusted, False, Reason::Quarantined);
         assert!(is_news(&trusted, Some(&distrusted)));
     }

@@ -109,7 +109,7 @@ fn finished(controller: Controller, queue: &Queue, metrics: &Metrics, ended: End
         }
     };
     let Some(key) = key else { return };
-    let gone = queue.with(|s| s.ended(&key));
+    let gone = queue.pass_ended(&key);
     match result {
         Ok(done) if gone => metrics.reconciled(controller, done.outcome, took),
         Ok(done) => {

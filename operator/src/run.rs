@@ -199,11 +199,11 @@ fn check_cache(directory: &std::path::Path) -> std::io::Result<()> {
     tempfile::tempfile_in(directory).map(drop)
 }
 
-/// Tells the pass over this key what the watch says of an object. What appears or goes is always news: passes ask the
-/// index, too, whether something exists.
+/// Tells the pass over this key what the watch says of an object. What appears or goes is always news, also where a list
+/// that is read again shows another object under the same name: passes ask the index, too, whether something exists.
 fn tell<K: Resource>(queue: &Queue, key: Key, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
     match (old, new) {
-        (Some(_), Some(object)) => queue.news(key, version(object.as_ref())),
+        (Some(old), Some(object)) if old.meta().uid == object.meta().uid => queue.news(key, version(object.as_ref())),
         _ => queue.now(key),
     }
 }
@@ -309,8 +309,9 @@ impl Running {
                 move |key, old, new| {
                     tell(&c.printers, key.clone(), old, new);
                     // Another Printer of the same device may be one too many now, or no longer.
-                    let standing =
-                        |p: &Arc<Printer>| (serial_claimed(p).map(str::to_owned), printer::has_unresolved_start(p));
+                    let standing = |p: &Arc<Printer>| {
+                        (serial_claimed(p).map(str::to_owned), printer::has_unresolved_start(p), p.metadata.uid.clone())
+                    };
                     let (before, after) = (old.map(standing), new.map(standing));
                     if before != after {
                         let serials: Vec<String> = [before, after].into_iter().flatten().filter_map(|s| s.0).collect();

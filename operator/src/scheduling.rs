@@ -40,6 +40,10 @@ const GATHER_CAP: Duration = Duration::from_secs(1);
 const ASSUMED: Duration = Duration::from_secs(30);
 /// Claims under way at a time: what keeps an API server busy, and no more.
 const CLAIMS_AT_A_TIME: usize = 16;
+/// How long what was claimed first waits for further claims of the same schedule.
+const CLAIMS_FIRST: Duration = Duration::from_secs(2);
+/// How long a claim waits for the passes over its job and printer that are under way.
+const HOLD_WAIT: Duration = Duration::from_millis(200);
 /// Pause before a claim that failed is tried again.
 const CLAIM_RETRY: Duration = Duration::from_secs(5);
 /// The schedule is made at least this often.
@@ -146,30 +150,36 @@ async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>, 
     let looked = began.elapsed();
     let mut outcome = if assignments.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
     let mut retry = None;
-    // A claim is a pass over its job and its printer. Neither is looked at before all are claimed: what follows a claim is
-    // an upload of minutes, and can wait for a moment.
-    let _held: Vec<_> = (assignments.iter())
-        .flat_map(|a| {
-            let (job, printer) = keys(a);
-            [context.jobs.hold(job), context.printers.hold(printer)]
-        })
-        .collect();
     // Each is about a job and a printer of its own. Once the API server does not answer, no further one is begun: the
     // others would not fare better.
     let silent = AtomicBool::new(false);
     let heard = futures::stream::iter(assignments).take_while(|_| ready(!silent.load(Relaxed)));
-    let claims = heard.map(async |assignment| (Box::pin(claim(context, &assignment)).await, assignment));
+    let claims = heard.map(async |assignment| {
+        // A claim is a pass over its job and its printer: neither is looked at meanwhile.
+        let (job, printer) = keys(&assignment);
+        let held = async { tokio::join!(context.jobs.hold(job), context.printers.hold(printer)) };
+        let Ok(held) = tokio::time::timeout(HOLD_WAIT, held).await else { return (Ok(Claimed::No), assignment, None) };
+        (Box::pin(claim(context, &assignment)).await, assignment, Some(held))
+    });
     let mut claims = std::pin::pin!(claims.buffer_unordered(CLAIMS_AT_A_TIME));
-    while let Some((claimed, assignment)) = claims.next().await {
+    let mut claimed_first = Vec::new();
+    while let Some((claimed, assignment, held)) = claims.next().await {
         // Many claims and a slow API server are no reason to start the process again.
         heartbeat.beat();
+        // What follows a claim is an upload of minutes: it can wait for a moment while other printers are given away.
+        if began.elapsed() < CLAIMS_FIRST {
+            claimed_first.push(held);
+        } else {
+            claimed_first.clear();
+        }
         match claimed {
-            Ok(true) => {
+            Ok(Claimed::Yes(rest)) => {
                 let printer = Key::new(&assignment.namespace, &assignment.printer);
                 assumed.insert(assignment.job_uid.clone(), (printer, Instant::now()));
+                silent.fetch_or(matches!(rest, Err(ApiError::Timeout)), Relaxed);
             }
             // Something has changed; the watch will tell, and the next pass looks again.
-            Ok(false) | Err(ApiError::Conflict | ApiError::NotFound | ApiError::NotLeader(_)) => {
+            Ok(Claimed::No) | Err(ApiError::Conflict | ApiError::NotFound | ApiError::NotLeader(_)) => {
                 context.scheduling.wake();
             }
             // Otherwise this object cannot be claimed: that is its own trouble and nobody else's.
@@ -181,9 +191,10 @@ async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>, 
             }
         }
     }
+    let forgotten = assumed.values().map(|(_, since)| *since + ASSUMED);
     let change = next_change.map(|at| at.duration_since(now).try_into().unwrap_or(Duration::ZERO));
     let change = change.map(|left: Duration| began + left + Duration::from_millis(5));
-    Pass { outcome, looked, next: retry.into_iter().chain(change).min() }
+    Pass { outcome, looked, next: retry.into_iter().chain(change).chain(forgotten).min() }
 }
 
 /// Which of these jobs wait for a printer and could get no file there now, and until when.
@@ -214,6 +225,14 @@ fn publish(context: &Context, waiting: BTreeMap<JobKey, printernizer_rules::sche
     *known = new;
 }
 
+/// What a claim came to.
+enum Claimed {
+    /// The printer holds the job, and the job names it unless this failed: then its own pass goes on.
+    Yes(Result<(), ApiError>),
+    /// Something has changed, or is being looked at.
+    No,
+}
+
 /// The job and the printer of an assignment.
 fn keys(assignment: &Assignment) -> (Key, Key) {
     let key = |name: &str| Key::new(&assignment.namespace, name);
@@ -221,13 +240,12 @@ fn keys(assignment: &Assignment) -> (Key, Key) {
 }
 
 /// Claims the printer for the job, if both still are what the schedule saw: finalizers and annotation first, then the
-/// printer's half, then the job's. Where only the last one fails, the job's own pass writes it. False when something has
-/// changed.
-async fn claim(context: &Context, assignment: &Assignment) -> Result<bool, ApiError> {
+/// printer's half, then the job's. Where only the last one fails, the job's own pass writes it.
+async fn claim(context: &Context, assignment: &Assignment) -> Result<Claimed, ApiError> {
     let (job_key, printer_key) = keys(assignment);
     let (job, printer) =
         tokio::try_join!(context.api.get::<PrintJob>(&job_key), context.api.get::<Printer>(&printer_key))?;
-    let (Some(job), Some(printer)) = (job, printer) else { return Ok(false) };
+    let (Some(job), Some(printer)) = (job, printer) else { return Ok(Claimed::No) };
     let view = PrinterView { printer: &printer, ready_for_start: could_start(context, &printer_key) };
     let again = Input {
         jobs: vec![&job],
@@ -237,23 +255,27 @@ async fn claim(context: &Context, assignment: &Assignment) -> Result<bool, ApiEr
     };
     let same = |a: &Assignment| a.job_uid == assignment.job_uid && a.printer_uid == assignment.printer_uid;
     if !schedule(&again, Timestamp::now()).assignments.iter().any(same) {
-        return Ok(false);
+        return Ok(Claimed::No);
     }
     let (job, printer) = mark_for_claim(context, &job, &printer).await?;
-    let Some(mut status) = printer.status.clone() else { return Ok(false) };
+    let Some(mut status) = printer.status.clone() else { return Ok(Claimed::No) };
     if status.current_job.is_some() {
-        return Ok(false);
+        return Ok(Claimed::No);
     }
     let attempt = job.status.as_ref().map_or(1, |s| s.attempt.max(1));
     status.current_job = Some(CurrentJob { name: assignment.job.clone(), uid: assignment.job_uid.clone(), attempt });
     let printer = context.api.replace_status(&printer, status).await?;
-    match Box::pin(complete_claim(context, job, printer)).await {
-        Ok(Done { again: None, .. }) => {}
-        Ok(Done { again: Some(again), .. }) => context.jobs.after(job_key, again),
-        Err(error) => {
-            tracing::debug!(job = %job_key, %error, "its own pass completes the claim");
-            context.jobs.now(job_key);
+    // A panic in it is this job's failure: its own pass meets it again.
+    let rest = caught("completing a claim", Box::pin(complete_claim(context, job, printer))).await;
+    Ok(Claimed::Yes(match rest {
+        Ok(Ok(Done { again: None, .. })) => Ok(()),
+        Ok(Ok(Done { again: Some(again), .. })) => {
+            context.jobs.after(job_key, again);
+            Ok(())
         }
-    }
-    Ok(true)
+        rest => {
+            context.jobs.now(job_key);
+            rest.map_or(Ok(()), |rest| rest.map(drop))
+        }
+    }))
 }

@@ -34,16 +34,7 @@ async fn kubectl_describe_tells_the_story_of_a_job() {
     reasons.retain(|r| !["Queued", "StartSent"].contains(r));
     assert_eq!(
         reasons,
-        [
-            "FetchingFile",
-            "FileRead",
-            "Assigned",
-            "UploadPending",
-            "Uploading",
-            "StartPending",
-            "PrintSeen",
-            "PrintSucceeded"
-        ]
+        ["FetchingFile", "FileRead", "Assigned", "Uploading", "StartPending", "PrintSeen", "PrintSucceeded"]
     );
     assert!(told.iter().all(|e| e.type_.as_deref() == Some("Normal")), "nothing to warn of");
     let text = kubectl(&shop, &["describe", "printjob", "clip"]).await;

@@ -73,7 +73,7 @@ impl State {
     }
 
     /// Notes that the pass over the key has ended; whether it found the object gone.
-    pub(super) fn ended(&mut self, key: &Key) -> bool {
+    fn ended(&mut self, key: &Key) -> bool {
         self.running.remove(key);
         self.enter_order(key.clone());
         self.gone.remove(key)
@@ -85,6 +85,8 @@ impl State {
 pub struct Queue {
     state: Arc<Mutex<State>>,
     pub(super) changed: Arc<Notify>,
+    /// A pass has ended.
+    ended: Arc<Notify>,
 }
 
 impl Queue {
@@ -128,16 +130,31 @@ impl Queue {
         }
     }
 
-    /// Gives the key to somebody who does himself what a pass would do: no pass over it begins until what is given back
-    /// is dropped, and no wish that comes meanwhile is lost. A pass under way is not waited for.
-    pub fn hold(&self, key: Key) -> Held {
+    /// Gives the key to somebody who does himself what a pass would do, as soon as the pass under way has ended: no other
+    /// one begins until what is given back is dropped, and no wish that comes meanwhile is lost.
+    pub async fn hold(&self, key: Key) -> Held {
         self.with(|s| {
             if let Some(at) = s.due.get(&key) {
                 s.order.remove(&(*at, key.clone()));
             }
             s.held.insert(key.clone());
         });
-        Held { queue: self.clone(), key }
+        let held = Held { queue: self.clone(), key };
+        loop {
+            let mut ended = std::pin::pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if !self.with(|s| s.running.contains_key(&held.key)) {
+                return held;
+            }
+            ended.await;
+        }
+    }
+
+    /// Notes that the pass over the key has ended; whether it found the object gone.
+    pub(super) fn pass_ended(&self, key: &Key) -> bool {
+        let gone = self.with(|s| s.ended(key));
+        self.ended.notify_waiters();
+        gone
     }
 
     /// Forgets what is remembered of a key whose object is gone, as its pass has found. A pass that is due is still
@@ -214,26 +231,37 @@ mod tests {
     async fn a_key_that_is_held_is_given_out_afterwards_and_no_wish_is_lost() {
         let (queue, key, other) = (Queue::default(), Key::new("farm", "a"), Key::new("farm", "b"));
         queue.now(key.clone());
-        let held = queue.hold(key.clone());
+        let held = queue.hold(key.clone()).await;
         queue.now(key.clone());
         queue.when_idle(key.clone());
         queue.now(other.clone());
         assert_eq!(queue.take_due(9).0, std::slice::from_ref(&other));
         drop(held);
+        tokio::time::timeout(Duration::ZERO, queue.changed.notified()).await.expect("whoever gives keys out is told");
         assert_eq!(queue.take_due(9).0, std::slice::from_ref(&key));
-        // Worked on when it is held, and longer than that; then shorter.
-        let held = queue.hold(key.clone());
+        drop(queue.hold(Key::new("farm", "c")).await);
+        assert_eq!(queue.take_due(9).0, [], "nobody wished anything");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_is_held_when_the_pass_under_way_has_ended_and_no_other_one_begins() {
+        let (queue, key) = (Queue::default(), Key::new("farm", "a"));
+        let soon = Duration::from_secs(1);
         queue.now(key.clone());
-        drop(held);
-        assert_eq!(queue.take_due(9).0, []);
-        let held = queue.hold(key.clone());
-        queue.with(|s| s.ended(&key));
-        assert_eq!(queue.take_due(9).0, []);
+        assert_eq!(queue.take_due(1).0, std::slice::from_ref(&key));
+        queue.now(key.clone());
+        assert!(tokio::time::timeout(soon, queue.hold(key.clone())).await.is_err(), "it is worked on");
+        let (holds, ends) = (queue.clone(), queue.clone());
+        let waits = tokio::spawn({
+            let key = key.clone();
+            async move { holds.hold(key).await }
+        });
+        tokio::time::sleep(soon).await;
+        ends.pass_ended(&key);
+        let held = waits.await.unwrap();
+        assert_eq!(queue.take_due(9).0, [], "it is due, and held");
         drop(held);
         assert_eq!(queue.take_due(9).0, [key]);
-        drop(queue.hold(other.clone()));
-        queue.with(|s| s.ended(&other));
-        assert_eq!(queue.take_due(9).0, [], "nobody wished anything");
     }
 
     #[test]
@@ -267,7 +295,7 @@ mod tests {
         queue.now(key.clone());
         queue.when_idle(key.clone());
         assert_eq!(queue.take_due(1).0, []);
-        queue.with(|s| s.ended(&key));
+        queue.pass_ended(&key);
         assert_eq!(queue.take_due(1).0, [key]);
     }
 }

@@ -38,7 +38,7 @@ pub fn run_annotation(job: &PrintJob) -> String {
 }
 
 /// Whether the annotation names another object's print, and the same run of it.
-pub(super) fn is_copy(job: &PrintJob) -> bool {
+pub(crate) fn is_copy(job: &PrintJob) -> bool {
     let Some(run) = job.metadata.annotations.as_ref().and_then(|a| a.get(RUN_ANNOTATION)) else { return false };
     let (uid, run_id) = run.split_once('/').unwrap_or((run, ""));
     Some(uid) != job.metadata.uid.as_deref() && run_id == job.spec.run_id

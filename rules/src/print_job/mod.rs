@@ -26,6 +26,7 @@ use printernizer_crds::{
 use crate::device::Link;
 use crate::timing::Timing;
 
+pub(crate) use accept::is_copy;
 pub use accept::{is_tracked, kept_sha256, place_of_file, run_annotation};
 pub use claim::needs_file_at_hand;
 pub use decide::decide;

@@ -11,6 +11,7 @@ use printernizer_crds::print_job::DesiredState;
 use printernizer_crds::{ConditionType, Conditions, PrintJob, Printer, PrinterStatus, Reason};
 
 use super::free::NotFree;
+use crate::print_job::is_copy;
 
 /// The one message of every job that waits for a printer that could print it.
 pub const QUEUED_MESSAGE: &str =
@@ -73,6 +74,7 @@ pub fn is_waiting_for_a_printer(job: &PrintJob) -> bool {
         && status.file.is_some()
         && status.printer.is_none()
         && status.start.is_none()
+        && !is_copy(job)
 }
 
 impl Waiting {

@@ -1,9 +1,9 @@
 //! The schedule by example: who goes first, where to, and what those that wait are told.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use printernizer_crds::Reason;
 use printernizer_crds::print_job::{ClaimedPrinter, DesiredState, PrinterReference};
 use printernizer_crds::printer::{CurrentJob, PrusaLinkConnection, StartWindow};
+use printernizer_crds::{RUN_ANNOTATION, Reason};
 
 use super::super::fixtures::{NOW, at, condition, declared, filament, job, printer};
 use super::super::waiting::QUEUED_MESSAGE;
@@ -52,6 +52,17 @@ fn a_waiting_job_goes_to_a_free_printer_with_its_mapping() {
         mapping: vec![SlotChoice { index: 1, slot: "Main".into() }],
     };
     assert_eq!(schedule, Schedule { assignments: vec![expected], ..Schedule::default() });
+}
+
+#[test]
+fn a_copy_of_a_job_gets_no_printer_whatever_its_restored_status_says() {
+    let annotated = |uid: &str| {
+        let mut job = job("clip");
+        job.metadata.annotations = Some([(RUN_ANNOTATION.to_owned(), uid.to_owned())].into());
+        job
+    };
+    assert_eq!(pairs(&run(&[annotated("uid-of-clip")], &[printer("one")])), [("clip", "one")]);
+    assert_eq!(run(&[annotated("uid-of-another")], &[printer("one")]), Schedule::default());
 }
 
 #[test]
