@@ -1,7 +1,8 @@
 //! What the demo and the tests need of the machine: looks for it, and installs what Debian has when it may.
 //!
 //! It installs nothing unless it runs as root on a machine with apt-get; otherwise it says the exact command. It never
-//! installs anything that Debian does not ship: for that it says where it comes from. It starts no service.
+//! installs anything that Debian does not ship: for that it says where it comes from. It removes no package, and starts
+//! no service.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -17,6 +18,10 @@ const GO_MINOR: u32 = 26;
 /// Packages with a service of the same name, which Debian would start at once and with every boot. Tests start their own
 /// servers; the machine's must not begin to listen because somebody tests this project.
 const SERVERS: &[&str] = &["mosquitto", "nginx", "vsftpd"];
+
+/// How packages are installed. Without `--no-remove`, `--yes` also agrees to the removal of whatever conflicts with them:
+/// Docker's containerd.io, for example, for Debian's runc.
+const INSTALL: &[&str] = &["install", "--yes", "--no-remove", "--no-install-recommends"];
 
 /// Asked by Debian's packages before they start a service; 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -150,10 +155,18 @@ const NEEDS: &[Need] = &[
         used: Use::Image,
     },
     Need {
-        purpose: "what runs containers and connects pods",
-        probe: &["test", "-x", "/usr/sbin/runc", "-a", "-x", "/usr/lib/cni/bridge"],
+        purpose: "runc, which runs containers",
+        // The first is Debian's, the second that of Docker's packages, which Debian's would replace.
+        probe: &["test", "-x", "/usr/sbin/runc", "-o", "-x", "/usr/bin/runc"],
         suffices: |_| true,
-        source: Source::Debian(&["runc", "containernetworking-plugins"]),
+        source: Source::Debian(&["runc"]),
+        used: Use::Node,
+    },
+    Need {
+        purpose: "what connects pods",
+        probe: &["test", "-x", "/usr/lib/cni/bridge"],
+        suffices: |_| true,
+        source: Source::Debian(&["containernetworking-plugins"]),
         used: Use::Node,
     },
     Need {
@@ -232,7 +245,8 @@ fn advice(missing: &[&Need]) -> String {
         .collect();
     let packages = packages(missing);
     if !packages.is_empty() {
-        lines.push(format!("run: sudo apt-get update && sudo apt-get install --yes {}", packages.join(" ")));
+        let (install, packages) = (INSTALL.join(" "), packages.join(" "));
+        lines.push(format!("run: sudo apt-get update && sudo apt-get {install} {packages}"));
     }
     let servers = servers(&packages);
     if !servers.is_empty() {
@@ -248,7 +262,7 @@ fn servers(packages: &[&'static str]) -> Vec<&'static str> {
 /// Installs packages and sees to it that no service of theirs runs, now or after the next boot.
 fn install(packages: &[&'static str]) -> Result<(), Error> {
     let policy = Policy::forbid()?;
-    let installed = apt_get(&[&["install", "--yes", "--no-install-recommends"], packages].concat());
+    let installed = apt_get(&[INSTALL, packages].concat());
     drop(policy);
     installed?;
     for server in servers(packages) {
@@ -322,10 +336,11 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_debian_package_is_named_in_one_command() {
+    fn missing_debian_packages_are_named_in_one_command_that_removes_none() {
         let (a, b) = (need(Source::Debian(&["gcc", "libc6-dev"]), &[]), need(Source::Debian(&["python3"]), &[]));
         let text = advice(&[&a, &b]);
-        assert!(text.ends_with("sudo apt-get install --yes gcc libc6-dev python3"), "{text}");
+        assert!(text.ends_with("--no-install-recommends gcc libc6-dev python3"), "{text}");
+        assert!(text.contains("sudo apt-get install --yes --no-remove "), "{text}");
     }
 
     #[test]

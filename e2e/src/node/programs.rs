@@ -29,13 +29,12 @@ const MODULES: [Module; 3] = [
     of_containerd("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
 ];
 
-/// What comes from Debian: the file, and its package.
-const DEBIAN: [(&str, &str); 4] = [
-    ("/usr/sbin/runc", "runc"),
-    ("/usr/lib/cni/bridge", "containernetworking-plugins"),
-    ("/usr/sbin/nft", "nftables"),
-    ("/sbin/ip", "iproute2"),
-];
+/// Where runc is: of Debian's package, or of Docker's, beside which Debian's cannot be.
+const RUNC: &[&str] = &["/usr/sbin/runc", "/usr/bin/runc"];
+
+/// What else comes from Debian: the file, and its package.
+const DEBIAN: [(&str, &str); 3] =
+    [("/usr/lib/cni/bridge", "containernetworking-plugins"), ("/usr/sbin/nft", "nftables"), ("/sbin/ip", "iproute2")];
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -44,6 +43,8 @@ pub struct Programs {
     pub kubernetes: PathBuf,
     /// helm.
     pub helm: PathBuf,
+    /// runc.
+    pub runc: &'static Path,
     /// Programs of containerd, with the names by which they call each other.
     pub containerd: Vec<(&'static str, PathBuf)>,
 }
@@ -52,11 +53,9 @@ impl Programs {
     /// Builds what the cache does not have, the control plane among them. Blocks; `progress` gets a line for a person
     /// every few seconds.
     pub fn ensure(progress: &mut dyn FnMut(&str)) -> Result<Self, NodeError> {
-        for (file, package) in DEBIAN {
-            if !Path::new(file).exists() {
-                let advice = format!("apt-get install {package}");
-                return Err(NodeError::Missing { what: file.to_owned(), advice });
-            }
+        let runc = found(RUNC, "runc")?;
+        for (file, package) in &DEBIAN {
+            found(&[file], package)?;
         }
         cluster::ensure_binary(progress)?;
         let kubernetes = cluster::ensure(&NODE, progress)?;
@@ -65,12 +64,29 @@ impl Programs {
         for module in &MODULES {
             containerd.push((module.name, go::install(module, progress)?));
         }
-        Ok(Self { kubernetes, helm, containerd })
+        Ok(Self { kubernetes, helm, runc, containerd })
     }
+}
+
+/// The first of these files that is there; otherwise what to install.
+fn found(files: &[&'static str], package: &str) -> Result<&'static Path, NodeError> {
+    files.iter().copied().map(Path::new).find(|file| file.exists()).ok_or_else(|| NodeError::Missing {
+        what: files.join(" or "),
+        advice: format!("apt-get install --no-remove {package}"),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_may_be_in_any_of_its_places_and_a_missing_one_is_told_with_its_package() {
+        assert_eq!(found(&["/no/such/file", "/proc"], "a").unwrap(), Path::new("/proc"));
+        let told = found(&["/no/such/file", "/none"], "runc").unwrap_err().to_string();
+        assert_eq!(told, "/no/such/file or /none is missing; apt-get install --no-remove runc");
+    }
+
     /// A kubelet may be older than its API server but not newer, and they are built of the same modules.
     #[test]
     fn the_node_is_of_the_same_version_as_its_control_plane() {

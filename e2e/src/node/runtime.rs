@@ -84,11 +84,12 @@ state = "/run/containerd"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
-  BinaryName = "/usr/sbin/runc"
+  BinaryName = "{runc}"
   SystemdCgroup = false
 "#,
             root = root.display(),
             cni = cni.display(),
+            runc = self.programs.runc.display(),
         )
     }
 
@@ -169,7 +170,7 @@ state = "/run/containerd"
 }
 
 /// The image of the container that holds a pod's network.
-const PAUSE: &str = "localhost/pause:0.1.0";
+const PAUSE: &str = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
 
 /// Pods on one bridge, reached from the node without translation of addresses. This plugin knows no network policies.
 fn network() -> serde_json::Value {

@@ -15,7 +15,7 @@ done
 if [ -n "$missing" ]; then
     apt-get update -qq
     # shellcheck disable=SC2086  # a list of package names
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-remove --no-install-recommends $missing
 fi
 # Its pinned pydantic 1.10.12 does not run on Python 3.12 and newer.
 python=""
