@@ -1,9 +1,9 @@
 //! `cargo xtask image`: a program's image as an OCI archive, and a list of what is in it.
 //!
 //! Made without Docker and without root: the image is the release build, the few shared libraries it is linked with,
-//! as Debian's packages have installed them on this machine, and four small files. There is no shell and no package
-//! manager. The same program gives the same image, byte by byte: files have the time of the commit, or that of
-//! SOURCE_DATE_EPOCH. It pushes nothing.
+//! as packages of Debian, or of Ubuntu, have installed them on this machine, and four small files. There is no shell and
+//! no package manager. The same program and the same libraries give the same image, byte by byte: files have the time of
+//! the commit, or that of SOURCE_DATE_EPOCH. It pushes nothing.
 
 mod layout;
 mod libraries;
@@ -18,6 +18,7 @@ use crate::install::{self, Use};
 use crate::process::{describe, quietly, say, stream, warn};
 use crate::workspace::{Workspace, cargo};
 use layout::{Description, Entry};
+use libraries::Libraries;
 
 /// User and group of the program; the chart runs it as this user, too.
 const USER: u32 = 65532;
@@ -152,7 +153,7 @@ fn description(program: Program, revision: Option<String>, unix_seconds: u64) ->
 /// Makes the image of one program, and says whether it is small enough.
 fn make(program: Program, file: &Path, output: &Path) -> Result<bool, Error> {
     let version = env!("CARGO_PKG_VERSION");
-    let (libraries, packages) = libraries::of(file)?;
+    let Libraries { entries: libraries, system, packages } = libraries::of(file)?;
     let mut entries = furniture();
     entries.extend(libraries);
     entries.push(Entry { path: format!("usr/bin/{}", program.file()), bytes: read(file)?, executable: true });
@@ -162,7 +163,7 @@ fn make(program: Program, file: &Path, output: &Path) -> Result<bool, Error> {
     let archive = output.join(format!("{stem}.tar"));
     fs::write(&archive, &image.archive).map_err(writing(&archive))?;
     let list = output.join(format!("{stem}.cdx.json"));
-    fs::write(&list, sbom::write(program.package(), version, &packages)?).map_err(writing(&list))?;
+    fs::write(&list, sbom::write(program.package(), version, &system, &packages)?).map_err(writing(&list))?;
 
     say(&format!("image     {} ({:.1} MB compressed)", archive.display(), megabytes(image.compressed_bytes)));
     say(&format!("name      {}", description.reference()));
