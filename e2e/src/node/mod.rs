@@ -1,6 +1,7 @@
 //! A whole cluster with one node, so that pods run: the control plane of [`crate::cluster`], and containerd, kubelet and
-//! kube-proxy in namespaces of their own ([`Cell`]). Takes root, and leaves nothing behind, however it ends. All its
-//! addresses are in a network that it made itself, without a way out.
+//! kube-proxy in namespaces of their own ([`Cell`]). Takes root. However it ends, no process, mount or network is left; the
+//! folder and the empty control groups of one that was killed are removed by the next. What stays are an empty lock file,
+//! and the programs in the cache. All its addresses are in a network that it made itself, without a way out.
 
 mod cell;
 mod error;

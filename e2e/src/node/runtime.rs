@@ -1,6 +1,6 @@
 //! What makes a machine a node: containerd, kubelet and kube-proxy, as they are configured and started here. Why each
 //! setting: the machine may have control groups of version 1, no swap accounting, a nearly full disk, and may not let us
-//! change what the out-of-memory killer prefers.
+//! change what the out-of-memory killer prefers. A profile of AppArmor would be the whole machine's, and stay.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -76,6 +76,7 @@ state = "/run/containerd"
   sandbox = "{PAUSE}"
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
+  disable_apparmor = true
 [plugins."io.containerd.cri.v1.runtime".cni]
   bin_dirs = ["/usr/lib/cni"]
   conf_dir = "{cni}"

@@ -24,6 +24,9 @@ use tally::Tally;
 /// The script that installs Prusa's own PrusaLink program into the cache, for the driver's test against it.
 const PYTHON_PRUSALINK: &str = "drivers/prusalink/tests/python/install_prusalink.sh";
 
+/// What a whole run has not done, in one line: it takes root, which tests do not.
+const NOT_RUN: &str = "not run: the trial on a real node, which takes root (sudo --preserve-env cargo xtask e2e)";
+
 /// How long each fuzz target runs, in seconds. Who looks for more runs `cargo xtask fuzz`.
 const FUZZ_SECONDS: u64 = 8;
 
@@ -58,7 +61,7 @@ enum Part {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let includes = |part| arguments.kind.is_none_or(|kind| kind == part);
     let control_plane = includes(Part::Api) || includes(Part::Process);
-    let mut report = Report::default();
+    let mut report = Report { whole: arguments.kind.is_none(), ..Report::default() };
 
     if arguments.kind.is_none() && !report.lock_file()? {
         return Ok(report.close());
@@ -144,6 +147,8 @@ fn selection(workspace: &Workspace, kind: Kind) -> impl Iterator<Item = String> 
 /// What was done so far.
 #[derive(Default)]
 struct Report {
+    /// Whether all kinds of tests were asked for.
+    whole: bool,
     /// Counts for each kind, in the order of their first step.
     kinds: Vec<(String, Tally)>,
     /// How long each step took.
@@ -263,13 +268,28 @@ impl Report {
             say(&format!("{step:<22}{:>8.1} s", took.as_secs_f64()));
         }
         say("\n== counts");
+        for line in self.counts() {
+            say(&line);
+        }
+        if self.sum().failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn sum(&self) -> Tally {
         let mut sum = Tally::default();
-        for (kind, tally) in &self.kinds {
-            say(&format!("{kind:<22}{}", sentence(*tally)));
+        for (_, tally) in &self.kinds {
             sum += *tally;
         }
-        say(&format!("\n{} passed, {} failed", sum.passed, sum.failed));
-        if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        sum
+    }
+
+    /// What was counted, and at last the sum, which programs read.
+    fn counts(&self) -> Vec<String> {
+        let mut lines: Vec<String> =
+            self.kinds.iter().map(|(kind, tally)| format!("{kind:<22}{}", sentence(*tally))).collect();
+        lines.extend(self.whole.then(|| format!("\n{NOT_RUN}")));
+        let sum = self.sum();
+        lines.push(format!("\n{} passed, {} failed", sum.passed, sum.failed));
+        lines
     }
 }
 
@@ -293,6 +313,17 @@ mod tests {
         report.add("unit", Tally { passed: 5, failed: 0, ignored: 0 });
         report.add("check", Tally::check(false));
         assert_eq!(report.kinds[0], ("check".to_owned(), Tally { passed: 1, failed: 1, ignored: 0 }));
+    }
+
+    #[test]
+    fn a_whole_run_says_at_its_end_what_it_has_not_run_and_the_sum_stays_the_last_line() {
+        let counts = |whole| {
+            let mut report = Report { whole, ..Report::default() };
+            report.add("unit", Tally { passed: 5, failed: 1, ignored: 0 });
+            report.counts().join("\n")
+        };
+        assert!(counts(true).ends_with(&format!("\n{NOT_RUN}\n\n5 passed, 1 failed")), "{}", counts(true));
+        assert!(!counts(false).contains("not run"), "who asks for one kind knows");
     }
 
     #[test]
