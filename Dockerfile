@@ -1,5 +1,6 @@
-# The operator's image, for those who build with Docker. What the project tests is the image of `cargo xtask image`, which
-# holds the same program, for the same user.
+# The operator's image, for those who build with Docker. What the project tests and releases is the image of
+# `cargo xtask image`, which holds the same program, for the same user, and has no base image. So the tags here move with
+# their makers' updates; who publishes what this makes pins both by digest first.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
