@@ -31,11 +31,13 @@ fn list(package: &str, version: &str, tree: &str, system: &System, packages: &[P
         .collect::<BTreeSet<_>>()
         .into_iter()
         .map(|Crate { name, version, licence, of_the_project }| {
-            let purl = format!("pkg:cargo/{name}@{version}");
-            let mut component = json!({ "type": "library", "bom-ref": purl, "name": name, "version": version });
-            // The URL is for a crate in the registry; there may be another one under the name of one of ours.
-            if !of_the_project {
-                component["purl"] = json!(purl);
+            let mut component = json!({ "type": "library", "name": name, "version": version });
+            // A package URL is for a crate in the registry; there may be another one under the name of one of ours.
+            if of_the_project {
+                component["bom-ref"] = json!(format!("{name}@{version}"));
+            } else {
+                component["purl"] = json!(format!("pkg:cargo/{name}@{version}"));
+                component["bom-ref"] = component["purl"].clone();
             }
             if !licence.is_empty() {
                 component["licenses"] = json!([{ "expression": licence }]);
@@ -102,6 +104,7 @@ mod tests {
         assert_eq!(names, ["ours", "ring", "serde", "libc6"], "the program itself is what the list is of");
         assert_eq!(components[0]["licenses"][0]["expression"], "Apache-2.0");
         assert!(components[0]["purl"].is_null(), "no registry has it");
+        assert_eq!(components[0]["bom-ref"], "ours@0.1.0");
         assert_eq!(components[1]["purl"], "pkg:cargo/ring@0.17.1");
         assert_eq!(components[2]["licenses"][0]["expression"], "MIT OR Apache-2.0");
     }
