@@ -44,8 +44,8 @@ pub struct ClusterArguments {
     /// Group to act as; may be repeated
     #[arg(long = "as-group", global = true, value_name = "NAME", help_heading = "Cluster")]
     pub act_as_groups: Vec<String>,
-    /// Longest wait for one answer of the API server: 20s, 2m
-    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Cluster")]
+    /// Longest wait for one answer of the API server: 20s, 2m; not 0
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = limit, help_heading = "Cluster")]
     pub request_timeout: Option<Duration>,
 }
 
@@ -55,6 +55,18 @@ pub struct OutputArguments {
     /// Form of the answer
     #[arg(short, long, value_name = "FORM")]
     pub output: Option<Format>,
+}
+
+impl Command {
+    /// Whether it writes nothing to the cluster.
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Self::Status(_) | Self::Why(_) | Self::Complete(_) => true,
+            Self::Outcome(outcome) => outcome.answer.is_none(),
+            Self::AddPrinter(add) => add.dry_run,
+            _ => false,
+        }
+    }
 }
 
 /// What a person can ask for.
@@ -102,13 +114,13 @@ pub struct Status {
 #[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(false))]
 pub struct ClearBed {
-    /// Printers whose beds are clear
-    #[arg(group = "which", value_name = "PRINTER")]
+    /// Printers whose beds are clear; with --yes each with the id of what lies there
+    #[arg(group = "which", value_name = "PRINTER[=ID]")]
     pub printers: Vec<String>,
-    /// Every bed at this location
+    /// Every bed at this location; you are asked
     #[arg(long, group = "which", value_name = "LOCATION")]
     pub location: Option<String>,
-    /// Every bed of the namespace
+    /// Every bed of the namespace; you are asked
     #[arg(long, group = "which")]
     pub all: bool,
     #[command(flatten)]
@@ -232,7 +244,7 @@ pub struct AddPrinter {
     /// Address: HOST for a Bambu Lab printer, http://HOST for PrusaLink
     #[arg(long, value_name = "ADDRESS")]
     pub address: Option<String>,
-    /// Serial number. Default: what the printer says, once you have compared it with its screen
+    /// Serial number. Default: what the printer says; of a Bambu Lab printer you compare it with its screen first
     #[arg(long, value_name = "NUMBER")]
     pub serial_number: Option<String>,
     /// File with the access code or password; - for standard input. Default: you are asked
@@ -265,7 +277,7 @@ pub struct AddPrinter {
     /// Name of the Secret. Default: that of the Printer
     #[arg(long, value_name = "NAME")]
     pub secret_name: Option<String>,
-    /// Write the Secret also where there is one of that name
+    /// Write also into a Secret that exists, if it is one for printers and no other Printer uses it
     #[arg(long)]
     pub replace_secret: bool,
     /// Do not ask the printer: this machine cannot reach it, or it is switched off
@@ -314,6 +326,16 @@ fn duration(text: &str) -> Result<Duration, String> {
     seconds.filter(|s| *s <= 86_400).map(Duration::from_secs).ok_or_else(|| "at most 24h".to_owned())
 }
 
+/// A span of time that is some time.
+fn limit(text: &str) -> Result<Duration, String> {
+    let limit = duration(text)?;
+    if limit.is_zero() {
+        Err("no answer comes in no time, and nothing waits for ever: 30s".to_owned())
+    } else {
+        Ok(limit)
+    }
+}
+
 /// A nozzle's diameter, from millimeters as people write them.
 #[allow(clippy::cast_possible_truncation, reason = "bounded before the cast")]
 fn micrometers(text: &str) -> Result<i32, String> {
@@ -340,6 +362,7 @@ mod tests {
         {
             assert_eq!(duration(text).ok().map(|d| d.as_secs()), seconds, "{text}");
         }
+        assert!(limit("0").is_err() && limit("1s").is_ok());
         for wrong in ["", "s", "1d", "-1s", "25h", "18446744073709551615h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
@@ -350,6 +373,15 @@ mod tests {
         assert_eq!(micrometers("0.4"), Ok(400));
         assert_eq!(micrometers("0,25"), Ok(250));
         assert!(micrometers("400").is_err() && micrometers("fine").is_err());
+    }
+
+    #[test]
+    fn a_command_that_writes_is_not_done_when_nobody_reads_on() {
+        let reads = |line: &str| Arguments::try_parse_from(line.split(' ')).unwrap().command.only_reads();
+        assert!(reads("x status") && reads("x why a") && reads("x outcome a") && reads("x add-printer a --dry-run"));
+        for line in ["x outcome a failed", "x add-printer a", "x hold a", "x clear-bed a", "x cancel a", "x pause a"] {
+            assert!(!reads(line), "{line}");
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! `clear-bed`: shows what lies on beds, and confirms that they are clear: `spec.bed.clearedFor` gets the id of what was
 //! shown. A bed on which something else lies by then is left alone.
+//!
+//! Between a person's round and the command a print may have ended. So what nobody sees in front of the command (`--yes`) is
+//! confirmed only where its id is named.
 
 use kube::ResourceExt as _;
 use printernizer_crds::Printer;
@@ -9,7 +12,7 @@ use crate::arguments::ClearBed;
 use crate::cluster::Change;
 use crate::error::{Error, several};
 use crate::objects::{Bed, OnBed, bed, printer_name};
-use crate::output::{Style, Table, age, count};
+use crate::output::{Style, Table, age, clean, count};
 use crate::person::sure;
 use crate::run::Session;
 
@@ -17,8 +20,12 @@ use crate::run::Session;
 pub async fn clear(session: &mut Session<'_>, arguments: &ClearBed) -> Result<(), Error> {
     let mut results = Vec::new();
     let mut waiting = Vec::new();
-    for printer in named(session, arguments).await? {
+    let wanted = wanted(arguments)?;
+    for (printer, id) in named(session, arguments, wanted).await? {
         match bed(&printer) {
+            Bed::Waits(on) if id.as_ref().is_some_and(|id| *id != on.id) => {
+                results.push(session.tell(Err(changed(&printer, &on)))?);
+            }
             Bed::Waits(on) => waiting.push((printer, on)),
             state => {
                 let result = Err(no_need(&printer, &state));
@@ -35,11 +42,18 @@ pub async fn clear(session: &mut Session<'_>, arguments: &ClearBed) -> Result<()
         }
         return several(&results);
     }
-    session.evidence(&table(&waiting, session.now).render("", session.paint))?;
+    session.evidence(&table(&waiting, session.now).render("", session.paint_aside))?;
     let question = match waiting.len() {
         1 => "Is this bed clear?".to_owned(),
         n => format!("Are these {n} beds clear?"),
     };
+    if !arguments.sure.yes && !session.person.is_there() {
+        let named: Vec<String> = waiting.iter().map(|(p, on)| format!("{}={}", p.name_any(), on.id)).collect();
+        let command = session.flags.command(&format!("clear-bed {} --yes", named.join(" ")));
+        return Err(Error::Usage(format!(
+            "nobody is at the terminal to be asked; once somebody has seen that what is shown is gone: {command}"
+        )));
+    }
     sure(session.person, arguments.sure.yes, &question)?;
     for (printer, shown) in waiting {
         let changed = confirm(session, printer, &shown).await;
@@ -62,13 +76,18 @@ fn still(now: &Printer, shown: &OnBed) -> Result<Option<serde_json::Value>, Erro
     match bed(now) {
         Bed::Waits(on) if on.id == shown.id => Ok(Some(json!({ "bed": { "clearedFor": shown.id } }))),
         Bed::Confirmed(_) if now.spec.bed.cleared_for.as_ref() == Some(&shown.id) => Ok(None),
-        Bed::Waits(on) => Err(Error::NotNow(format!(
-            "printer {}: what lies on the bed has changed since it was shown; now it is: {}. Look again",
-            now.name_any(),
-            on.what
-        ))),
+        Bed::Waits(on) => Err(changed(now, &on)),
         state => Err(no_need(now, &state)),
     }
+}
+
+fn changed(printer: &Printer, on: &OnBed) -> Error {
+    Error::NotNow(format!(
+        "printer {}: what lies on the bed has changed since it was shown; now it is: {} ({}). Look again",
+        printer.name_any(),
+        on.what,
+        on.id
+    ))
 }
 
 /// Why this bed is not confirmed.
@@ -86,27 +105,61 @@ fn no_need(printer: &Printer, state: &Bed) -> Error {
     })
 }
 
-async fn named(session: &Session<'_>, arguments: &ClearBed) -> Result<Vec<Printer>, Error> {
-    if !arguments.printers.is_empty() {
-        let mut printers: Vec<Printer> = Vec::new();
-        for name in &arguments.printers {
-            let name = printer_name(name)?;
-            if printers.iter().all(|p| p.name_any() != name) {
-                printers.push(session.cluster.get(&name).await?);
-            }
+/// A printer that was named, and the id of what is said to lie there.
+type Named = (String, Option<String>);
+
+/// The printers that are named, each once.
+fn wanted(arguments: &ClearBed) -> Result<Vec<Named>, Error> {
+    let usage = |text: String| Err(Error::Usage(text));
+    if arguments.sure.yes && arguments.printers.is_empty() {
+        return usage(
+            "--yes is for beds that are named with the id of what lies there, PRINTER=ID: of --all and --location nobody \
+             knows what they would confirm. Without --yes you are shown it and asked"
+                .to_owned(),
+        );
+    }
+    let mut wanted: Vec<Named> = Vec::new();
+    for text in &arguments.printers {
+        let (name, id) = text.split_once('=').map_or((text.as_str(), None), |(name, id)| (name, Some(id.to_owned())));
+        let name = printer_name(name)?;
+        if id.is_none() && arguments.sure.yes {
+            return usage(format!(
+                "{text:?}: --yes confirms what its id names and nothing else: write {name}=ID; `clear-bed {name}` without \
+                 --yes shows it"
+            ));
         }
+        match wanted.iter().find(|(other, _)| *other == name) {
+            None => wanted.push((name, id)),
+            Some((_, other)) if *other == id => {}
+            Some(_) => return usage(format!("printer {name} is named twice, with different things on its bed")),
+        }
+    }
+    Ok(wanted)
+}
+
+async fn named(
+    session: &Session<'_>,
+    arguments: &ClearBed,
+    wanted: Vec<Named>,
+) -> Result<Vec<(Printer, Option<String>)>, Error> {
+    let mut printers = Vec::new();
+    for (name, id) in wanted {
+        printers.push((session.cluster.get(&name).await?, id));
+    }
+    if !printers.is_empty() {
         return Ok(printers);
     }
     let all: Vec<Printer> = session.cluster.list(false, None).await?;
-    match &arguments.location {
-        None => Ok(all),
-        Some(location) => at(all, location),
-    }
+    let there = match &arguments.location {
+        None => all,
+        Some(location) => at(all, location)?,
+    };
+    Ok(there.into_iter().map(|printer| (printer, None)).collect())
 }
 
 /// The printers at this location.
 fn at(all: Vec<Printer>, location: &str) -> Result<Vec<Printer>, Error> {
-    let mut places: Vec<String> = all.iter().filter_map(|p| p.spec.location.clone()).collect();
+    let mut places: Vec<String> = all.iter().filter_map(|p| p.spec.location.as_deref().map(clean)).collect();
     places.sort();
     places.dedup();
     let there: Vec<Printer> = all.into_iter().filter(|p| p.spec.location.as_deref() == Some(location)).collect();
@@ -118,11 +171,12 @@ fn at(all: Vec<Printer>, location: &str) -> Result<Vec<Printer>, Error> {
 }
 
 fn table(waiting: &[(Printer, OnBed)], now: jiff::Timestamp) -> Table {
-    let mut table = Table::new(&["PRINTER", "ON THE BED", "JOB", "SINCE", "LOCATION"]);
+    let mut table = Table::new(&["PRINTER", "ON THE BED", "ID", "JOB", "SINCE", "LOCATION"]);
     for (printer, on) in waiting {
         table.row([
             (printer.name_any(), Style::Plain),
             (on.what.clone(), Style::Notice),
+            (on.id.clone(), Style::Faint),
             (on.job.clone().unwrap_or_default(), Style::Plain),
             (on.since.map(|t| age(t, now)).unwrap_or_default(), Style::Plain),
             (printer.spec.location.clone().unwrap_or_default(), Style::Plain),
@@ -138,7 +192,10 @@ pub fn waiting_words(number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::arguments::{Arguments, Command};
     use crate::objects::testing::{now, occupied, printer};
     use crate::output::Paint;
 
@@ -156,9 +213,9 @@ mod tests {
         printers[0].spec.location = Some("shelf 3".into());
         let waiting: Vec<_> = printers.into_iter().map(|p| (p.clone(), shown(&p))).collect();
         let expected = "\
-PRINTER  ON THE BED             JOB           SINCE  LOCATION
-prusa-1  \"Shelf hook\"           shelf-hook-2  12m    shelf 3
-a1-2     nobody has looked yet                12m
+PRINTER  ON THE BED             ID          JOB           SINCE  LOCATION
+prusa-1  \"Shelf hook\"           0123456789  shelf-hook-2  12m    shelf 3
+a1-2     nobody has looked yet  0123456789                12m
 ";
         assert_eq!(table(&waiting, now()).render("", Paint::default()), expected);
     }
@@ -177,6 +234,29 @@ a1-2     nobody has looked yet                12m
         let mut confirmed = first.clone();
         confirmed.spec.bed.cleared_for = Some(seen.id.clone());
         assert_eq!(still(&confirmed, &seen).unwrap(), None, "another has confirmed the same");
+    }
+
+    #[test]
+    fn what_nobody_is_shown_is_named_by_its_id() {
+        let of = |line: &str| {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            let Command::ClearBed(arguments) = arguments.command else { panic!("{line}") };
+            wanted(&arguments).map_err(|error| (error.code(), error.to_string()))
+        };
+        let one = |name: &str, id: Option<&str>| (name.to_owned(), id.map(str::to_owned));
+        assert_eq!(of("x clear-bed a1 a2=7 a1").unwrap(), [one("a1", None), one("a2", Some("7"))]);
+        assert_eq!(of("x clear-bed printer/a1=7 --yes").unwrap(), [one("a1", Some("7"))]);
+        assert!(of("x clear-bed --all").unwrap().is_empty());
+        for (line, words) in [
+            ("x clear-bed --all --yes", "PRINTER=ID"),
+            ("x clear-bed --location shelf -y", "PRINTER=ID"),
+            ("x clear-bed a1=7 a2 -y", "write a2=ID"),
+            ("x clear-bed a1=7 a1=8 -y", "named twice"),
+            ("x clear-bed job/a1=7 -y", "is a job"),
+        ] {
+            let (code, said) = of(line).unwrap_err();
+            assert!(code == crate::error::USAGE && said.contains(words), "{line}: {said}");
+        }
     }
 
     #[test]

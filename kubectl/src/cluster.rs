@@ -9,7 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::{Api, Client, Config, Resource, ResourceExt};
@@ -111,9 +111,9 @@ impl Cluster {
             config.auth_info.impersonate_groups = Some(flags.act_as_groups.clone());
         }
         let namespace = flags.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let server = config.cluster_url.to_string();
+        let server = without_login(&config.cluster_url.to_string());
         let client = Client::try_from(config).map_err(|e| Error::Client(Box::new(e)))?;
-        let limit = flags.request_timeout.filter(|limit| !limit.is_zero()).unwrap_or(LIMIT);
+        let limit = flags.request_timeout.unwrap_or(LIMIT);
         Ok(Self { client, namespace, server: server.trim_end_matches('/').to_owned(), limit })
     }
 
@@ -203,6 +203,7 @@ impl Cluster {
 
     /// Changes the spec of the object as `change` says, which is asked again for the newest object each time another has
     /// changed it in between: `None` means that nothing is to be written, an error that what it was about is not so any more.
+    /// An object that has taken the place of the first is left alone.
     pub async fn change<K: Object>(
         &self,
         first: K,
@@ -211,6 +212,7 @@ impl Cluster {
         let name = first.name_any();
         let doing = format!("change {} {name}", K::WORD);
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let shown = first.uid();
         let mut object = Box::new(first);
         for _ in 0..TRIES {
             let Some(spec) = change(&object)? else { return Ok(Change::Already(object)) };
@@ -223,7 +225,15 @@ impl Cluster {
             let answer = tokio::time::timeout(self.limit, Box::pin(api.patch(&name, &params, &patch))).await;
             match answer {
                 Ok(Ok(written)) => return Ok(Change::Written(Box::new(written))),
-                Ok(Err(kube::Error::Api(status))) if status.is_conflict() => object = Box::new(self.get(&name).await?),
+                Ok(Err(kube::Error::Api(status))) if status.is_conflict() => {
+                    object = Box::new(self.get(&name).await?);
+                    if object.uid() != shown {
+                        return Err(Error::NotNow(format!(
+                            "{} {name} was deleted since it was shown, and another has its name. Look again",
+                            K::WORD
+                        )));
+                    }
+                }
                 Ok(Err(error)) => return Err(self.refusal(&doing, error)),
                 Err(_) => return Err(Error::Silent { doing, server: self.server.clone(), limit: self.limit }),
             }
@@ -239,12 +249,21 @@ impl Cluster {
         self.call(&doing, Box::pin(api.create(&params, object))).await
     }
 
-    /// Writes these fields of an object that exists, whatever they were.
-    pub async fn overwrite<K: Object>(&self, name: &str, patch: &Value) -> Result<K, Error> {
+    /// The metadata of the object, or `None` where there is none of that name. What it holds is not read.
+    pub async fn find_metadata<K: Object>(&self, name: &str) -> Result<Option<ObjectMeta>, Error> {
+        let doing = format!("read {} {name}", K::WORD);
+        let api = self.api::<K>();
+        Ok(self.call(&doing, Box::pin(api.get_metadata_opt(name))).await?.map(|found| found.metadata))
+    }
+
+    /// Writes these fields of the object of which this is the metadata, if it is still as it was.
+    pub async fn overwrite<K: Object>(&self, old: &ObjectMeta, mut patch: Value) -> Result<K, Error> {
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let name = old.name.as_deref().unwrap_or_default();
         let doing = format!("change {} {name}", K::WORD);
-        let api = self.api();
-        let patch = Patch::Merge(patch);
+        patch["metadata"]["resourceVersion"] = old.resource_version.clone().into();
+        patch["metadata"]["uid"] = old.uid.clone().into();
+        let (api, patch) = (self.api(), Patch::Merge(patch));
         self.call(&doing, Box::pin(api.patch(name, &params, &patch))).await
     }
 
@@ -256,6 +275,14 @@ impl Cluster {
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let api = self.api::<K>();
         self.call(&doing, Box::pin(api.delete(&name, &params))).await.map(drop)
+    }
+}
+
+/// The address without the user and password that may stand in it.
+fn without_login(address: &str) -> String {
+    match (address.split_once("://"), address.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => address.to_owned(),
     }
 }
 
@@ -296,6 +323,12 @@ mod tests {
             let said = said(code, name);
             assert!(said.contains(words) && said.contains("list the printers of namespace farm"), "{code}: {said}");
         }
+    }
+
+    #[test]
+    fn a_login_in_the_address_of_the_api_server_is_not_told() {
+        assert_eq!(without_login("https://me:hush@10.0.0.1:6443/"), "https://10.0.0.1:6443/");
+        assert_eq!(without_login("https://10.0.0.1:6443/"), "https://10.0.0.1:6443/");
     }
 
     #[test]

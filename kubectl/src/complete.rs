@@ -236,13 +236,19 @@ fn candidates(place: &Place, jobs: &[PrintJob], printers: &[Printer]) -> Vec<(St
         }
         Place::Locations => {
             let mut all: Vec<_> =
-                printers.iter().filter_map(|p| Some((p.spec.location.clone()?, String::new()))).collect();
+                printers.iter().filter_map(|p| Some((plain(p.spec.location.as_deref()?)?, String::new()))).collect();
             all.sort();
             all.dedup();
             all
         }
         Place::Words(_) | Place::File | Place::Nothing => Vec::new(),
     }
+}
+
+/// The text, if it is one word that means nothing to any shell: shells do not all quote what they are given.
+fn plain(text: &str) -> Option<String> {
+    let fits = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    (text.chars().all(fits) && !text.starts_with('-')).then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -312,6 +318,19 @@ mod tests {
         assert_eq!(named(Place::JobsAndPrinters), ["asked", "runs", "printer/a1", "printer/a2"]);
         assert_eq!(named(Place::Locations), ["shelf"]);
         assert_eq!(named(Place::Distrusted), [""; 0]);
+    }
+
+    #[test]
+    fn no_location_that_a_shell_would_act_on_is_offered() {
+        let at = |location: &str| {
+            let mut one = printer("a1", json!({}), &[]);
+            one.spec.location = Some(location.to_owned());
+            candidates(&Place::Locations, &[], &[one])
+        };
+        assert_eq!(at("Küche-3.1").len(), 1);
+        for location in ["$(reboot)", "a;b", "a b", "`a`", "--yes", "a\nb", "a'b", "a\u{202e}b"] {
+            assert_eq!(at(location), [], "{location}");
+        }
     }
 
     #[test]

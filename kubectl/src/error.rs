@@ -6,6 +6,8 @@ use std::time::Duration;
 use kube::config::KubeconfigError;
 use thiserror::Error;
 
+use crate::output::clean;
+
 /// Whatever ends a command.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -48,8 +50,8 @@ pub enum Error {
     },
     /// The person may not do this.
     #[error(
-        "cannot {doing}: you have no right to ({message}); in this namespace the role `view` lets you look and `edit` lets \
-         you write: ask whoever runs the cluster"
+        "cannot {doing}: you have no right to ({message}); the role `view` lets you look and `edit` lets you write, bound in the \
+         namespace, or for all of them in the cluster: ask whoever runs it"
     )]
     Forbidden {
         /// What was to be done.
@@ -116,6 +118,20 @@ pub enum Error {
     /// A printer cannot be used.
     #[error("{0}; --no-probe adds it all the same")]
     Probe(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A Printer was not written, or nobody knows; its Secret was, and is there still.
+    #[error("{}; the Secret {secret} was written before: {left}", .source.chain())]
+    SecretLeft {
+        /// Name of the Secret.
+        secret: String,
+        /// Why it is there still, and what to do.
+        left: String,
+        /// What came of writing the Printer.
+        #[source]
+        source: Box<Error>,
+    },
+    /// An object cannot be watched.
+    #[error("the printer cannot be watched")]
+    Watch(#[source] Box<kube::runtime::wait::Error>),
     /// A person's answer cannot be read.
     #[error("your answer cannot be read")]
     Input(#[source] io::Error),
@@ -164,7 +180,25 @@ impl Error {
         }
     }
 
-    /// The error and its causes in one line. What a cause only repeats is left out.
+    /// Whether the API server has said no: what was to be done was not done, and will not be. After any other failure it
+    /// may have been done, or be done yet.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::NotInstalled { .. }
+            | Self::Exists { .. }
+            | Self::Invalid { .. } => true,
+            Self::Api { source, .. } => match source.as_ref() {
+                // 408 says that time was over, not what happened in it.
+                kube::Error::Api(status) => (400..500).contains(&status.code) && status.code != 408,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// The error and its causes in one line, which commands no terminal. What a cause only repeats is left out.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut next = std::error::Error::source(self);
@@ -175,7 +209,7 @@ impl Error {
             }
             next = cause.source();
         }
-        text
+        clean(&text)
     }
 }
 
@@ -187,7 +221,8 @@ pub fn several(results: &[Result<(), u8>]) -> Result<(), Error> {
         Some(code) => Err(Error::Some {
             failed: failed.len(),
             all: results.len(),
-            code: if failed.iter().all(|c| c == code) { *code } else { FAILED },
+            // The other codes say that nothing was written.
+            code: if results.iter().all(|r| *r == Err(*code)) { *code } else { FAILED },
         }),
     }
 }
@@ -204,10 +239,17 @@ mod tests {
     }
 
     #[test]
-    fn several_have_the_code_they_share() {
+    fn no_error_commands_a_terminal() {
+        let error = Error::Probe("it says \x1b]0;gotcha\x07\nand more".into());
+        assert_eq!(error.chain(), "it says  ]0;gotcha  and more; --no-probe adds it all the same");
+    }
+
+    #[test]
+    fn several_have_the_code_they_share_where_nothing_was_written() {
         let code = |results: &[Result<(), u8>]| several(results).err().map(|e| e.code());
         assert_eq!(code(&[Ok(()), Ok(())]), None);
-        assert_eq!(code(&[Ok(()), Err(NOT_NOW)]), Some(NOT_NOW));
+        assert_eq!(code(&[Err(NOT_NOW), Err(NOT_NOW)]), Some(NOT_NOW));
+        assert_eq!(code(&[Ok(()), Err(NOT_NOW)]), Some(FAILED), "something was written");
         assert_eq!(code(&[Err(FAILED), Err(NOT_NOW)]), Some(FAILED));
         assert_eq!(several(&[Ok(()), Err(NOT_NOW)]).unwrap_err().to_string(), "1 of 2 were not done");
     }

@@ -6,6 +6,7 @@ use kube::{Resource, ResourceExt as _};
 use printernizer_crds::print_job::{Phase, Question};
 use printernizer_crds::{ConditionType, Conditions, PrintJob, Printer, Reason};
 
+use crate::arguments::ClusterArguments;
 use crate::error::Error;
 use crate::output::clean;
 
@@ -53,10 +54,54 @@ pub fn full_name<K: Resource<DynamicType = ()>>(object: &K) -> String {
     format!("{}.{}/{}", K::kind(&()).to_lowercase(), K::group(&()), object.name_any())
 }
 
-/// A command of this program as a person would type it; `namespace` where it is not the one they are in.
-pub fn command(rest: &str, namespace: Option<&str>) -> String {
-    let place = namespace.map(|n| format!(" -n {n}")).unwrap_or_default();
-    format!("kubectl printernizer {rest}{place}")
+/// The flags about the cluster that a person has given, which every command that is proposed to them must repeat: without
+/// them it would go to another farm.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// The namespace, where it was given.
+    pub namespace: Option<String>,
+    others: Vec<String>,
+}
+
+impl Flags {
+    /// Those that were given.
+    pub fn of(given: &ClusterArguments) -> Self {
+        let kubeconfig = given.kubeconfig.as_ref().map(|file| file.display().to_string());
+        let others = [
+            ("--context", given.context.as_ref()),
+            ("--cluster", given.cluster.as_ref()),
+            ("--user", given.user.as_ref()),
+            ("--kubeconfig", kubeconfig.as_ref()),
+            ("--as", given.act_as.as_ref()),
+        ];
+        let groups = given.act_as_groups.iter().map(|group| ("--as-group", Some(group)));
+        let given_others = others.into_iter().chain(groups).filter_map(|(flag, value)| Some((flag, value?)));
+        let others = given_others.map(|(flag, value)| format!("{flag} {}", quoted(value))).collect();
+        Self { namespace: given.namespace.clone(), others }
+    }
+
+    /// The same for this namespace.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        Self { namespace: Some(namespace.to_owned()), others: self.others.clone() }
+    }
+
+    /// A command of this program as a person would type it.
+    pub fn command(&self, rest: &str) -> String {
+        let mut words = vec![format!("kubectl printernizer {rest}")];
+        words.extend(self.namespace.as_deref().map(|n| format!("-n {}", quoted(n))));
+        words.extend_from_slice(&self.others);
+        words.join(" ")
+    }
+}
+
+/// The text as one word of a shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", clean(text).replace('\'', r"'\''"))
 }
 
 /// The condition of this type.
@@ -267,6 +312,22 @@ mod tests {
         }
         assert_eq!(printer_name("a1").unwrap(), "a1");
         assert!(printer_name("job/a1").is_err() && job_name("printer/a1").is_err());
+    }
+
+    #[test]
+    fn a_proposed_command_goes_to_the_farm_that_was_looked_at() {
+        assert_eq!(Flags::default().command("why clip"), "kubectl printernizer why clip");
+        let given = ClusterArguments {
+            namespace: Some("farm".into()),
+            context: Some("maker@office".into()),
+            cluster: Some("it's here; $(x)".into()),
+            kubeconfig: Some("/home/me/my config".into()),
+            ..ClusterArguments::default()
+        };
+        assert_eq!(
+            Flags::of(&given).within("shop").command("why clip"),
+            r"kubectl printernizer why clip -n shop --context maker@office --cluster 'it'\''s here; $(x)' --kubeconfig '/home/me/my config'"
+        );
     }
 
     #[test]

@@ -3,16 +3,17 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use kube::ResourceExt as _;
-use printernizer_crds::print_job::{Answer, Question, Shown};
+use printernizer_crds::print_job::{Answer, ClaimedPrinter, Question, Shown};
 use printernizer_crds::{ConditionType, PrintJob, Printer};
 use serde_json::{Value, json};
 
 use crate::arguments::{Became, Outcome};
 use crate::cluster::Change;
 use crate::error::{Error, several};
-use crate::objects::{Bed, bed, command, condition, doubt, job_name, of_printer, part, phase, question};
-use crate::output::{Style, age, clean};
+use crate::objects::{Bed, Flags, bed, condition, doubt, job_name, of_printer, part, phase, question};
+use crate::output::{Paint, Style, age, clean};
 use crate::person::sure;
 use crate::run::Session;
 
@@ -22,15 +23,14 @@ pub async fn answer(session: &mut Session<'_>, arguments: &Outcome) -> Result<()
     let asked = question(&job).cloned().ok_or_else(|| nothing_asked(&job))?;
     let printer = match job.status.as_ref().and_then(|s| s.printer.as_ref()) {
         // Without the right to see printers the rest is evidence all the same.
-        Some(claimed) => session.cluster.find::<Printer>(&claimed.name).await.ok().flatten(),
+        Some(claimed) => Some(its(claimed, session.cluster.find::<Printer>(&claimed.name).await)),
         None => None,
     };
-    let evidence = evidence(&job, &asked, printer.as_ref(), session);
     let Some(became) = arguments.answer else {
-        session.answer(&evidence)?;
-        return session.answer(&choices(&job, session));
+        session.answer(&evidence(&job, &asked, printer.as_ref(), session.paint, session.now))?;
+        return session.answer(&choices(&job, &session.flags));
     };
-    session.evidence(&evidence)?;
+    session.evidence(&evidence(&job, &asked, printer.as_ref(), session.paint_aside, session.now))?;
     let answer = Answer::from(became);
     still(&job, &asked, answer)?;
     sure(session.person, arguments.sure.yes, &confirmation(became))?;
@@ -80,9 +80,25 @@ fn confirmation(became: Became) -> String {
     .to_owned()
 }
 
+/// The printer that was claimed, or why it is no evidence.
+fn its(claimed: &ClaimedPrinter, found: Result<Option<Printer>, Error>) -> Result<Printer, String> {
+    let name = &claimed.name;
+    match found {
+        Ok(Some(printer)) if printer.uid().as_deref() == Some(claimed.uid.as_str()) => Ok(printer),
+        Ok(Some(_)) => Err(format!("not known: the Printer {name} was deleted, and another has its name now")),
+        Ok(None) => Err(format!("not known: there is no Printer {name} any more")),
+        Err(error) => Err(format!("not known: {}", error.chain())),
+    }
+}
+
 /// Everything that is known of the print.
-fn evidence(job: &PrintJob, asked: &Question, printer: Option<&Printer>, session: &Session<'_>) -> String {
-    let (paint, now) = (session.paint, session.now);
+fn evidence(
+    job: &PrintJob,
+    asked: &Question,
+    printer: Option<&Result<Printer, String>>,
+    paint: Paint,
+    now: Timestamp,
+) -> String {
     let status = job.status.as_ref();
     let on = status.and_then(|s| s.printer.as_ref()).map(|p| format!(" on {}", p.name)).unwrap_or_default();
     let mut text = format!(
@@ -102,7 +118,10 @@ fn evidence(job: &PrintJob, asked: &Question, printer: Option<&Printer>, session
     line("Seen printing", Some(seen.unwrap_or_else(|| "never".to_owned())));
     line("Progress seen", status.and_then(|s| s.progress.as_ref()).and_then(|p| p.summary.clone()));
     line("It showed then", Some(shown(&asked.shown)));
-    if let Some(printer) = printer {
+    if let Some(Err(why)) = printer {
+        line("It shows now", Some(why.clone()));
+    }
+    if let Some(Ok(printer)) = printer {
         let state = printer.status.as_ref().and_then(|s| s.state).map(|s| format!("{s:?}"));
         let idle = condition(of_printer(printer), ConditionType::Idle).map(|c| c.message.clone());
         line("It shows now", Some([state, idle].into_iter().flatten().collect::<Vec<_>>().join(", ")));
@@ -129,17 +148,16 @@ fn shown(shown: &Shown) -> String {
 }
 
 /// What can be answered.
-fn choices(job: &PrintJob, session: &Session<'_>) -> String {
+fn choices(job: &PrintJob, flags: &Flags) -> String {
     let ran = job.status.as_ref().is_some_and(|s| s.start_time.is_some());
     let name = job.name_any();
-    let place = session.named_namespace.as_deref();
     let mut text = "Look at the machine, then answer:\n".to_owned();
     let mut rows = vec![("succeeded", "the part is printed, and good"), ("failed", "it was begun, and is no good")];
     if !ran {
         rows.push(("not-printed", "nothing was printed and nothing is printing: the job is printed again"));
     }
     for (answer, meaning) in rows {
-        let _ = writeln!(text, "  {}", command(&format!("outcome {name} {answer}"), place));
+        let _ = writeln!(text, "  {}", flags.command(&format!("outcome {name} {answer}")));
         let _ = writeln!(text, "      {meaning}");
     }
     text
@@ -183,6 +201,30 @@ mod tests {
         assert!(still(&ran, &shown, Answer::Succeeded).is_ok());
         let never = asked("1", json!({}));
         assert!(still(&never, &shown, Answer::NotPrinted).is_ok());
+    }
+
+    #[test]
+    fn only_the_printer_that_was_claimed_is_evidence_and_what_is_missing_is_told() {
+        let claim = json!({ "status": { "printer": { "name": "a1", "uid": "uid-of-a1", "serialNumber": "s" } } });
+        let job = asked("1", claim);
+        let claimed = job.status.as_ref().unwrap().printer.clone().unwrap();
+        let a1 = || crate::objects::testing::printer("a1", json!({}), &[]);
+        let mut other = a1();
+        other.metadata.uid = Some("another".into());
+        let told = |found| {
+            let printer = its(&claimed, found);
+            let now = crate::objects::testing::now();
+            evidence(&job, question(&job).unwrap(), Some(&printer), Paint::default(), now)
+        };
+        assert!(told(Ok(Some(a1()))).contains("It shows now      Idle, nothing is running\n"));
+        for (found, words) in [
+            (Ok(Some(other)), "not known: the Printer a1 was deleted"),
+            (Ok(None), "not known: there is no Printer a1"),
+            (Err(Error::NotInstalled { doing: "read printer a1".into() }), "not known: cannot read printer a1"),
+        ] {
+            let told = told(found);
+            assert!(told.contains(&format!("It shows now      {words}")) && !told.contains("Idle, nothing"), "{told}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Texts from objects and devices pass [`clean`]: what a device or another person has written must not command a terminal.
 
-use std::io::IsTerminal as _;
+use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
@@ -48,11 +48,11 @@ pub struct Paint {
 }
 
 impl Paint {
-    /// Color for a person at a terminal who did not decline it (<https://no-color.org>).
-    pub fn for_terminal() -> Self {
+    /// Color where this goes to a terminal and nobody declined it (<https://no-color.org>).
+    pub fn on(stream: &impl IsTerminal) -> Self {
         let declined = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
-        Self { colors: std::io::stdout().is_terminal() && !declined && !dumb }
+        Self { colors: stream.is_terminal() && !declined && !dumb }
     }
 
     /// The text in this style.
@@ -78,7 +78,7 @@ pub fn clean(text: &str) -> String {
 
 /// Whether the character turns the direction of what follows, which can make one name look like another.
 fn is_direction(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Columns of texts, aligned.
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn no_text_commands_a_terminal() {
-        assert_eq!(clean("a\x1b[2Jb\nc\u{202e}d\u{9b}1m"), "a [2Jb c d 1m");
+        assert_eq!(clean("a\x1b[2Jb\nc\u{202e}d\u{9b}1m\u{061c}e"), "a [2Jb c d 1m e");
         let mut table = Table::new(&["NAME"]);
         table.row([cell("\x1b]0;gotcha\x07")]);
         assert!(!table.render("", Paint::default()).contains(['\x1b', '\x07']));

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::arguments::{Arguments, Command};
 use crate::cluster::Cluster;
 use crate::error::{Error, FAILED};
-use crate::objects::full_name;
+use crate::objects::{Flags, full_name};
 use crate::output::{Format, Paint, structured};
 use crate::person::{Person, Terminal};
 use crate::{add_printer, beds, complete, outcome, status, trust, wanted, why};
@@ -26,12 +26,14 @@ pub struct Session<'a> {
     pub aside: &'a mut dyn Write,
     /// Whoever answers questions.
     pub person: &'a mut dyn Person,
-    /// Color, or none.
+    /// Color of answers, or none.
     pub paint: Paint,
+    /// Color of everything else.
+    pub paint_aside: Paint,
     /// When the command was given.
     pub now: Timestamp,
-    /// The namespace, where commands that are proposed must name it.
-    pub named_namespace: Option<String>,
+    /// What commands that are proposed must repeat.
+    pub flags: Flags,
 }
 
 impl Session<'_> {
@@ -93,7 +95,14 @@ pub async fn program() -> ExitCode {
         // Help and version are errors to clap, with an exit code of 0.
         Err(error) => {
             let code = error.exit_code();
-            let _ = error.print();
+            let login = std::env::args().find(|word| word.contains("://") && word.contains('@'));
+            if login.is_some() && code != 0 {
+                // It would be repeated.
+                let told = "error: the command line was not understood; it has an address with a login in it, which is not repeated here. See --help";
+                let _ = writeln!(std::io::stderr(), "{told}");
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(u8::try_from(code).unwrap_or(crate::error::USAGE));
         }
     };
@@ -103,8 +112,10 @@ pub async fn program() -> ExitCode {
     let (mut out, mut aside) = (std::io::stdout(), std::io::stderr());
     match Box::pin(carry_out(&arguments, &mut out, &mut aside, &mut Terminal)).await {
         Ok(()) => ExitCode::SUCCESS,
-        // A reader that is gone has read enough.
-        Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        // A reader that is gone has read enough; of what was to be written, the rest may be undone.
+        Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe && arguments.command.only_reads() => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             if writeln!(aside, "error: {}", error.chain()).is_err() {
                 return ExitCode::from(FAILED);
@@ -127,9 +138,10 @@ pub async fn carry_out(
         out,
         aside,
         person,
-        paint: Paint::for_terminal(),
+        paint: Paint::on(&std::io::stdout()),
+        paint_aside: Paint::on(&std::io::stderr()),
         now: Timestamp::now(),
-        named_namespace: arguments.cluster.namespace.clone(),
+        flags: Flags::of(&arguments.cluster),
     };
     Box::pin(command(session, &arguments.command)).await
 }

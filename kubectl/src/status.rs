@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::arguments::Status;
 use crate::error::Error;
-use crate::objects::{Bed, bed, command, condition, doubt, full_name, of_job, of_printer, phase, question};
+use crate::objects::{Bed, bed, condition, doubt, full_name, of_job, of_printer, phase, question};
 use crate::output::{Format, age, clean, structured};
 use crate::run::Session;
 use crate::trust::{distrust, what_happened};
@@ -35,8 +35,8 @@ pub async fn show(session: &mut Session<'_>, arguments: &Status) -> Result<(), E
         }
         Some(format @ (Format::Json | Format::Yaml)) => structured(format, &overview)?,
         wide => {
-            let place = if all { render::Place::All } else { render::Place::One(session.named_namespace.as_deref()) };
-            render::text(&overview, place, wide.is_some(), session.cluster.namespace(), session.paint)
+            let place = if all { render::Place::All } else { render::Place::One(session.cluster.namespace()) };
+            render::text(&overview, place, wide.is_some(), &session.flags, session.paint)
         }
     };
     session.answer(&text)
@@ -90,6 +90,9 @@ pub struct PrinterRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left: Option<String>,
     pub bed: String,
+    /// Id of what lies there and waits for a person, as `clear-bed NAME=ID` takes it.
+    #[serde(rename = "occupancyID", skip_serializing_if = "Option::is_none")]
+    pub occupancy_id: Option<String>,
     /// What keeps jobs off it: why it is not ready, or that it is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
@@ -218,6 +221,10 @@ fn row(printer: &Printer, jobs: &[PrintJob]) -> PrinterRow {
         progress: progress.and_then(|p| p.summary.as_deref().map(clean)),
         left: progress.and_then(|p| p.remaining.as_deref().map(clean)),
         bed: bed_words.unwrap_or_default(),
+        occupancy_id: match bed(printer) {
+            Bed::Waits(on) => Some(on.id),
+            _ => None,
+        },
         trouble,
         location: printer.spec.location.as_deref().map(clean),
         model: clean(&printer.spec.model),
@@ -263,11 +270,6 @@ fn order(phase: Option<Phase>) -> usize {
         Some(Phase::Failed) => 10,
         Some(Phase::Cancelled) => 11,
     }
-}
-
-/// The command of a need, as a person would type it.
-fn typed(need: &Need, namespace: Option<&str>) -> Option<String> {
-    need.command.as_deref().map(|rest| command(rest, namespace))
 }
 
 #[cfg(test)]

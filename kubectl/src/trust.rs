@@ -32,7 +32,7 @@ pub async fn acknowledge(session: &mut Session<'_>, arguments: &Acknowledge) -> 
     for (printer, _) in &distrusted {
         table.row([(printer.name_any(), Style::Plain), (what_happened(printer), Style::Notice)]);
     }
-    session.evidence(&table.render("", session.paint))?;
+    session.evidence(&table.render("", session.paint_aside))?;
     sure(session.person, arguments.sure.yes, "Have you looked at it, and may it print again?")?;
     for (printer, shown) in distrusted {
         let changed = session.cluster.change(printer, |now| still(now, &shown)).await;

@@ -10,7 +10,7 @@ use printernizer_crds::{ConditionType, PrintJob, Printer, Reason};
 use serde_json::{Value, json};
 
 use crate::arguments::{Cancel, Hold, Jobs, OutputArguments, Release};
-use crate::cluster::Change;
+use crate::cluster::{Change, MANAGER};
 use crate::error::{Error, several};
 use crate::objects::{Reference, condition, has_ended, job_name, of_job, part, phase};
 use crate::output::{Style, Table, clean};
@@ -90,11 +90,20 @@ pub async fn cancel(session: &mut Session<'_>, arguments: &Cancel) -> Result<(),
     for job in &found {
         table.row(line(job).map(|text| (text, Style::Plain)));
     }
-    session.evidence(&table.render("", session.paint))?;
+    session.evidence(&table.render("", session.paint_aside))?;
     let question = if found.len() == 1 { "Stop it for good?" } else { "Stop them for good?" };
     sure(session.person, arguments.sure.yes, question)?;
     for job in found {
-        let result = Box::pin(write(session, job, Wish::Cancel)).await;
+        let shown = has_started(&job);
+        let change = |now: &PrintJob| match to_write(now, Wish::Cancel)? {
+            Some(_) if has_started(now) != shown => Err(Error::NotNow(format!(
+                "job {}: its print {} since it was shown. Look again",
+                now.name_any(),
+                if shown { "has ended" } else { "has started" }
+            ))),
+            spec => Ok(spec),
+        };
+        let result = Box::pin(write(session, job, Wish::Cancel, change)).await;
         results.push(session.report(result, arguments.output.output)?);
     }
     several(&results)
@@ -103,16 +112,15 @@ pub async fn cancel(session: &mut Session<'_>, arguments: &Cancel) -> Result<(),
 /// Holds jobs back, and keeps new ones off printers.
 pub async fn hold(session: &mut Session<'_>, arguments: &Hold) -> Result<(), Error> {
     let mut results = Vec::new();
-    for name in &arguments.names {
-        match Reference::parse(name)? {
-            Reference::Job(_) if arguments.reason.is_some() => {
-                return Err(Error::Usage(
-                    "a job has no reason of its own for being held: --reason is for printers".into(),
-                ));
-            }
+    let named = references(&arguments.names)?;
+    if arguments.reason.is_some() && named.iter().any(|one| matches!(one, Reference::Job(_))) {
+        return Err(Error::Usage("a job has no reason of its own for being held: --reason is for printers".into()));
+    }
+    for one_of_them in named {
+        match one_of_them {
             Reference::Job(name) => results.push(Box::pin(one(session, &name, Wish::Hold, arguments.output)).await?),
             Reference::Printer(name) => {
-                let wish = |now: &Printer| Ok(held(now, arguments.reason.as_deref()));
+                let wish = |now: &Printer| held(now, arguments.reason.as_deref());
                 results.push(
                     printer(session, &name, wish, ["held: it gets no new jobs", "was held already"], arguments.output)
                         .await?,
@@ -126,8 +134,8 @@ pub async fn hold(session: &mut Session<'_>, arguments: &Hold) -> Result<(), Err
 /// Releases what was held.
 pub async fn release(session: &mut Session<'_>, arguments: &Release) -> Result<(), Error> {
     let mut results = Vec::new();
-    for name in &arguments.names {
-        match Reference::parse(name)? {
+    for one_of_them in references(&arguments.names)? {
+        match one_of_them {
             Reference::Job(name) => results.push(Box::pin(one(session, &name, Wish::Release, arguments.output)).await?),
             Reference::Printer(name) => {
                 let wish = |now: &Printer| Ok(released(now));
@@ -138,10 +146,16 @@ pub async fn release(session: &mut Session<'_>, arguments: &Release) -> Result<(
     several(&results)
 }
 
+/// What these names mean: all of them, before anything is written about the first.
+fn references(names: &[String]) -> Result<Vec<Reference>, Error> {
+    names.iter().map(|name| Reference::parse(name)).collect()
+}
+
 async fn jobs(session: &mut Session<'_>, names: &[String], wish: Wish, output: OutputArguments) -> Result<(), Error> {
     let mut results = Vec::new();
+    let names: Vec<String> = names.iter().map(|name| job_name(name)).collect::<Result<_, _>>()?;
     for name in names {
-        results.push(Box::pin(one(session, &job_name(name)?, wish, output)).await?);
+        results.push(Box::pin(one(session, &name, wish, output)).await?);
     }
     several(&results)
 }
@@ -153,14 +167,19 @@ async fn one(
     output: OutputArguments,
 ) -> Result<Result<(), u8>, Error> {
     let result = match session.cluster.get::<PrintJob>(name).await {
-        Ok(job) => Box::pin(write(session, job, wish)).await,
+        Ok(job) => Box::pin(write(session, job, wish, |now: &PrintJob| to_write(now, wish))).await,
         Err(error) => Err(error),
     };
     session.report(result, output.output)
 }
 
-async fn write(session: &Session<'_>, job: PrintJob, wish: Wish) -> Result<(Box<PrintJob>, &'static str), Error> {
-    Ok(match Box::pin(session.cluster.change(job, |now| to_write(now, wish))).await? {
+async fn write(
+    session: &Session<'_>,
+    job: PrintJob,
+    wish: Wish,
+    change: impl Fn(&PrintJob) -> Result<Option<Value>, Error>,
+) -> Result<(Box<PrintJob>, &'static str), Error> {
+    Ok(match Box::pin(session.cluster.change(job, change)).await? {
         Change::Written(job) => (job, wish.done()),
         Change::Already(job) => (job, wish.already()),
     })
@@ -198,8 +217,7 @@ fn to_write(job: &PrintJob, wish: Wish) -> Result<Option<Value>, Error> {
             not_now(format!("job {name} is being cancelled, which is final"))
         };
     }
-    // From the intent on the start is under way, and may reach the printer.
-    let started = job.status.as_ref().is_some_and(|s| s.start.is_some() || s.start_time.is_some());
+    let started = has_started(job);
     let says =
         |reason: Reason| condition(of_job(job), ConditionType::Started).is_some_and(|c| c.reason == reason.as_str());
     match wish {
@@ -215,16 +233,42 @@ fn to_write(job: &PrintJob, wish: Wish) -> Result<Option<Value>, Error> {
     }
 }
 
-fn held(printer: &Printer, reason: Option<&str>) -> Option<Value> {
+/// Whether the job's print has begun: from the intent on the start is under way, and may reach the printer.
+fn has_started(job: &PrintJob) -> bool {
+    job.status.as_ref().is_some_and(|s| s.start.is_some() || s.start_time.is_some())
+}
+
+fn held(printer: &Printer, reason: Option<&str>) -> Result<Option<Value>, Error> {
     let same = reason.is_none() || printer.spec.unschedulable_reason.as_deref() == reason;
     if printer.spec.unschedulable && same {
-        return None;
+        return Ok(None);
+    }
+    if let Some(other) = reason.and_then(|_| says_schedulable(printer)) {
+        return Err(Error::NotNow(format!(
+            "printer {}: {other} has written spec.unschedulable: false and will write it again, which the API server refuses \
+             beside a reason. Hold it without --reason, or write both fields where {other} takes them from",
+            printer.name_any()
+        )));
     }
     let mut spec = json!({ "unschedulable": true });
     if let Some(reason) = reason {
         spec["unschedulableReason"] = reason.into();
     }
-    Some(spec)
+    Ok(Some(spec))
+}
+
+/// Who else has written that the printer is not held: a tool that syncs it from Git, for example.
+fn says_schedulable(printer: &Printer) -> Option<String> {
+    let last_applied = printer.annotations().get("kubectl.kubernetes.io/last-applied-configuration");
+    let applied = last_applied.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    if applied.is_some_and(|a| a.pointer("/spec/unschedulable") == Some(&Value::Bool(false))) {
+        return Some("kubectl apply, or what applies as it does,".to_owned());
+    }
+    let owners = printer.metadata.managed_fields.iter().flatten().filter(|_| !printer.spec.unschedulable);
+    let other = owners.filter(|owner| owner.manager.as_deref() != Some(MANAGER)).find(|owner| {
+        owner.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:unschedulable").is_some())
+    })?;
+    Some(other.manager.as_deref().map_or_else(|| "another".to_owned(), clean))
 }
 
 fn released(printer: &Printer) -> Option<Value> {
@@ -325,14 +369,43 @@ mod tests {
     fn a_printer_is_held_with_a_reason_and_released_without_one() {
         let mut one = printer("a1", json!({}), &[]);
         assert_eq!(released(&one), None);
-        assert_eq!(held(&one, None), Some(json!({ "unschedulable": true })));
+        assert_eq!(held(&one, None).unwrap(), Some(json!({ "unschedulable": true })));
         let why = json!({ "unschedulable": true, "unschedulableReason": "new belt" });
-        assert_eq!(held(&one, Some("new belt")), Some(why.clone()));
+        assert_eq!(held(&one, Some("new belt")).unwrap(), Some(why.clone()));
         one.spec.unschedulable = true;
-        assert_eq!(held(&one, None), None);
-        assert_eq!(held(&one, Some("new belt")), Some(why));
+        assert_eq!(held(&one, None).unwrap(), None);
+        assert_eq!(held(&one, Some("new belt")).unwrap(), Some(why));
         one.spec.unschedulable_reason = Some("new belt".into());
-        assert_eq!(held(&one, Some("new belt")), None);
+        assert_eq!(held(&one, Some("new belt")).unwrap(), None);
         assert_eq!(released(&one), Some(json!({ "unschedulable": null, "unschedulableReason": null })));
+    }
+
+    #[test]
+    fn no_reason_is_written_beside_a_field_that_a_tool_will_set_back() {
+        let owner = |manager: &str, field: &str| {
+            json!({ "metadata": { "managedFields": [{
+                "manager": manager, "operation": "Apply", "fieldsType": "FieldsV1", "apiVersion": "printernizer.io/v1alpha1",
+                "fieldsV1": { "f:spec": { (field): {} } },
+            }] } })
+        };
+        let applied = r#"{"spec":{"unschedulable":false}}"#;
+        let applied =
+            json!({ "metadata": { "annotations": { "kubectl.kubernetes.io/last-applied-configuration": applied } } });
+        for (more, words) in [
+            (owner("argocd-controller", "f:unschedulable"), Some("argocd-controller has written")),
+            (applied, Some("kubectl apply")),
+            (owner("argocd-controller", "f:model"), None),
+            (owner(MANAGER, "f:unschedulable"), None),
+        ] {
+            let one = printer("a1", more, &[]);
+            assert!(held(&one, None).unwrap().is_some(), "without a reason nothing is in the way");
+            match (held(&one, Some("new belt")), words) {
+                (Ok(Some(_)), None) => {}
+                (Err(error), Some(words)) => {
+                    assert!(error.to_string().contains(words) && error.code() == crate::error::NOT_NOW, "{error}");
+                }
+                (held, words) => panic!("{held:?} {words:?}"),
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! `why`: in plain words, why a job is where it is, and what each printer lacks for it. [`explain`] is pure: the operator's
-//! own conditions say why, the same rules as the operator's say what each printer lacks.
+//! own conditions say why, the same rules as the operator's say what each printer lacks. What only the operator knows is named
+//! as not known.
 
 use std::cmp::Reverse;
 
@@ -16,7 +17,7 @@ use serde::Serialize;
 use crate::arguments::Why as Arguments;
 use crate::error::Error;
 use crate::objects::{
-    Bed, bed, command, condition, doubt, full_name, job_name, of_job, of_printer, part, phase, question,
+    Bed, Flags, bed, condition, doubt, full_name, job_name, of_job, of_printer, part, phase, question,
 };
 use crate::output::{Format, clean, structured};
 use crate::run::Session;
@@ -37,7 +38,7 @@ pub async fn tell(session: &mut Session<'_>, arguments: &Arguments) -> Result<()
     let text = match arguments.output.output {
         Some(Format::Name) => full_name(&job) + "\n",
         Some(format @ (Format::Json | Format::Yaml)) => structured(format, &why)?,
-        wide => render::text(&why, wide.is_some(), session.named_namespace.as_deref(), session.paint),
+        wide => render::text(&why, wide.is_some(), &session.flags, session.paint),
     };
     session.answer(&text)
 }
@@ -64,6 +65,12 @@ pub struct Why {
     /// Jobs of the namespace that are given a printer before this one, of all that wait for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<Line>,
+    /// Until when it is given no printer, after attempts that gave theirs back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// What may keep it from printers that nothing is seen to keep, and is not written in the cluster.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_seen: Vec<&'static str>,
     /// Printers, those nearest to taking it first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub printers: Vec<PrinterLine>,
@@ -93,6 +100,18 @@ pub struct PrinterLine {
     pub lacks: String,
 }
 
+/// What only the operator knows of printers that are free as the cluster has it.
+const NOT_SEEN: [&str; 3] = [
+    "whether the operator holds all starts (--hold-starts)",
+    "whether it has a connection to the printer at this moment",
+    "whether it can get the file at this moment",
+];
+
+/// Until when the job is given no printer, where that is still to come.
+fn backs_off(job: &PrintJob, now: Timestamp) -> Option<Timestamp> {
+    job.status.as_ref().and_then(|s| s.not_before.as_ref()).map(|t| t.0).filter(|until| *until > now)
+}
+
 /// Whether the job is compared with printers: it waits for one, or would if nobody held it.
 fn compares(job: &PrintJob) -> bool {
     let mut wanted = job.clone();
@@ -110,9 +129,13 @@ pub fn explain(job: &PrintJob, jobs: &[PrintJob], printers: &[Printer], now: Tim
     let mut why = Why { job: job.name_any(), part: part(job), phase, reason, message, ..Why::default() };
     if compares(job) {
         why.needs = needs(job);
-        why.line = is_waiting_for_a_printer(job).then(|| line(job, jobs));
-        let mut compared: Vec<_> = printers.iter().map(|p| compare(job, p, jobs, now)).collect();
+        why.not_before = backs_off(job, now);
+        why.line = (is_waiting_for_a_printer(job) && why.not_before.is_none()).then(|| line(job, jobs, now));
+        let mut compared: Vec<_> = printers.iter().map(|p| compare(job, p, printers, jobs, now)).collect();
         compared.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.name.cmp(&other.name)));
+        if compared.iter().any(|(nearness, _)| *nearness == Nearness::Free) {
+            why.not_seen = NOT_SEEN.to_vec();
+        }
         why.printers = compared.into_iter().map(|(_, line)| line).collect();
     }
     let name = job.name_any();
@@ -185,15 +208,17 @@ fn needs(job: &PrintJob) -> Vec<String> {
     needs.iter().map(|text| clean(text)).collect()
 }
 
-/// The job's place in the order in which jobs are given printers: priority, then age in the queue.
-fn line(job: &PrintJob, jobs: &[PrintJob]) -> Line {
+/// The job's place in the order in which jobs are given printers: priority, then age in the queue. Those that back off are
+/// passed over.
+fn line(job: &PrintJob, jobs: &[PrintJob], now: Timestamp) -> Line {
     let turn = |job: &PrintJob| {
         let queued = job.status.as_ref().and_then(|s| s.queued_time.as_ref()).map_or(Timestamp::MAX, |t| t.0);
         let created = job.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |t| t.0);
         (Reverse(job.spec.priority), queued, created, job.uid(), job.name_any())
     };
     let mine = turn(job);
-    let waiting: Vec<_> = jobs.iter().filter(|j| is_waiting_for_a_printer(j)).collect();
+    let takes = |job: &PrintJob| is_waiting_for_a_printer(job) && backs_off(job, now).is_none();
+    let waiting: Vec<_> = jobs.iter().filter(|j| takes(j)).collect();
     let before = waiting.iter().filter(|j| turn(j) < mine).count();
     Line { before, all: waiting.len().max(before + 1) }
 }
@@ -209,7 +234,13 @@ enum Nearness {
     Misfit(Reverse<Mismatch>),
 }
 
-fn compare(job: &PrintJob, printer: &Printer, jobs: &[PrintJob], now: Timestamp) -> (Nearness, PrinterLine) {
+fn compare(
+    job: &PrintJob,
+    printer: &Printer,
+    printers: &[Printer],
+    jobs: &[PrintJob],
+    now: Timestamp,
+) -> (Nearness, PrinterLine) {
     let name = printer.name_any();
     match fits(&requirements(job), printer, &capabilities(printer)) {
         Err(mismatch) => {
@@ -217,13 +248,31 @@ fn compare(job: &PrintJob, printer: &Printer, jobs: &[PrintJob], now: Timestamp)
             (Nearness::Misfit(Reverse(mismatch)), PrinterLine { name, fits: false, lacks })
         }
         Ok(_) => match printer_accepts_start(printer, now) {
-            Ok(()) => (Nearness::Free, PrinterLine { name, fits: true, lacks: String::new() }),
+            Ok(()) => match passed_over(job, printer, printers, now) {
+                Some(until) => {
+                    let lacks = format!("it could not start this job before: others that fit come first until {until}");
+                    (Nearness::Fits, PrinterLine { name, fits: true, lacks })
+                }
+                None => (Nearness::Free, PrinterLine { name, fits: true, lacks: String::new() }),
+            },
             Err(kept) => {
                 let lacks = obstacle(printer, &kept, jobs);
                 (Nearness::Fits, PrinterLine { name, fits: true, lacks })
             }
         },
     }
+}
+
+/// Until when the job waits for another printer rather than going back to this one, which could not start it: while there
+/// is one that fits and is in service, whatever that one does at the moment.
+fn passed_over(job: &PrintJob, printer: &Printer, printers: &[Printer], now: Timestamp) -> Option<Timestamp> {
+    let avoid = job.status.as_ref()?.avoid.as_ref().filter(|avoid| avoid.until.0 > now)?;
+    let wanted = requirements(job);
+    let takes = |other: &Printer| {
+        let in_service = other.metadata.deletion_timestamp.is_none() && !other.spec.unschedulable;
+        in_service && other.name_any() != avoid.name && fits(&wanted, other, &capabilities(other)).is_ok()
+    };
+    (avoid.name == printer.name_any() && printers.iter().any(takes)).then_some(avoid.until.0)
 }
 
 /// What keeps a printer that fits, in words.
@@ -263,21 +312,16 @@ fn obstacle(printer: &Printer, kept: &NotFree, jobs: &[PrintJob]) -> String {
     }
 }
 
-/// The command that brings a printer nearer to its next job.
+/// The command that brings a printer nearer to its next job. None for one that somebody holds: whoever does it says why, and
+/// only they know when that is over.
 fn helps(printer: &Printer, now: Timestamp) -> Option<String> {
     let name = printer.name_any();
     match printer_accepts_start(printer, now).err()? {
-        NotFree::Unschedulable => Some(format!("release printer/{name}")),
         NotFree::NotReady => distrust(printer).map(|_| format!("acknowledge {name}")),
         NotFree::BedNotCleared => matches!(bed(printer), Bed::Waits(_)).then(|| format!("clear-bed {name}")),
         NotFree::StartUnresolved { job } => Some(format!("why {job}")),
         _ => None,
     }
-}
-
-/// The command as a person would type it.
-fn typed(rest: &str, namespace: Option<&str>) -> String {
-    command(rest, namespace)
 }
 
 /// Whether the reason says that no printer fits.

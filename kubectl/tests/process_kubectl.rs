@@ -37,14 +37,16 @@ async fn a_print(bench: &Bench) {
     assert!(why.out.contains(&bench.proposed("clear-bed prusa-1")), "{why:?}");
 
     // Nobody is asked where nobody is, and nothing is written then.
-    bench.run(&["clear-bed", "prusa-1"]).await.with(2, &["nobody has looked yet", "--yes"]);
+    let asked = bench.run(&["clear-bed", "prusa-1"]).await.with(2, &["nobody has looked yet", "--yes"]);
     let printer = bench.farm.printers().get("prusa-1").await.unwrap();
     assert_eq!(printer.spec.bed.cleared_for, None);
+    let id = printer.status.unwrap().bed.unwrap().occupancy_id.unwrap();
+    assert!(asked.err.contains(&bench.proposed(&format!("clear-bed prusa-1={id} --yes"))), "{asked:?}");
 
-    let cleared = bench.run(&["clear-bed", "prusa-1", "--yes"]).await.with(0, &["nobody has looked yet"]);
+    let cleared = bench.clear("prusa-1").await.with(0, &["nobody has looked yet"]);
     assert_eq!(cleared.out, "printer.printernizer.io/prusa-1 bed confirmed clear\n");
     bench.phase("clip", Phase::Printing).await;
-    bench.run(&["clear-bed", "prusa-1", "--yes"]).await.with(3, &["a print is running"]);
+    bench.run(&["clear-bed", &format!("prusa-1={id}"), "--yes"]).await.with(3, &["a print is running"]);
     bench.run(&["hold", "clip"]).await.with(3, &["`pause` pauses its print"]);
 
     // A tool that syncs from Git takes nothing back of what was confirmed.
@@ -90,10 +92,10 @@ async fn held(bench: &Bench) {
 
     let held = ["hold", "printer/prusa-2", "--reason", "new belt"];
     bench.run(&held).await.with(0, &["printer.printernizer.io/prusa-2 held: it gets no new jobs"]);
-    bench.run(&["clear-bed", "prusa-2", "-y"]).await.with(0, &["bed confirmed clear"]);
+    bench.clear("prusa-2").await.with(0, &["bed confirmed clear"]);
     bench.waits_for("next", "WaitingForPrinter").await;
     let why = bench.run(&["why", "next"]).await.with(0, &["it is held: new belt"]);
-    assert!(why.out.contains(&bench.proposed("release printer/prusa-2")), "{why:?}");
+    assert!(!why.out.contains("release printer/"), "somebody holds it: {why:?}");
     bench.run(&["release", "printer/prusa-2"]).await.with(0, &["printer.printernizer.io/prusa-2 released"]);
     bench.phase("next", Phase::Printing).await;
     bench.run(&["cancel", "next"]).await.with(2, &["Printing", "--yes"]);
@@ -107,7 +109,7 @@ async fn lost(bench: &Bench) {
     machine.fault(Fault::once(FaultKind::DropBeforeHandling).on("POST", "/api/v1/files/usb/"));
     bench.farm.print("lost", "part", on("prusa-3")).await.unwrap();
     bench.waits_for("lost", "WaitingForBed").await;
-    bench.run(&["clear-bed", "prusa-3", "--yes"]).await.with(0, &[]);
+    bench.clear("prusa-3").await.with(0, &[]);
     bench.job("lost", "is asked about", |s| s.conditions.is_true(ConditionType::OutcomeUnknown)).await;
     let evidence = bench.run(&["outcome", "lost"]).await.with(0, &["shows no sign of it", "Seen printing", "never"]);
     for answer in ["succeeded", "failed", "not-printed"] {
@@ -118,7 +120,7 @@ async fn lost(bench: &Bench) {
     assert_eq!(answered.out, "printjob.printernizer.io/lost answered\n");
     // Only a person knows now what lies on the bed.
     bench.asks_for_its_bed("prusa-3").await;
-    bench.run(&["clear-bed", "prusa-3", "--yes"]).await.with(0, &["perhaps"]);
+    bench.clear("prusa-3").await.with(0, &["perhaps"]);
     let printing = bench.phase("lost", Phase::Printing).await;
     assert_eq!(printing.status.unwrap().attempt, 2);
     bench.run(&["outcome", "lost", "failed", "--yes"]).await.with(3, &["nothing is asked (it is Printing"]);
@@ -150,13 +152,7 @@ async fn reasons(bench: &Bench) {
         ("missing", "nothing", json!({}), "FileNotFound", &["Pending, FileNotFound"]),
         ("page", "page", json!({}), "NotAPrintFile", &["Pending, NotAPrintFile"]),
         ("kept", "part", json!({ "desiredState": "Pause" }), "Held", &["Held, Held", "release kept"]),
-        (
-            "first",
-            "part",
-            on("prusa-4"),
-            "WaitingForPrinter",
-            &["it is held (spec.unschedulable)", "release printer/prusa-4"],
-        ),
+        ("first", "part", on("prusa-4"), "WaitingForPrinter", &["it is held (spec.unschedulable)"]),
         ("second", "part", low, "Queued", &["Pending, Queued", "before it"]),
         ("copy", "", json!({}), "CopyOfPrintedJob", &["Pending, CopyOfPrintedJob", "runID"]),
         ("late", "part", past, "DeadlineExceeded", &["Failed, DeadlineExceeded"]),
@@ -221,8 +217,9 @@ async fn printers_of_both_kinds_are_added_tried_and_found_usable() {
     let again = [&["add-printer", "twin"][..], &good[2..], &["--yes"]].concat();
     bench.run_with(&again, password).await.with(3, &["printer prusa-1 stands for the device"]);
     nothing_of(&bench, "twin").await;
-    bench.run(&["clear-bed", "--location", "shelf 4", "-y"]).await.with(3, &["locations are: shelf 3"]);
-    bench.run(&["clear-bed", "--location", "shelf 3", "-y"]).await.with(0, &["prusa-1 bed confirmed clear"]);
+    bench.run(&["clear-bed", "--location", "shelf 4"]).await.with(3, &["locations are: shelf 3"]);
+    bench.run(&["clear-bed", "--location", "shelf 3"]).await.with(2, &["prusa-1", "--yes"]);
+    bench.clear("prusa-1").await.with(0, &["prusa-1 bed confirmed clear"]);
     // An older Secret is not written over unasked.
     let second = infos.iter().find(|i| i.name == "prusa-2").unwrap();
     let taken =
@@ -237,7 +234,7 @@ async fn printers_of_both_kinds_are_added_tried_and_found_usable() {
     let add = ["add-printer", "a1", "--kind", "bambu", "--address", &bambu.host, "--mqtt-port", &mqtt];
     let add = [&add[..], &["--ftps-port", &ftps, "--secret-file", "-", "--yes", "--wait", "180s"]].concat();
     let code = bambu.access_code.as_str();
-    bench.run_with(&add, code).await.with(2, &["compare with the printer's screen", &a1.serial_number]);
+    bench.run_with(&add, code).await.with(2, &["compare with its screen", &a1.serial_number]);
     let add = [&add[..], &["--serial-number", &a1.serial_number]].concat();
     let told = bench.run_with(&add, code).await.with(3, &["--public-key-sha256", &bambu.public_key_sha256]);
     assert!(!format!("{told:?}").contains(code), "{told:?}");

@@ -1,6 +1,8 @@
 //! What a new printer needs: from the command line, else from the printer itself, else from the person.
 
+use printernizer_bambu::SerialNumber;
 use printernizer_printfile::models;
+use printernizer_prusalink::{BaseUrl, BaseUrlError};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::probe::{self, Facts, Reached};
@@ -25,6 +27,9 @@ pub(super) async fn gather(person: &mut dyn Person, given: &AddPrinter) -> Resul
         None => text(person, "--address", address_question(kind))?,
     };
     let address = address_for(kind, &address)?;
+    if let Some(number) = given.serial_number.as_deref().filter(|_| kind == Kind::Bambu) {
+        SerialNumber::new(number).map_err(|e| Error::Usage(format!("--serial-number: {e}")))?;
+    }
     let mut wanted = Wanted {
         name: given.name.clone(),
         kind,
@@ -91,14 +96,27 @@ fn address_question(kind: Kind) -> &'static str {
 
 /// The address in the form of its field.
 fn address_for(kind: Kind, address: &str) -> Result<String, Error> {
+    // A login may stand before it, which is told nowhere.
+    if address.contains('@') {
+        return Err(Error::Usage(BaseUrlError::LoginInAddress.to_string()));
+    }
     match kind {
-        Kind::Bambu if address.contains("://") || address.contains('/') => Err(Error::Usage(format!(
+        Kind::Bambu if is_host(address) => Ok(address.to_owned()),
+        Kind::Bambu => Err(Error::Usage(format!(
             "{address:?}: write the host of a Bambu Lab printer alone, for example 192.168.1.40"
         ))),
-        Kind::Bambu => Ok(address.to_owned()),
-        Kind::Prusalink if address.contains("://") => Ok(address.to_owned()),
-        Kind::Prusalink => Ok(format!("http://{address}")),
+        Kind::Prusalink => {
+            let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+            BaseUrl::parse(&url).map_err(|e| Error::Usage(format!("{address:?}: {e}")))?;
+            Ok(url)
+        }
     }
+}
+
+/// Whether this is a host alone: a name, or an address of either version.
+fn is_host(text: &str) -> bool {
+    let name = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
+    (name && !text.is_empty()) || text.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
 /// Something that must be known.
@@ -138,7 +156,8 @@ async fn identity(person: &mut dyn Person, wanted: &mut Wanted, reached: Option<
             }
             Some(shown) => {
                 return Err(Error::Usage(format!(
-                    "compare with the printer's screen (Settings > Device), then give it: --serial-number {}",
+                    "the printer says its serial number is {0}: compare with its screen (Settings > Device), and if that shows \
+                     the same: --serial-number {0}",
                     shown.serial_number.as_str()
                 )));
             }
@@ -191,15 +210,66 @@ fn secret(person: &mut dyn Person, file: Option<&str>, kind: Kind) -> Result<Sec
 }
 
 fn from_file(file: &str) -> Result<SecretString, Error> {
-    use std::io::Read as _;
-    let failed =
-        |source| Error::SecretFile { file: if file == "-" { "standard input".into() } else { file.into() }, source };
+    use std::io::{IsTerminal as _, Read as _};
+    let named = if file == "-" { "standard input" } else { file };
+    let failed = |source| Error::SecretFile { file: named.to_owned(), source };
+    if file == "-" && std::io::stdin().is_terminal() {
+        return Err(Error::Usage(
+            "standard input is a terminal, which would show what you type: leave out --secret-file, and you are asked"
+                .to_owned(),
+        ));
+    }
     let mut text = String::new();
+    // One more than fits, to see whether there is more.
+    let most = SECRET_MAX_BYTES + 1;
     let read = if file == "-" {
-        std::io::stdin().lock().take(SECRET_MAX_BYTES).read_to_string(&mut text)
+        std::io::stdin().lock().take(most).read_to_string(&mut text)
     } else {
-        std::fs::File::open(file).and_then(|f| f.take(SECRET_MAX_BYTES).read_to_string(&mut text))
+        std::fs::File::open(file).and_then(|f| f.take(most).read_to_string(&mut text))
     };
-    read.map_err(failed)?;
-    Ok(SecretString::from(text))
+    let read = read.map_err(failed)?;
+    let secret = SecretString::from(text);
+    if read as u64 > SECRET_MAX_BYTES {
+        return Err(Error::Usage(format!(
+            "{named} has more than {SECRET_MAX_BYTES} bytes: that is no printer's secret"
+        )));
+    }
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_on_every_path_and_a_login_in_it_told_nowhere() {
+        for (kind, address, written) in [
+            (Kind::Bambu, "192.168.1.40", "192.168.1.40"),
+            (Kind::Bambu, "fd00::7", "fd00::7"),
+            (Kind::Prusalink, "prusa-1.lan", "http://prusa-1.lan"),
+            (Kind::Prusalink, "http://[fd00::7]:81", "http://[fd00::7]:81"),
+        ] {
+            assert_eq!(address_for(kind, address).unwrap(), written);
+        }
+        for kind in [Kind::Bambu, Kind::Prusalink] {
+            for address in ["http://maker:hush@host", "maker:hush@host", "ftp://host", "host/path", "a b", ""] {
+                let refused = address_for(kind, address).unwrap_err();
+                assert_eq!(refused.code(), crate::error::USAGE, "{address}");
+                assert!(!refused.chain().contains("hush"), "{refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_longer_than_a_secret_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("secret");
+        let read = |bytes: usize| {
+            std::fs::write(&file, "x".repeat(bytes)).unwrap();
+            from_file(file.to_str().unwrap()).map(|secret| secret.expose_secret().len())
+        };
+        assert_eq!(read(1024).unwrap(), 1024);
+        let refused = read(1025).unwrap_err();
+        assert!(refused.to_string().contains("more than 1024 bytes"), "{refused}");
+    }
 }

@@ -26,7 +26,9 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
     let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let fits = name.len() <= 253 && name.chars().all(inside) && ends(name.chars().next()) && ends(name.chars().last());
-    if fits { Ok(()) } else { Err(Error::Usage(format!("{name:?} is no name of an object: write it like prusa-1"))) }
+    // In its place an address may stand, and a login in that.
+    let told = if name.contains('@') { "this".to_owned() } else { format!("{name:?}") };
+    if fits { Ok(()) } else { Err(Error::Usage(format!("{told} is no name of an object: write it like prusa-1"))) }
 }
 
 /// The Printer.
@@ -101,11 +103,36 @@ pub(super) fn secret(wanted: &Wanted) -> Secret {
     }
 }
 
-/// The same, written into a Secret that exists.
+/// The same, written into a Secret that exists and is one for printers.
 pub(super) fn secret_patch(wanted: &Wanted) -> Value {
     let data: serde_json::Map<String, Value> =
         data(wanted).into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
-    json!({ "metadata": { "labels": { USAGE_LABEL: USAGE } }, "stringData": data })
+    // One that stands there from before would be logged in with.
+    let user = json!({ "username": null });
+    let stale = wanted.kind == Kind::Prusalink && !data.contains_key("username");
+    json!({ "data": if stale { user } else { json!({}) }, "stringData": data })
+}
+
+/// Why this Secret, of which this is the metadata, is not to be written into.
+pub(super) fn keep(secret: &ObjectMeta, printers: &[Printer]) -> Option<String> {
+    let name = secret.name.as_deref().unwrap_or_default();
+    let used_as = secret.labels.as_ref().and_then(|labels| labels.get(USAGE_LABEL));
+    if used_as.map(String::as_str) != Some(USAGE) {
+        return Some(format!(
+            "the Secret {name} has not the label {USAGE_LABEL}: {USAGE}, so it is perhaps for something else; --secret-name \
+             makes another"
+        ));
+    }
+    let user = printers.iter().find(|printer| {
+        let connection = &printer.spec.connection;
+        let names = [
+            connection.bambu.as_ref().map(|b| &b.access_code_secret_ref.name),
+            connection.prusa_link.as_ref().map(|p| &p.credentials_secret_ref.name),
+        ];
+        names.into_iter().flatten().any(|used| used == name)
+    })?;
+    let user = user.metadata.name.as_deref().unwrap_or_default();
+    Some(format!("the Secret {name} is that of the printer {user}; --secret-name makes another"))
 }
 
 /// What Secret the printed Printer needs.

@@ -1,8 +1,8 @@
 //! `add-printer`: asks for what is not given, tries the printer, and writes its Secret and Printer. The access code or password
 //! comes from a file, standard input or a prompt, never from the command line, where other users of the machine could see it.
 //!
-//! Whatever can be refused is refused before anything is written. If the Printer cannot be written after its Secret, the
-//! Secret goes again.
+//! Whatever can be refused is refused before anything is written. If the Printer is refused after its Secret was written, the
+//! Secret goes again; where nobody knows whether the Printer was written, it stays.
 
 mod ask;
 mod manifest;
@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::wait::{Error as WaitError, await_condition};
-use kube::{Api, ResourceExt as _};
+use kube::{Api, ResourceExt};
 use printernizer_crds::{ConditionType, Printer};
 use secrecy::SecretString;
 
 use crate::arguments::{AddPrinter, Kind};
 use crate::cluster::Cluster;
 use crate::error::Error;
-use crate::objects::{Bed, bed, command, condition, full_name, of_printer};
+use crate::objects::{Bed, Flags, bed, condition, full_name, of_printer};
 use crate::output::{Format, Style, clean, structured};
 use crate::person::sure;
 use crate::run::Session;
@@ -51,7 +51,7 @@ pub async fn add(session: &mut Session<'_>, arguments: &AddPrinter) -> Result<()
         free_name(&session.cluster, arguments).await?;
     }
     let (wanted, facts) = ask::gather(session.person, arguments).await?;
-    let printer = manifest::printer(&wanted, session.named_namespace.as_deref());
+    let printer = manifest::printer(&wanted, session.flags.namespace.as_deref());
     if arguments.dry_run {
         session.answer(&structured(Format::Yaml, &printer)?)?;
         return session.note(&manifest::about_secret(&wanted));
@@ -76,8 +76,8 @@ pub async fn add(session: &mut Session<'_>, arguments: &AddPrinter) -> Result<()
         return Ok(());
     }
     let found = wait(&session.cluster, &wanted.name, arguments.wait).await;
-    let told = told(found.as_ref(), arguments.wait, session.named_namespace.as_deref());
-    session.note(&told)
+    let told = told(found, arguments.wait, &session.flags);
+    session.note(&clean(&told))
 }
 
 /// Refuses a name that is taken, before anybody is asked for anything.
@@ -116,7 +116,7 @@ async fn write(cluster: &Cluster, wanted: &Wanted, printer: &Printer, replace: b
     let made = match cluster.create(&secret, false).await {
         Ok(made) => Some(made),
         Err(Error::Exists { .. }) if replace => {
-            cluster.overwrite::<Secret>(&wanted.secret_name, &manifest::secret_patch(wanted)).await?;
+            replace_secret(cluster, wanted).await?;
             None
         }
         Err(Error::Exists { .. }) => {
@@ -129,19 +129,57 @@ async fn write(cluster: &Cluster, wanted: &Wanted, printer: &Printer, replace: b
     };
     match cluster.create(printer, false).await {
         Ok(created) => Ok(created),
-        Err(error) => {
-            if let Some(made) = made {
-                // That the Printer could not be written is what is told, whatever comes of this.
-                let _ = cluster.delete(&made).await;
-            }
-            Err(error)
+        Err(error) => not_created(cluster, printer, made.as_ref(), error).await,
+    }
+}
+
+/// Writes into a Secret that exists, where that takes nothing from anybody.
+async fn replace_secret(cluster: &Cluster, wanted: &Wanted) -> Result<(), Error> {
+    let name = &wanted.secret_name;
+    let Some(old) = cluster.find_metadata::<Secret>(name).await? else {
+        return Err(Error::NotNow(format!("the Secret {name} has just been deleted; try again")));
+    };
+    let printers: Vec<Printer> = cluster.list(false, None).await?;
+    if let Some(why) = manifest::keep(&old, &printers) {
+        return Err(Error::NotNow(why));
+    }
+    cluster.overwrite::<Secret>(&old, manifest::secret_patch(wanted)).await.map(drop)
+}
+
+/// What becomes of the Secret that was made for a Printer whose creation failed with this error.
+async fn not_created(
+    cluster: &Cluster,
+    printer: &Printer,
+    made: Option<&Secret>,
+    error: Error,
+) -> Result<Printer, Error> {
+    let left = if error.is_refusal() {
+        let Some(made) = made else { return Err(error) };
+        match cluster.delete(made).await {
+            Ok(()) => return Err(error),
+            Err(why) => format!("it could not be deleted ({}), delete it before the next try", why.chain()),
         }
+    } else {
+        // It may have been created all the same, or be created yet, and then it needs its Secret.
+        match cluster.find::<Printer>(&printer.name_any()).await {
+            Ok(Some(found)) if found.spec.connection == printer.spec.connection => return Ok(found),
+            _ => format!(
+                "it is left, for the printer may be there yet; look with `kubectl get printer {}`, and if it is not there \
+                 try again with --replace-secret",
+                printer.name_any()
+            ),
+        }
+    };
+    let secret = made.map(ResourceExt::name_any);
+    match secret {
+        Some(secret) => Err(Error::SecretLeft { secret, left, source: Box::new(error) }),
+        None => Err(error),
     }
 }
 
 /// What is about to be added.
 fn summary(wanted: &Wanted, facts: Option<&Facts>, session: &Session<'_>) -> String {
-    let mut text = format!("{}\n", session.paint.paint(Style::Heading, &format!("printer {}", wanted.name)));
+    let mut text = format!("{}\n", session.paint_aside.paint(Style::Heading, &format!("printer {}", wanted.name)));
     let mut line = |what: &str, value: Option<&str>| {
         if let Some(value) = value {
             // Writing into a String cannot fail.
@@ -167,12 +205,14 @@ fn summary(wanted: &Wanted, facts: Option<&Facts>, session: &Session<'_>) -> Str
     text
 }
 
-/// The printer as the operator finds it; `None` where it has not said so in time.
-async fn wait(cluster: &Cluster, name: &str, limit: Duration) -> Option<Printer> {
+/// The printer as the operator finds it; `None` where it has not said so in time, or why that cannot be seen.
+async fn wait(cluster: &Cluster, name: &str, limit: Duration) -> Result<Option<Printer>, WaitError> {
     let api: Api<Printer> = Api::namespaced(cluster.client(), cluster.namespace());
     let judged = |printer: Option<&Printer>| printer.is_some_and(is_judged);
-    let found: Result<Result<_, WaitError>, _> = tokio::time::timeout(limit, await_condition(api, name, judged)).await;
-    found.ok()?.ok()?
+    match tokio::time::timeout(limit, await_condition(api, name, judged)).await {
+        Ok(found) => found,
+        Err(_) => Ok(None),
+    }
 }
 
 /// Whether the operator has said how it finds the printer, and its bed.
@@ -182,22 +222,28 @@ fn is_judged(printer: &Printer) -> bool {
 }
 
 /// What the operator says of the new printer, and what is to be done next.
-fn told(printer: Option<&Printer>, limit: Duration, namespace: Option<&str>) -> String {
-    let Some(printer) = printer else {
-        return format!(
-            "the operator has not said within {} s how it finds the printer: is it running, and for this namespace? \
-             `kubectl printernizer status` tells",
-            limit.as_secs()
-        );
+fn told(printer: Result<Option<Printer>, WaitError>, limit: Duration, flags: &Flags) -> String {
+    let status = flags.command("status");
+    let printer = match printer {
+        Ok(Some(printer)) => printer,
+        Ok(None) => {
+            return format!(
+                "the operator has not said within {} s how it finds the printer: is it running, and for this namespace? \
+                 `{status}` tells",
+                limit.as_secs()
+            );
+        }
+        Err(error) => {
+            let why = Error::Watch(Box::new(error)).chain();
+            return format!("{why}; `{status}` shows how the operator finds it");
+        }
     };
     let name = printer.name_any();
-    match condition(of_printer(printer), ConditionType::Ready) {
-        Some(ready) if ready.status == "True" => match bed(printer) {
+    match condition(of_printer(&printer), ConditionType::Ready) {
+        Some(ready) if ready.status == "True" => match bed(&printer) {
             Bed::Waits(_) => {
-                format!(
-                    "The operator can use it. Look at its bed, then: {}",
-                    command(&format!("clear-bed {name}"), namespace)
-                )
+                let clear = flags.command(&format!("clear-bed {name}"));
+                format!("The operator can use it. Look at its bed, then: {clear}")
             }
             _ => "The operator can use it.".to_owned(),
         },
@@ -217,14 +263,14 @@ mod tests {
     fn what_the_operator_finds_is_told_with_the_next_step() {
         let limit = Duration::from_secs(30);
         let fresh = occupied("a1", "NeverConfirmed", json!({}));
-        let said = told(Some(&fresh), limit, Some("farm"));
+        let said = told(Ok(Some(fresh)), limit, &Flags::default().within("farm"));
         assert_eq!(said, "The operator can use it. Look at its bed, then: kubectl printernizer clear-bed a1 -n farm");
         let refused = printer("a1", json!({}), &[("Ready", "False", "CredentialsRefused", "copy the code")]);
         assert_eq!(
-            told(Some(&refused), limit, None),
+            told(Ok(Some(refused)), limit, &Flags::default()),
             "The operator cannot use it yet. CredentialsRefused: copy the code"
         );
-        assert!(told(None, limit, None).contains("within 30 s"));
+        assert!(told(Ok(None), limit, &Flags::default()).contains("within 30 s"));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Need, Overview, PrinterRow, typed};
+use super::{Need, Overview, PrinterRow};
 use crate::beds::waiting_words;
+use crate::objects::Flags;
 use crate::output::{Paint, Style, Table, count};
 
 /// Whose objects are shown.
@@ -11,18 +12,20 @@ use crate::output::{Paint, Style, Table, count};
 pub(super) enum Place<'a> {
     /// Those of every namespace.
     All,
-    /// Those of one; its name, where commands must say it.
-    One(Option<&'a str>),
+    /// Those of this one.
+    One(&'a str),
 }
 
 /// The overview as a person reads it.
-pub(super) fn text(overview: &Overview, place: Place<'_>, wide: bool, namespace: &str, paint: Paint) -> String {
+pub(super) fn text(overview: &Overview, place: Place<'_>, wide: bool, flags: &Flags, paint: Paint) -> String {
     let all = matches!(place, Place::All);
     if overview.printers.is_empty() && overview.jobs.is_empty() {
-        let place = if all { "in this cluster".to_owned() } else { format!("in namespace {namespace}") };
-        return format!(
-            "There are no printers and no jobs {place}. `kubectl printernizer add-printer NAME` adds a printer.\n"
-        );
+        let place = match place {
+            Place::All => "in this cluster".to_owned(),
+            Place::One(namespace) => format!("in namespace {namespace}"),
+        };
+        let add = flags.command("add-printer NAME");
+        return format!("There are no printers and no jobs {place}. `{add}` adds a printer.\n");
     }
     let mut text = String::new();
     if overview.unseen > 0 {
@@ -30,7 +33,7 @@ pub(super) fn text(overview: &Overview, place: Place<'_>, wide: bool, namespace:
         let said = format!("{what} not looked at by any operator: is one running, and for this namespace?");
         let _ = writeln!(text, "{}\n", paint.paint(Style::Bad, &said));
     }
-    needs(&mut text, overview, place, paint);
+    needs(&mut text, overview, place, flags, paint);
     if !overview.printers.is_empty() {
         let _ = writeln!(text, "\n{}", paint.paint(Style::Heading, &heading_of_printers(overview)));
         text.push_str(&printers(&overview.printers, all, wide).render("  ", paint));
@@ -43,7 +46,7 @@ pub(super) fn text(overview: &Overview, place: Place<'_>, wide: bool, namespace:
     text
 }
 
-fn needs(text: &mut String, overview: &Overview, place: Place<'_>, paint: Paint) {
+fn needs(text: &mut String, overview: &Overview, place: Place<'_>, flags: &Flags, paint: Paint) {
     let number = overview.needs.len();
     if number == 0 {
         let _ = writeln!(text, "{}", paint.paint(Style::Good, "Nothing waits for a person"));
@@ -60,11 +63,11 @@ fn needs(text: &mut String, overview: &Overview, place: Place<'_>, paint: Paint)
         let (name, style) = (name(need), if need.urgent { Style::Bad } else { Style::Notice });
         let space = " ".repeat(width - name.chars().count());
         let _ = writeln!(text, "  {}{space}  {}", paint.paint(style, &name), need.what);
-        let namespace = match place {
-            Place::All => Some(need.namespace.as_str()),
-            Place::One(named) => named,
-        };
-        if let Some(command) = typed(need, namespace) {
+        let command = need.command.as_deref().map(|rest| match place {
+            Place::All => flags.within(&need.namespace).command(rest),
+            Place::One(_) => flags.command(rest),
+        });
+        if let Some(command) = command {
             let _ = writeln!(text, "  {}  {}", " ".repeat(width), paint.paint(Style::Faint, &command));
         }
     }

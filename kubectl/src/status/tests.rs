@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::render::{Place, text};
 use super::*;
+use crate::objects::Flags;
 use crate::objects::testing::{job, now, occupied, printer};
 use crate::output::Paint;
 
@@ -83,16 +84,16 @@ fn a_farm_is_shown_with_what_waits_for_a_person_first() {
   Succeeded        1
   Failed           1     PrintFailed 1
 "#;
-    assert_eq!(text(&overview, Place::One(None), false, "farm", Paint::default()), expected);
+    assert_eq!(text(&overview, Place::One("farm"), false, &Flags::default(), Paint::default()), expected);
 }
 
 #[test]
 fn commands_name_the_namespace_where_it_is_not_the_one_people_are_in() {
     let (printers, jobs) = farm();
     let overview = overview(&printers, &jobs, now());
-    let named = text(&overview, Place::One(Some("farm")), false, "farm", Paint::default());
+    let named = text(&overview, Place::One("farm"), false, &Flags::default().within("farm"), Paint::default());
     assert!(named.contains("kubectl printernizer clear-bed prusa-1 -n farm\n"), "{named}");
-    let all = text(&overview, Place::All, true, "default", Paint::default());
+    let all = text(&overview, Place::All, true, &Flags::default(), Paint::default());
     assert!(all.contains("kubectl printernizer outcome clip-1 -n farm\n") && all.contains("job farm/clip-1"), "{all}");
     let wide = "  farm       a1-2     Printing  label-left  28%       19m   PrintInProgress                                Prusa CORE \
                 One  PLA     6.4.0     192.168.1.51:80\n";
@@ -102,7 +103,7 @@ fn commands_name_the_namespace_where_it_is_not_the_one_people_are_in() {
 #[test]
 fn a_farm_at_rest_and_an_empty_one_say_so() {
     let quiet = overview(&[printer("a1", json!({}), &[])], &[], now());
-    let shown = text(&quiet, Place::One(None), false, "farm", Paint::default());
+    let shown = text(&quiet, Place::One("farm"), false, &Flags::default(), Paint::default());
     let expected = "\
 Nothing waits for a person
 
@@ -111,7 +112,7 @@ Nothing waits for a person
   a1    Idle                        Cleared
 ";
     assert_eq!(shown, expected);
-    let empty = text(&Overview::default(), Place::One(None), false, "farm", Paint::default());
+    let empty = text(&Overview::default(), Place::One("farm"), false, &Flags::default(), Paint::default());
     assert!(empty.starts_with("There are no printers and no jobs in namespace farm."), "{empty}");
 }
 
@@ -123,7 +124,7 @@ fn objects_that_no_operator_has_looked_at_are_told_of_after_a_moment() {
     assert_eq!(seen.unseen, 0);
     let unseen = overview(&[printer("a1", old.clone(), &[])], &[job("clip", "Pending", old, &[])], now());
     assert_eq!(unseen.unseen, 2);
-    let shown = text(&unseen, Place::One(None), false, "farm", Paint::default());
+    let shown = text(&unseen, Place::One("farm"), false, &Flags::default(), Paint::default());
     assert!(shown.starts_with("2 objects were not looked at by any operator"), "{shown}");
 }
 

@@ -13,7 +13,7 @@ fn waiting(name: &str, reason: &str, message: &str, more: serde_json::Value) -> 
 }
 
 fn shown(why: &Why) -> String {
-    render::text(why, false, None, Paint::default())
+    render::text(why, false, &Flags::default(), Paint::default())
 }
 
 #[test]
@@ -74,7 +74,6 @@ clip-3: Pending, WaitingForBed
 
 What helps:
   kubectl printernizer clear-bed prusa-1
-  kubectl printernizer release printer/prusa-3
 ";
     assert_eq!(shown(&why), expected);
 }
@@ -96,11 +95,7 @@ fn whatever_keeps_a_printer_is_told_in_words() {
             "being deleted",
             None,
         ),
-        (
-            printer("a", json!({ "spec": { "unschedulable": true } }), &[]),
-            "it is held (spec.unschedulable)",
-            Some("release printer/a"),
-        ),
+        (printer("a", json!({ "spec": { "unschedulable": true } }), &[]), "it is held (spec.unschedulable)", None),
         (printer("a", start, &[]), "it is not known yet what became of lost", Some("why lost")),
         (
             printer("a", distrust, &refused),
@@ -188,6 +183,53 @@ fn of_a_large_farm_the_nearest_printers_are_listed() {
     let job = waiting("clip", "Queued", "waits", json!({}));
     let printers: Vec<_> = (0..40).map(|n| printer(&format!("p-{n:02}"), json!({}), &[])).collect();
     let why = explain(&job, &[], &printers, now());
-    assert!(shown(&why).ends_with("  and 25 more, further from fitting; -o wide lists them\n"));
-    assert_eq!(render::text(&why, true, None, Paint::default()).matches("\n  p-").count(), 40);
+    assert!(shown(&why).contains("  and 25 more, further from fitting; -o wide lists them\n"));
+    assert_eq!(render::text(&why, true, &Flags::default(), Paint::default()).matches("\n  p-").count(), 40);
+}
+
+#[test]
+fn what_only_the_operator_knows_is_named_where_a_printer_is_free() {
+    let job = waiting("clip", "Queued", "waits", json!({}));
+    let free = shown(&explain(&job, &[], &[printer("a", json!({}), &[])], now()));
+    assert!(
+        free.contains("  a        yes   nothing is seen\n  Not seen from here: whether the operator holds all starts"),
+        "{free}"
+    );
+    let busy = shown(&explain(&job, &[], &[occupied("a", "PartOnBed", json!({}))], now()));
+    assert!(!busy.contains("Not seen from here"), "{busy}");
+}
+
+#[test]
+fn a_job_that_backs_off_stands_in_nobodys_way_and_says_until_when() {
+    let later = json!({ "status": { "notBefore": "2026-11-22T12:05:00Z" }, "spec": { "priority": 10 } });
+    let over = json!({ "status": { "notBefore": "2026-11-22T11:55:00Z" }, "spec": { "priority": 10 } });
+    let pausing =
+        waiting("pausing", "BackingOff", "the next attempt is made after 2026-11-22T12:05:00Z", later.clone());
+    let urgent = waiting("urgent", "Queued", "waits", over);
+    let job = waiting("clip", "Queued", "waits", json!({}));
+    let jobs = [job.clone(), pausing.clone(), urgent];
+    assert_eq!(explain(&job, &jobs, &[], now()).line, Some(Line { before: 1, all: 2 }));
+    let said = explain(&pausing, &jobs, &[], now());
+    assert_eq!((said.line, said.not_before.is_some()), (None, true));
+    assert!(!shown(&said).contains("It is given no printer before"), "the operator has said it");
+    let unsaid = shown(&explain(&waiting("pausing", "Queued", "waits", later), &jobs, &[], now()));
+    assert!(unsaid.contains("It is given no printer before 2026-11-22T12:05:00Z"), "{unsaid}");
+}
+
+#[test]
+fn a_printer_that_could_not_start_the_job_is_passed_over_while_another_fits() {
+    let avoid = |until: &str| json!({ "status": { "avoid": { "name": "a", "until": until } } });
+    let job = waiting("clip", "Queued", "waits", avoid("2026-11-22T12:30:00Z"));
+    let lacks = |job: &PrintJob, others: &[Printer]| {
+        let printers = [&[printer("a", json!({}), &[])], others].concat();
+        explain(job, &[], &printers, now()).printers.into_iter().find(|p| p.name == "a").unwrap().lacks
+    };
+    let occupied = occupied("b", "PartOnBed", json!({}));
+    let said = lacks(&job, std::slice::from_ref(&occupied));
+    assert!(said.contains("others that fit come first until 2026-11-22T12:30:00Z"), "{said}");
+    assert_eq!(lacks(&job, &[]), "", "there is no other");
+    assert_eq!(lacks(&job, &[printer("b", json!({ "spec": { "unschedulable": true } }), &[])]), "");
+    assert_eq!(lacks(&job, &[printer("b", json!({ "spec": { "model": "Bambu Lab A1" } }), &[])]), "");
+    let over = waiting("clip", "Queued", "waits", avoid("2026-11-22T11:59:00Z"));
+    assert_eq!(lacks(&over, &[occupied]), "", "that is over");
 }

@@ -107,9 +107,27 @@ impl Bench {
         program(env!("CARGO_BIN_EXE_kubectl-printernizer"), &[&place[..], arguments].concat(), input).await
     }
 
+    /// The exit code where nobody reads the answer.
+    pub fn unread(&self, arguments: &[&str]) -> Option<i32> {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kubectl-printernizer"));
+        command.args(["--namespace", self.farm.namespace(), "--kubeconfig"]).arg(self.cluster.kubeconfig());
+        command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(Stdio::null());
+        command.status().unwrap().code()
+    }
+
     /// A command as the program proposes it in this namespace.
     pub fn proposed(&self, rest: &str) -> String {
-        format!("kubectl printernizer {rest} -n {}", self.farm.namespace())
+        let kubeconfig = self.cluster.kubeconfig().display();
+        format!("kubectl printernizer {rest} -n {} --kubeconfig {kubeconfig}", self.farm.namespace())
+    }
+
+    /// Confirms what lies on the bed of this printer, by its id.
+    pub async fn clear(&self, name: &str) -> Told {
+        let printer = self.farm.printers().get(name).await.unwrap();
+        let named = format!("{name}={}", waiting_bed(&printer).unwrap());
+        self.run(&["clear-bed", &named, "--yes"]).await
     }
 
     pub async fn job(&self, name: &str, what: &str, wanted: impl Fn(&PrintJobStatus) -> bool) -> PrintJob {
