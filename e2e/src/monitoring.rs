@@ -92,7 +92,13 @@ pub fn queries(dashboard: &Value) -> Vec<Query> {
         let place = format!("{}: {}", text(&dashboard["title"]), text(&panel["title"]));
         let targets = panel["targets"].as_array().into_iter().flatten();
         let filled = |expression: &str| {
-            let variables = [("$__rate_interval", "5m"), ("$__range", "15m"), ("$namespace", ".*"), ("$job", ".*")];
+            let variables = [
+                ("$__rate_interval", "5m"),
+                ("$__interval", "5m"),
+                ("$__range", "15m"),
+                ("$namespace", ".*"),
+                ("$job", ".*"),
+            ];
             variables.iter().fold(expression.to_owned(), |text, (name, value)| text.replace(name, value))
         };
         targets.map(|target| Query { place: place.clone(), expression: filled(&text(&target["expr"])) }).collect()
@@ -104,6 +110,26 @@ pub fn queries(dashboard: &Value) -> Vec<Query> {
 pub fn metric_names(expression: &str) -> BTreeSet<String> {
     let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
     words.filter(|w| w.starts_with("printernizer_") || w.starts_with("process_")).map(str::to_owned).collect()
+}
+
+/// What an expression wants of labels: metric, label and value, three times of `m{a=~"x|y",b!="z"}`. Which release is meant, and
+/// the bounds of histograms, are left out.
+pub fn wanted(expression: &str) -> Vec<(String, String, String)> {
+    let of_metric = |(at, _): (usize, &str)| -> Vec<(String, String, String)> {
+        let Some((metric, rest)) = expression[at..].split_once('{') else { return Vec::new() };
+        if !metric.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+            return Vec::new();
+        }
+        let matchers = rest.split('}').next().unwrap_or_default().split(',');
+        let matchers = matchers.filter_map(|matcher| matcher.trim().split_once(['=', '!']));
+        let matchers = matchers.filter(|(label, _)| !["namespace", "job", "le"].contains(label));
+        let values = matchers.flat_map(|(label, values)| {
+            let values = values.trim_start_matches(['=', '~']).trim_matches('"').split('|');
+            values.map(move |value| (metric.to_owned(), label.to_owned(), value.to_owned()))
+        });
+        values.collect()
+    };
+    expression.match_indices("printernizer_").flat_map(of_metric).collect()
 }
 
 /// The metrics the operator has, with their types, as `docs/metrics.md` lists them; a test of the operator compares that
@@ -136,5 +162,14 @@ mod tests {
         let expression = "sum by (le) (rate(printernizer_a_bucket{job=~\"x\"}[1m])) / process_b > printernizer_c_total";
         let names: Vec<String> = metric_names(expression).into_iter().collect();
         assert_eq!(names, ["printernizer_a_bucket", "printernizer_c_total", "process_b"]);
+    }
+
+    #[test]
+    fn what_is_wanted_of_labels_is_told_with_its_metric_and_without_the_release() {
+        let of =
+            r#"rate(printernizer_a{job="x",b=~"c|d"}[1m]) / printernizer_e + printernizer_f{namespace!~"x", g!="h"}"#;
+        let read: Vec<String> =
+            wanted(of).into_iter().map(|(metric, label, value)| format!("{metric} {label} {value}")).collect();
+        assert_eq!(read, ["printernizer_a b c", "printernizer_a b d", "printernizer_f g h"]);
     }
 }

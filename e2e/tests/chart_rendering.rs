@@ -89,6 +89,8 @@ fn a_value_that_does_not_exist_or_cannot_be_is_refused_by_name() {
         ("metrics.prometheusRule.overrides.PrinternizerPanics.for=soon", "for"),
         ("metrics.prometheusRule.overrides.PrinternizerPanics.level=info", "level"),
         ("metrics.prometheusRule.runbookURL=runbooks", "runbookURL"),
+        ("metrics.prometheusRule.selector={job=\"farm\"}", "selector"),
+        ("metrics.prometheusRule.selector=farm", "selector"),
     ];
     for (value, named) in refused {
         let said = template(None, &["--set", "image.repository=x", "--set", value]).unwrap_err();

@@ -51,7 +51,8 @@ async fn every_panel_and_every_alert_works_on_what_a_running_operator_shows() {
     shop.farm.add_file("part", part(PRINT)).await.unwrap();
     shop.operate(&["--metrics-per-printer"]).await;
     let address = shop.operator.as_ref().unwrap().address();
-    let prometheus = PrometheusServer::start(&[address], ("farm", "printernizer"), &alerts_file()).await.unwrap();
+    let prometheus =
+        PrometheusServer::start(&[address], ("printernizer", "printernizer"), &alerts_file()).await.unwrap();
     // An increase is seen between two readings.
     is(&prometheus, "sum(printernizer_leader)", 1.0).await;
     is(&prometheus, "sum(count_over_time(printernizer_leader[5m])) > bool 1", 1.0).await;
@@ -111,7 +112,7 @@ async fn every_panel_and_every_alert_works_on_what_a_running_operator_shows() {
     shows(&prometheus, "sum by (alertname) (ALERTS)", |samples| {
         let told = samples.iter().flat_map(|sample| &sample.labels).map(|(_, alert)| alert.as_str());
         let told: BTreeSet<&str> = told.filter(|alert| !slow.contains(alert)).collect();
-        told == BTreeSet::from(["PrinternizerFileNotFetched", "PrinternizerPrinterNotUsable"])
+        told == BTreeSet::from(["PrinternizerJobNotAccepted", "PrinternizerPrinterNotUsable"])
     })
     .await;
     let alerts = alerts().unwrap();
