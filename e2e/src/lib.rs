@@ -8,6 +8,7 @@ mod cache;
 pub mod cluster;
 mod crds;
 pub mod demo;
+mod failure;
 pub mod farm;
 pub mod faults;
 mod go;
@@ -23,6 +24,7 @@ mod wait;
 
 pub use cache::cache_dir;
 pub use crds::{CrdError, apply_crds, apply_crds_yaml};
+pub use failure::failure;
 pub use go::BuildError;
 pub use namespace::{Namespace, NamespaceError};
 pub use wait::{WaitTimeout, wait_until};

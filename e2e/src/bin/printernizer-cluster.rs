@@ -50,13 +50,7 @@ async fn main() -> ExitCode {
     match run(Arguments::parse().command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(inner) = cause {
-                text.extend(["\n  because: ", &inner.to_string()]);
-                cause = inner.source();
-            }
-            let _ = writeln!(std::io::stderr(), "{text}");
+            tell(&printernizer_e2e::failure(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -51,12 +51,7 @@ async fn main() -> ExitCode {
     match run(options).await {
         Ok(code) => code,
         Err(error) => {
-            let mut text = format!("error: {error}");
-            let mut cause = std::error::Error::source(&error);
-            while let Some(inner) = cause {
-                text.extend(["\n  because: ", &inner.to_string()]);
-                cause = inner.source();
-            }
+            let text = printernizer_e2e::failure(&error);
             // A screen that is gone cannot be told about it.
             let _ = writeln!(std::io::stderr(), "{text}");
             ExitCode::FAILURE

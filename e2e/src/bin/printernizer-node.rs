@@ -42,12 +42,7 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            let mut text = format!("error: {error}");
-            let mut cause = std::error::Error::source(&error);
-            while let Some(inner) = cause {
-                text.extend(["\n  because: ", &inner.to_string()]);
-                cause = inner.source();
-            }
+            let text = printernizer_e2e::failure(&error);
             tell(&text);
             ExitCode::FAILURE
         }
