@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use super::ServerError;
 
@@ -23,6 +23,8 @@ impl Certificate {
     pub fn new(names: &[&str]) -> Result<Self, ServerError> {
         let (authority_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
         let mut authority = CertificateParams::new(Vec::new())?;
+        // OpenSSL takes a certificate for self-signed whose issuer has its own name.
+        authority.distinguished_name.push(DnType::CommonName, "authority of a test");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_pem = authority.self_signed(&authority_key)?.pem();
         let issuer = Issuer::new(authority, authority_key);

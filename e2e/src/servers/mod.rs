@@ -1,7 +1,9 @@
-//! Servers as others wrote them: nginx and the S3 server versitygw for print files, Prometheus for metrics; each on
+//! Servers as others wrote them: nginx and the S3 server versitygw for print files, Prometheus for metrics,
+//! PostgreSQL for backups; each on
 //! loopback, in a directory of its own, for one test. They end with the value that stands for them.
 
 mod certificate;
+mod postgres;
 mod prometheus;
 pub mod s3;
 mod web;
@@ -19,6 +21,7 @@ use tokio::process::{Child, Command};
 
 use crate::{BuildError, wait_until};
 pub use certificate::Certificate;
+pub use postgres::PostgresServer;
 pub use prometheus::{PrometheusServer, Sample};
 pub use s3::S3Server;
 pub use web::WebServer;
@@ -32,9 +35,9 @@ pub enum ServerError {
     /// It could not be built.
     #[error("versitygw cannot be built")]
     Build(#[from] BuildError),
-    /// Prometheus cannot be had.
+    /// Prometheus or PostgreSQL cannot be had.
     #[error(transparent)]
-    Prometheus(#[from] crate::tools::DebianError),
+    Debian(#[from] crate::tools::DebianError),
     /// A certificate could not be made.
     #[error("no certificate could be made")]
     Certificate(#[from] rcgen::Error),
@@ -59,7 +62,7 @@ pub enum ServerError {
 #[derive(Debug)]
 struct Server {
     // Before the directory: it is killed before that is removed.
-    _process: Child,
+    process: Child,
     directory: TempDir,
     address: SocketAddr,
 }
@@ -80,7 +83,7 @@ impl Server {
             status = process.wait() => Some(format!("it ended: {status:?}")),
         };
         match ended {
-            None => Ok(Self { _process: process, directory, address }),
+            None => Ok(Self { process, directory, address }),
             Some(why) => {
                 let said = std::fs::read_to_string(&log).unwrap_or_default();
                 Err(ServerError::Start(format!("{}: {why}\n{said}", log.display())))

@@ -107,6 +107,17 @@ impl S3Server {
         self.admin(&["create-bucket", "--bucket", name, "--owner", owner]).await
     }
 
+    /// The names of all buckets.
+    pub fn buckets(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.server.path().join("buckets"));
+        let names = entries.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<String> = names.collect();
+        // No bucket's name begins with a dot; its own folders' do.
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names
+    }
+
     async fn admin(&self, arguments: &[&str]) -> Result<(), ServerError> {
         let mut command = Command::new(&self.program);
         command.env_clear().env("ADMIN_ACCESS_KEY", ROOT.0).env("ADMIN_SECRET_KEY", ROOT.1).stdin(Stdio::null());

@@ -1,5 +1,5 @@
-//! Prometheus and promtool, from Debian's package: downloaded by apt-get and unpacked into the cache, never installed,
-//! which would bring ten times as much and start a service. Where both are on the PATH those are used.
+//! Programs from Debian's packages: downloaded by apt-get and unpacked into the cache, never installed, which would bring
+//! ten times as much and start a service. Here Prometheus and promtool; where both are on the PATH those are used.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,8 +23,8 @@ pub struct Prometheus {
 pub enum DebianError {
     /// A command could not be run, or did not succeed.
     #[error(
-        "Prometheus is neither on the PATH nor could it be had from Debian; install prometheus and promtool and put them \
-         on the PATH, or run apt-get update as root. `{command}`: {said}"
+        "what the tests need is neither on this machine nor could it be had from Debian; install Debian's packages \
+         prometheus and postgresql, or run apt-get update as root. `{command}`: {said}"
     )]
     Command {
         /// The command.
@@ -52,36 +52,63 @@ impl Prometheus {
 
 /// Both programs, fetched now if neither the cache nor the PATH has them.
 pub fn prometheus(progress: &mut dyn FnMut(&str)) -> Result<Prometheus, DebianError> {
-    let cache = cache_dir().join(PACKAGE);
-    let mut versions: Vec<PathBuf> = std::fs::read_dir(&cache)
-        .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path().join("usr/bin"))).collect())
-        .unwrap_or_default();
-    versions.sort();
     let on_path = std::env::var_os("PATH").unwrap_or_default();
-    let places = versions.into_iter().rev().chain(std::env::split_paths(&on_path));
+    let cache = cache_dir().join(PACKAGE);
+    let cached = unpacked(&cache).into_iter().map(|folder| folder.join("usr/bin"));
+    let places = cached.chain(std::env::split_paths(&on_path));
     if let Some(found) = places.into_iter().find_map(|folder| Prometheus::in_folder(&folder)) {
         return Ok(found);
     }
     progress("fetching Debian's package prometheus: 20 MB, then cached");
+    let place = fetch(&cache, &[PACKAGE.to_owned()], |_| Ok(()))?;
+    Prometheus::in_folder(&place.join("usr/bin")).ok_or_else(|| DebianError::Command {
+        command: format!("dpkg-deb --extract {PACKAGE}"),
+        said: "the package has no usr/bin/prometheus and usr/bin/promtool".to_owned(),
+    })
+}
+
+/// What this folder of the cache has, the newest version first.
+pub(super) fn unpacked(cache: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(cache);
+    let mut versions: Vec<PathBuf> =
+        entries.map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect()).unwrap_or_default();
+    // What is not finished begins with a dot.
+    versions.retain(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| !n.starts_with('.')));
+    versions.sort();
+    versions.reverse();
+    versions
+}
+
+/// Downloads packages, whose signatures and checksums apt-get verifies, and unpacks them together into a folder of the cache's
+/// that has the version of the first. `finish` may add to it.
+pub(super) fn fetch(
+    cache: &Path,
+    packages: &[String],
+    finish: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<PathBuf, DebianError> {
     let file = |path: &Path| {
         let path = path.to_owned();
         move |source| DebianError::File { path, source }
     };
-    std::fs::create_dir_all(&cache).map_err(file(&cache))?;
-    let work = tempfile::Builder::new().prefix(".fetching-").tempdir_in(&cache).map_err(file(&cache))?;
-    let download = || run(Command::new("apt-get").args(["download", PACKAGE]).current_dir(work.path()));
-    // A fresh container knows no packages.
-    download().or_else(|_| run(Command::new("apt-get").arg("update")).and_then(|()| download()))?;
+    std::fs::create_dir_all(cache).map_err(file(cache))?;
+    let work = tempfile::Builder::new().prefix(".fetching-").tempdir_in(cache).map_err(file(cache))?;
+    updated(|| run(Command::new("apt-get").arg("download").args(packages).current_dir(work.path())))?;
     let entries = std::fs::read_dir(work.path()).map_err(file(work.path()))?;
-    let package = entries
+    let downloaded: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"));
-    let Some((package, version)) = package.and_then(|path| Some((path.clone(), version(&path)?))) else {
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect();
+    let first = packages.first().map(|package| format!("{package}_")).unwrap_or_default();
+    let of_first = |path: &&PathBuf| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(&first));
+    let Some(version) = downloaded.iter().find(of_first).and_then(|path| version(path)) else {
         let said = "it downloaded no package".to_owned();
-        return Err(DebianError::Command { command: format!("apt-get download {PACKAGE}"), said });
+        return Err(DebianError::Command { command: format!("apt-get download {}", packages.join(" ")), said });
     };
     let unpacked = work.path().join("unpacked");
-    run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&unpacked))?;
+    for package in &downloaded {
+        run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&unpacked))?;
+    }
+    finish(&unpacked).map_err(file(&unpacked))?;
     let place = cache.join(version);
     // Another process may have been quicker; what it has is the same.
     if let Err(source) = std::fs::rename(&unpacked, &place)
@@ -89,10 +116,12 @@ pub fn prometheus(progress: &mut dyn FnMut(&str)) -> Result<Prometheus, DebianEr
     {
         return Err(DebianError::File { path: place, source });
     }
-    Prometheus::in_folder(&place.join("usr/bin")).ok_or_else(|| DebianError::Command {
-        command: format!("dpkg-deb --extract {}", package.display()),
-        said: "the package has no usr/bin/prometheus and usr/bin/promtool".to_owned(),
-    })
+    Ok(place)
+}
+
+/// Asks apt once more after an update if it does not know: a fresh container knows no packages.
+pub(super) fn updated<T>(mut ask: impl FnMut() -> Result<T, DebianError>) -> Result<T, DebianError> {
+    ask().or_else(|_| run(Command::new("apt-get").arg("update")).and_then(|_| ask()))
 }
 
 /// Version and architecture of a package, from the name Debian gives its file: `NAME_VERSION_ARCHITECTURE.deb`.
@@ -102,10 +131,11 @@ fn version(package: &Path) -> Option<String> {
     (!version.starts_with('.') && version.chars().all(known)).then(|| version.to_owned())
 }
 
-fn run(command: &mut Command) -> Result<(), DebianError> {
+/// What a command says on its standard output.
+pub(super) fn run(command: &mut Command) -> Result<String, DebianError> {
     let failed = |said: String, command: &Command| DebianError::Command { command: format!("{command:?}"), said };
     match command.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         Ok(output) => {
             let said = format!("{}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
             Err(failed(said, command))

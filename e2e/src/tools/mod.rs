@@ -1,8 +1,10 @@
 //! Programs of others that check the chart and the other manifests: each built once from its Go module, by version, into
-//! the cache; Prometheus from Debian's package. `kubernetes_schemas` are what one of them compares with; `zizmor` and
+//! the cache; Prometheus and PostgreSQL from Debian's packages. `kubernetes_schemas` are what one of them compares with; `zizmor` and
 //! actionlint check the workflows, `hadolint` the Dockerfile. Nothing here reaches a cluster.
 
 mod debian;
+mod postgres;
+mod restic;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -12,6 +14,8 @@ use crate::cache_dir;
 use crate::go::{self, BuildError, Module};
 
 pub use debian::{DebianError, Prometheus, prometheus};
+pub use postgres::postgres;
+pub use restic::{ResticError, restic};
 
 /// The version of Kubernetes manifests are made for in the tests.
 pub const KUBERNETES: &str = "1.36.0";
@@ -52,6 +56,11 @@ impl Tool {
     /// All of them.
     pub const ALL: [Self; 6] =
         [Self::Helm, Self::HelmDocs, Self::Kustomize, Self::Kubeconform, Self::KubeScore, Self::Actionlint];
+
+    /// Whether the cache has it.
+    pub fn is_cached(self) -> bool {
+        self.module().path().is_file()
+    }
 
     fn module(self) -> Module {
         match self {

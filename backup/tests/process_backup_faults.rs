@@ -1,0 +1,402 @@
+//! What goes wrong with targets, sources and runs: each fault has its reason and a message that says what to do, nothing
+//! that was reported as saved is lost, and the next run heals.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
+mod support;
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use printernizer_crds::backup_policy::RunReason;
+use serde_json::json;
+use support::{Bucket, PASSWORD, Pod, entries, noise, restic, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_of_an_s3_target_is_told_apart() {
+    let bucket = Bucket::start().await;
+    let mut pod = Pod::new();
+    pod.write("models/a", "one");
+    pod.use_bucket(&bucket);
+    let right = (pod.configuration.clone(), pod.environment.clone());
+    let id = pod.succeed(&["backup"]).repository.unwrap().id;
+
+    pod.set("PRINTERNIZER_BACKUP_TARGET_SECRET_ACCESS_KEY", "not-the-secret-of-this-key");
+    let told = pod.fail(&["backup"], RunReason::TargetRefused);
+    assert!(told.contains("Secret s3-keys") && !told.contains("not-the-secret"), "{told}");
+
+    pod.environment = right.1.clone();
+    pod.set("PRINTERNIZER_BACKUP_PASSWORD", "not the password");
+    let told = pod.fail(&["backup"], RunReason::WrongPassword);
+    assert!(told.contains("former password"), "{told}");
+
+    pod.environment = right.1.clone();
+    pod.configuration["target"]["s3"]["bucket"] = json!("nobodys-bucket");
+    let told = pod.fail(&["backup"], RunReason::TargetNotFound);
+    assert!(told.contains("make the bucket"), "{told}");
+    pod.configuration["repositoryId"] = json!(id);
+    pod.fail(&["drill"], RunReason::TargetNotFound);
+
+    assert_eq!(bucket.server.buckets(), ["backups"], "a bucket was made");
+
+    pod.configuration = right.0.clone();
+    let other = printernizer_e2e::servers::Certificate::new(&[]).unwrap().authority;
+    std::fs::write(pod.path("certificates/target/ca.pem"), other).unwrap();
+    let told = pod.fail(&["backup"], RunReason::TargetRefused);
+    assert!(told.contains("caBundleConfigMapRef"), "{told}");
+
+    std::fs::write(pod.path("certificates/target/ca.pem"), &bucket.authority).unwrap();
+    drop(bucket);
+    pod.set("PRINTERNIZER_BACKUP_ANSWER_SECONDS", "3");
+    let told = pod.fail(&["backup"], RunReason::TargetUnreachable);
+    assert!(told.contains("connection refused"), "{told}");
+    pod.configuration["target"]["s3"]["endpoint"] = json!("https://no-such-host.invalid");
+    pod.fail(&["check"], RunReason::TargetUnreachable);
+}
+
+#[test]
+fn nothing_is_written_where_another_repository_or_none_is() {
+    let mut pod = Pod::new();
+    pod.write("models/a", "one");
+    pod.fail(&["drill"], RunReason::NoRecoveryPoint);
+    pod.configuration["repositoryId"] = json!("0".repeat(64));
+    for command in ["backup", "check", "prune", "drill"] {
+        let told = pod.fail(&[command], RunReason::RepositoryMissing);
+        assert!(told.contains("pvc:disk"), "{told}");
+    }
+    assert_eq!(entries(&pod.path("target")), 0);
+
+    pod.configuration["repositoryId"] = json!(null);
+    pod.succeed(&["backup"]);
+    let before = support::hashes(&pod.path("target"));
+    pod.configuration["repositoryId"] = json!("0".repeat(64));
+    for command in ["backup", "check", "prune", "drill"] {
+        pod.fail(&[command], RunReason::RepositoryReplaced);
+    }
+    assert_eq!(support::hashes(&pod.path("target")), before);
+    std::fs::remove_dir_all(pod.path("target")).unwrap();
+    pod.fail(&["backup"], RunReason::TargetNotFound);
+}
+
+#[test]
+fn a_source_that_is_missing_or_unreadable_makes_no_recovery_point() {
+    let mut pod = Pod::new();
+    pod.write("models/a", "one");
+    pod.configuration["sources"]["persistentVolumeClaims"][0]["paths"] = json!(["a", "b"]);
+    let told = pod.fail(&["backup"], RunReason::SourceUnavailable);
+    assert!(told.contains("path b of volume models"), "{told}");
+    assert_eq!(entries(&pod.path("target")), 0, "it touched the target");
+
+    pod.write("models/b", "two");
+    pod.configuration["sources"]["persistentVolumeClaims"][0]["excludes"] = json!(["b"]);
+    let told = pod.fail(&["backup"], RunReason::SourceUnavailable);
+    assert!(told.contains("excludes"), "{told}");
+
+    pod.configuration["sources"]["persistentVolumeClaims"][0] = json!({"claimName": "models"});
+    let secret = pod.path("sources/volumes/models/b");
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o000)).unwrap();
+    let told = as_nobody(&pod, &["backup"]);
+    assert_eq!(told.report.reason, RunReason::SourceUnavailable, "{told:#?}");
+    assert!(told.report.message.contains("models/b") && told.report.message.contains("runAsUser"), "{told:#?}");
+    assert!(!told.success);
+    pod.fail(&["drill"], RunReason::NoRecoveryPoint);
+}
+
+/// Runs the program as a user who may not read everything, which root may.
+fn as_nobody(pod: &Pod, arguments: &[&str]) -> support::Ended {
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return pod.run(arguments);
+    }
+    // The programs are where only root may look.
+    let copies = [("program", env!("CARGO_BIN_EXE_printernizer-backup").into()), ("restic", restic())];
+    for (name, from) in &copies {
+        std::fs::copy(from, pod.path(name)).unwrap();
+    }
+    let status = Command::new("chown").args(["-R", "65534:65534"]).arg(pod.root.path()).status().unwrap();
+    assert!(status.success());
+    let usual = pod.command(arguments);
+    let mut command = Command::new(pod.path("program"));
+    command.env_clear().args(arguments).uid(65534).gid(65534);
+    command.envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("PATH", format!("{}:/usr/bin:/bin", pod.root.path().display()));
+    pod.ended(command.output().unwrap())
+}
+
+#[test]
+fn a_damaged_pack_is_found_by_the_check_and_by_the_drill() {
+    let pod = Pod::new();
+    pod.write("models/a", noise(4, 3_000_000));
+    pod.succeed(&["backup"]);
+    pod.succeed(&["check"]);
+    let mut packs: Vec<_> = walk(&pod.path("target/data"));
+    packs.sort_by_key(|path| path.metadata().unwrap().len());
+    let largest = packs.last().unwrap();
+    let mut bytes = std::fs::read(largest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::set_permissions(largest, PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::write(largest, bytes).unwrap();
+    let told = pod.fail(&["check"], RunReason::RepositoryDamaged);
+    assert!(told.contains("broken pack"), "{told}");
+    pod.fail(&["drill"], RunReason::RepositoryDamaged);
+}
+
+#[test]
+fn a_snapshot_that_somebody_rewrote_is_not_what_was_backed_up() {
+    let pod = Pod::new();
+    pod.write("models/a", "one");
+    pod.write("models/b", "two");
+    let point = pod.succeed(&["backup"]).snapshot.unwrap();
+    let tags = format!("run={point},source=files");
+    pod.by_hand(&["rewrite", "--forget", "--exclude", "b", "--tag", &tags]);
+    let told = pod.fail(&["drill"], RunReason::RestoreDiffers);
+    assert!(told.contains("volume models") && told.contains(&point), "{told}");
+    std::fs::create_dir_all(pod.path("restore/fresh")).unwrap();
+    pod.fail(&["restore", "--volume", "models=fresh"], RunReason::RestoreDiffers);
+    assert_eq!(entries(&pod.path("restore/fresh")), 0);
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let found = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    found.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+/// A pod that backs up a small volume and then a large one, with a first recovery point of the small one.
+fn large() -> Pod {
+    let mut pod = Pod::new();
+    pod.write("models/a", "one");
+    pod.succeed(&["backup"]);
+    pod.write("large/b", noise(5, 96 << 20));
+    pod.configuration["sources"]["persistentVolumeClaims"] = json!([{"claimName": "models"}, {"claimName": "large"}]);
+    pod
+}
+
+/// Starts a backup and waits until its first part is stored and its second one is being written.
+fn halfway(pod: &Pod) -> Child {
+    let (snapshots, packs) = (entries(&pod.path("target/snapshots")), walk(&pod.path("target/data")).len());
+    let child = pod.start(&["backup"]);
+    until("a part to be stored", || entries(&pod.path("target/snapshots")) > snapshots);
+    until("a pack of the second part", || walk(&pod.path("target/data")).len() > packs + 1);
+    child
+}
+
+#[test]
+fn a_run_that_is_killed_is_no_recovery_point_and_the_next_one_heals() {
+    let mut pod = large();
+    let mut child = halfway(&pod);
+    killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    assert_eq!(support::finish(&mut pod.command(&["list"])).lines().count(), 1, "the half run counts");
+    let drilled = pod.succeed(&["drill"]);
+    assert_eq!(drilled.repository.unwrap().snapshot_count, 1);
+    let next = pod.succeed(&["backup"]);
+    assert_eq!(next.repository.unwrap().snapshot_count, 2);
+    assert_eq!(pod.succeed(&["drill"]).snapshot, next.snapshot);
+    // Its lock is that of a process that is gone, which shows by nobody replacing it.
+    pod.set("PRINTERNIZER_BACKUP_DEAD_LOCK_SECONDS", "1");
+    let pruned = pod.succeed(&["prune"]);
+    assert_eq!(pruned.repository.unwrap().snapshot_count, 1);
+    pod.succeed(&["check"]);
+}
+
+#[test]
+fn a_run_that_is_told_to_stop_says_so_and_leaves_no_lock() {
+    let pod = large();
+    let child = halfway(&pod);
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    let ended = pod.ended(child.wait_with_output().unwrap());
+    assert_eq!((ended.report.reason, ended.success), (RunReason::Interrupted, false), "{ended:#?}");
+    assert_eq!(ended.report.snapshot, None);
+    assert_eq!(entries(&pod.path("target/locks")), 0, "its lock stayed");
+    assert_eq!(support::finish(&mut pod.command(&["list"])).lines().count(), 1);
+}
+
+#[test]
+fn a_run_waits_for_the_lock_of_another_one_and_takes_that_of_a_dead_one_away() {
+    let mut pod = Pod::new();
+    pod.write("models/a", "one");
+    pod.succeed(&["backup"]);
+    let mut holder = Command::new(restic());
+    holder.env("RESTIC_REPOSITORY", pod.path("target")).env("RESTIC_PASSWORD", PASSWORD).arg("check").arg("--no-cache");
+    let mut holder = holder.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // While it is written it has another name.
+    let whole = |path: std::path::PathBuf| !path.to_string_lossy().contains("-tmp-");
+    until("the lock of a check", || walk(&pod.path("target/locks")).into_iter().any(whole));
+    let id = Pid::from_raw(holder.id().cast_signed());
+    kill(id, Signal::SIGSTOP).unwrap();
+    pod.set("PRINTERNIZER_BACKUP_LOCK_SECONDS", "2");
+    let told = pod.fail(&["backup"], RunReason::RepositoryLocked);
+    assert!(told.contains("next run"), "{told}");
+    kill(id, Signal::SIGKILL).unwrap();
+    holder.wait().unwrap();
+    // A lock is not judged by a clock or a process, which are of another node; only by nobody replacing it for long.
+    pod.fail(&["backup"], RunReason::RepositoryLocked);
+    assert_eq!(entries(&pod.path("target/locks")), 1);
+    pod.set("PRINTERNIZER_BACKUP_LOCK_SECONDS", "600");
+    pod.set("PRINTERNIZER_BACKUP_DEAD_LOCK_SECONDS", "1");
+    pod.succeed(&["backup"]);
+}
+
+#[test]
+fn pods_that_read_no_database_run_without_its_login() {
+    let mut pod = Pod::new();
+    pod.write("models/a", "one");
+    pod.succeed(&["backup"]);
+    let database = json!({"host": "db", "port": 5432, "database": "shop", "credentialsSecretRef": {"name": "shop-db"}});
+    pod.configuration["sources"]["postgres"] = json!([database]);
+    for command in ["check", "prune", "drill"] {
+        pod.succeed(&[command]);
+    }
+    let told = pod.fail(&["backup"], RunReason::InvalidConfiguration);
+    assert!(told.contains("POSTGRES_0_USERNAME") && told.contains("Secret shop-db"), "{told}");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_loaded_is_damage_and_no_smaller_repository() {
+    let pod = Pod::new();
+    pod.write("models/a", "one");
+    let first = pod.succeed(&["backup"]).snapshot.unwrap();
+    let second = pod.succeed(&["backup"]).snapshot.unwrap();
+    let listed = pod.by_hand(&["snapshots", "--json", "--tag", &format!("run={second},manifest")]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let file = pod.path("target/snapshots").join(listed[0]["id"].as_str().unwrap());
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::write(&file, "no snapshot").unwrap();
+    // As in a pod of its own.
+    std::fs::remove_dir_all(pod.path("scratch/cache")).unwrap();
+    for command in ["prune", "drill", "backup"] {
+        let told = pod.fail(&[command], RunReason::RepositoryDamaged);
+        assert!(told.contains("cannot be loaded"), "{told}");
+    }
+    assert_eq!(entries(&pod.path("target/snapshots")), 4, "nothing was forgotten");
+
+    // What is whole can be had all the same, by its name.
+    let shown = pod.command(&["list"]).output().unwrap();
+    let text = [shown.stdout, shown.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(text.contains(&first) && text.contains("warning") && text.contains("cannot be loaded"), "{text}");
+    std::fs::create_dir_all(pod.path("restore/fresh")).unwrap();
+    pod.fail(&["restore", "--volume", "models=fresh"], RunReason::RepositoryDamaged);
+    let restored = pod.succeed(&["restore", "--point", &first, "--volume", "models=fresh"]);
+    assert_eq!(restored.snapshot.unwrap(), first);
+}
+
+#[test]
+fn what_is_left_of_a_point_that_was_whole_stays_until_a_person_has_looked() {
+    let pod = Pod::new();
+    pod.write("models/a", "one");
+    let first = pod.succeed(&["backup"]).snapshot.unwrap();
+    pod.succeed(&["backup"]);
+    let parts = pod.by_hand(&["snapshots", "--json", "--tag", &format!("run={first},source=files")]);
+    let parts: serde_json::Value = serde_json::from_str(&parts).unwrap();
+    pod.by_hand(&["forget", parts[0]["id"].as_str().unwrap()]);
+    let told = pod.fail(&["prune"], RunReason::RepositoryDamaged);
+    assert!(told.contains(&first), "{told}");
+    assert_eq!(entries(&pod.path("target/snapshots")), 3, "what was left is gone");
+    type_what_is_told(&pod, &told);
+    assert_eq!(pod.succeed(&["prune"]).repository.unwrap().snapshot_count, 1);
+}
+
+/// Types the command of restic that a message ends with.
+fn type_what_is_told(pod: &Pod, told: &str) {
+    let (_, command) = told.split_once("restic ").unwrap();
+    let (command, _) = command.split_once("remove-all").unwrap();
+    let command = format!("{command}remove-all");
+    pod.by_hand(&command.split_whitespace().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_point_of_the_future_is_not_taken_for_the_newest() {
+    let pod = Pod::new();
+    pod.write("models/a", "one");
+    let point = pod.succeed(&["backup"]).snapshot.unwrap();
+    // As a node writes it whose clock is years ahead.
+    let mut tags = vec!["backup", "--host", "nightly.farm", "--time", "2099-01-01 00:00:00"];
+    tags.extend(["--tag", "run=20990101T000000Z-ffffff", "--tag", "manifest", "--tag", "parts=0"]);
+    tags.extend(["--stdin-filename", "/manifest.json", "--stdin-from-command", "--", "echo", "{}"]);
+    pod.by_hand(&tags);
+    std::fs::create_dir_all(pod.path("restore/fresh")).unwrap();
+    for command in [&["drill"][..], &["prune"], &["restore", "--volume", "models=fresh"]] {
+        let told = pod.fail(command, RunReason::Failed);
+        assert!(told.contains("dated 2099-01-01") && told.contains("clock"), "{told}");
+    }
+    pod.succeed(&["restore", "--point", &point, "--volume", "models=fresh"]);
+
+    // As it looks to a run whose own clock is behind: its point is stored, and not good.
+    let ended = pod.run(&["backup"]);
+    assert_eq!((ended.report.reason, ended.success), (RunReason::Failed, false), "{ended:#?}");
+    assert!(ended.report.message.contains("this clock is behind"), "{ended:#?}");
+    let kept = ended.report.snapshot.unwrap();
+
+    type_what_is_told(&pod, &ended.report.message);
+    assert_eq!(pod.succeed(&["drill"]).snapshot.unwrap(), kept);
+    pod.succeed(&["backup"]);
+    assert_eq!(pod.succeed(&["prune"]).repository.unwrap().snapshot_count, 1);
+}
+
+#[test]
+fn a_drill_takes_away_folders_nobody_may_write_into() {
+    let pod = Pod::new();
+    pod.write("models/locked/inner/a", "one");
+    for folder in ["locked/inner", "locked"] {
+        let folder = pod.path("sources/volumes/models").join(folder);
+        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o555)).unwrap();
+    }
+    let made = as_nobody(&pod, &["backup"]);
+    assert!(made.success, "{made:#?}");
+    let drilled = as_nobody(&pod, &["drill"]);
+    assert!(drilled.success, "{drilled:#?}");
+}
+
+#[test]
+fn a_run_that_is_told_to_stop_while_copies_are_made_says_that_its_point_is_kept() {
+    let mut pod = Pod::new();
+    pod.write("models/b", noise(6, 96 << 20));
+    std::fs::create_dir_all(pod.path("copies/0")).unwrap();
+    pod.configuration["copies"] = json!([{"persistentVolumeClaim": {"claimName": "second"}}]);
+    let child = pod.start(&["backup"]);
+    until("a pack at the copy", || pod.path("copies/0/data").is_dir() && !walk(&pod.path("copies/0/data")).is_empty());
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    let ended = pod.ended(child.wait_with_output().unwrap());
+    assert_eq!((ended.report.reason, ended.success), (RunReason::CopyFailed, false), "{ended:#?}");
+    let message = &ended.report.message;
+    assert!(message.contains("told to stop while it was copied to pvc:second"), "{message}");
+    assert!(!message.contains("counts as a recovery point"), "{message}");
+    assert_eq!(pod.succeed(&["drill"]).snapshot, ended.report.snapshot);
+}
+
+#[test]
+fn a_copy_that_fails_fails_the_run_and_leaves_the_recovery_point() {
+    let mut pod = Pod::new();
+    pod.write("models/a", "one");
+    pod.configuration["copies"] = json!([{"persistentVolumeClaim": {"claimName": "second"}}]);
+    let ended = pod.run(&["backup"]);
+    assert_eq!((ended.report.reason, ended.success), (RunReason::CopyFailed, false), "{ended:#?}");
+    assert!(ended.report.message.contains("pvc:second"), "{ended:#?}");
+    let first = ended.report.snapshot.unwrap();
+    assert_eq!(ended.report.repository.unwrap().snapshot_count, 1);
+    assert_eq!(pod.succeed(&["drill"]).snapshot.unwrap(), first);
+
+    // Once the place is there, the copy gets what it has missed.
+    std::fs::create_dir_all(pod.path("copies/0")).unwrap();
+    pod.succeed(&["backup"]);
+    let listed = support::finish(&mut pod.command(&["list", "--copy", "0"]));
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    assert!(listed.contains(&first), "{listed}");
+    pod.succeed(&["prune"]);
+    assert_eq!(support::finish(&mut pod.command(&["list", "--copy", "0"])).lines().count(), 1);
+    pod.succeed(&["check"]);
+}
+
+#[test]
+fn what_the_run_is_told_wrongly_costs_nothing_else() {
+    let mut pod = Pod::new();
+    pod.set("PRINTERNIZER_BACKUP_PASSWORD", "");
+    let told = pod.fail(&["backup"], RunReason::InvalidConfiguration);
+    assert!(told.contains("key password of Secret backup-password"), "{told}");
+    pod.configuration = json!("no configuration");
+    pod.fail(&["check"], RunReason::InvalidConfiguration);
+    assert_eq!(entries(&pod.path("target")), 0);
+}
