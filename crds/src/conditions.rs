@@ -59,6 +59,18 @@ api_enum! {
         Complete,
         /// The job ended without a part.
         Failed,
+        /// The target of the backups answers as it must.
+        TargetReachable,
+        /// The last backup was made, all of it and in time.
+        LastBackupSucceeded,
+        /// No more could be lost today than the objective allows.
+        RecoveryPointObjectiveMet,
+        /// A restore takes no longer than the objective allows.
+        RecoveryTimeObjectiveMet,
+        /// The last check found the repository whole.
+        IntegrityVerified,
+        /// The last restore drill gave back what was backed up.
+        RestoreVerified,
         /// Present and True only while the operator is still working the object out (kstatus).
         Reconciling,
         /// Present and True only when the object cannot get on without a person (kstatus).
@@ -253,6 +265,80 @@ api_enum! {
         DeadlineExceeded,
         /// A person answered.
         AnsweredByPerson,
+        /// The policy runs as it is written.
+        PolicyReady,
+        /// Nothing begins by itself, as asked.
+        Suspended,
+        /// A schedule names a time that cannot be, or never comes.
+        InvalidSchedule,
+        /// The time zone is none of the IANA database.
+        UnknownTimeZone,
+        /// The operator was not told the image of the pods.
+        BackupImageUnset,
+        /// The ConfigMap, or its key, is missing.
+        ConfigMapNotFound,
+        /// A volume is missing or is being deleted.
+        VolumeNotFound,
+        /// A volume that is in use elsewhere cannot be read.
+        VolumeInUse,
+        /// The target is another one than the one that holds the backups, and nobody has confirmed that.
+        TargetChanged,
+        /// The name of an object the policy needs is taken.
+        NameTaken,
+        /// A pod of the policy cannot begin.
+        PodNotStarted,
+        /// Nothing is known, for no run has ended yet.
+        NothingRunYet,
+        /// The spec names no objective.
+        NoObjective,
+        /// The objective is met.
+        ObjectiveMet,
+        /// The objective is missed.
+        ObjectiveMissed,
+        /// Nobody looks whether it holds.
+        NotVerified,
+        /// It was verified too long ago.
+        VerificationOutdated,
+        /// A backup was due and was not begun in time.
+        BackupMissed,
+        /// The run has done all it had to.
+        RunSucceeded,
+        /// The target answers.
+        TargetAnswers,
+        /// What the run was told cannot be.
+        InvalidConfiguration,
+        /// A source is not there or cannot be read.
+        SourceUnavailable,
+        /// A source was read and is damaged.
+        SourceDamaged,
+        /// The target does not answer.
+        TargetUnreachable,
+        /// The target answers and refuses.
+        TargetRefused,
+        /// The bucket, or the volume's directory, is not there.
+        TargetNotFound,
+        /// The target is full.
+        TargetFull,
+        /// No repository is where the backups were.
+        RepositoryMissing,
+        /// Another repository is where the backups were.
+        RepositoryReplaced,
+        /// The password does not open the repository.
+        WrongPassword,
+        /// Another run held the repository for too long.
+        RepositoryLocked,
+        /// The repository is damaged.
+        RepositoryDamaged,
+        /// There is no recovery point to restore.
+        NoRecoveryPoint,
+        /// What was restored is not what was backed up.
+        RestoreDiffers,
+        /// The backup is at the target, and a copy of it was not made.
+        CopyFailed,
+        /// The run was told to stop, or took too long.
+        Interrupted,
+        /// The run failed otherwise, or left no report.
+        RunFailed,
     }
 }
 

@@ -5,6 +5,7 @@
 
 #![allow(clippy::duplicated_attributes, reason = "it takes the columns and rules of one kind for repetitions")]
 
+pub mod backup_policy;
 pub mod common;
 pub mod conditions;
 pub mod manifests;
@@ -12,6 +13,7 @@ pub mod print_job;
 pub mod print_record;
 pub mod printer;
 
+pub use backup_policy::{BackupPolicy, BackupPolicySpec, BackupPolicyStatus};
 pub use conditions::{ConditionStatus, ConditionType, Conditions, Reason};
 pub use print_job::{PrintJob, PrintJobSpec, PrintJobStatus};
 pub use print_record::{PrintRecord, PrintRecordSpec, PrintRecordStatus};

@@ -9,14 +9,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::{PrintJob, PrintRecord, Printer};
+use crate::{BackupPolicy, PrintJob, PrintRecord, Printer};
 
 /// First line of every generated manifest.
 pub const HEADER: &str = "# Generated from the Rust types in crds/src by `cargo xtask generate`. Do not edit.\n";
 
 /// Every definition, in the order in which they are applied.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    let mut all = vec![Printer::crd(), PrintJob::crd(), PrintRecord::crd()];
+    let mut all = vec![Printer::crd(), PrintJob::crd(), PrintRecord::crd(), BackupPolicy::crd()];
     for crd in &mut all {
         for version in &mut crd.spec.versions {
             if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {

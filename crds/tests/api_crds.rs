@@ -28,7 +28,12 @@ async fn farm(test: &str) -> (&'static Cluster, Client, Namespace) {
     let applied = apply_crds(&client, &manifests).await.unwrap();
     assert_eq!(
         applied,
-        ["printers.printernizer.io", "printjobs.printernizer.io", "printrecords.printernizer.io"],
+        [
+            "backuppolicies.printernizer.io",
+            "printers.printernizer.io",
+            "printjobs.printernizer.io",
+            "printrecords.printernizer.io"
+        ],
         "all definitions are served"
     );
     let namespace = Namespace::create(&client, test).await.unwrap();
@@ -51,7 +56,8 @@ async fn answer<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Str
 
 /// Writes what a row says and returns what the server says against it.
 async fn judged(api: &Api<DynamicObject>, rows: &Rows, row: &Row, number: usize) -> Option<String> {
-    let name = format!("row-{number}");
+    // A row may be about the name.
+    let name = row.object["metadata"]["name"].as_str().map_or_else(|| format!("row-{number}"), str::to_owned);
     let create = async |object: Value| {
         let mut object: DynamicObject = serde_json::from_value(object).unwrap();
         object.metadata.name = Some(name.clone());
@@ -180,6 +186,8 @@ async fn kubectl_explains_fields_in_whole_sentences() {
         ("printjob.spec.colorMatch", "How closely a slot's color must match the file's"),
         ("pj.status.start", "The intent to start, recorded before the start is sent."),
         ("prec.spec.printedOn", "Name of the Printer it was started on."),
+        ("backuppolicy.spec.schedule", "When a backup is made: five fields (minute hour day month weekday)"),
+        ("bkp.status.lastSuccessfulTime", "Age of the newest good recovery point: when its backup began (UTC)."),
     ] {
         let text = kubectl(cluster, &["explain", field]);
         let flowing = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -206,6 +214,14 @@ async fn kubectl_shows_the_state_of_printers_and_jobs_in_columns() {
             "phase": "Printing",
             "printer": {"name": "core-one-1", "uid": "u", "serialNumber": "10589"},
             "progress": {"percent": 42, "summary": "42%", "remaining": "1h25m"},
+        }),
+        "backuppolicies" => json!({
+            "nextScheduleTime": "2026-11-22T02:00:00Z",
+            "snapshotCount": 31,
+            "conditions": [
+                {"type": "Ready", "status": "True", "reason": "PolicyReady", "message": "", "lastTransitionTime": "2026-11-21T09:30:00Z"},
+                {"type": "RecoveryPointObjectiveMet", "status": "False", "reason": "ObjectiveMissed", "message": "", "lastTransitionTime": "2026-11-21T09:30:00Z"},
+            ],
         }),
         _ => json!({"outcome": "Succeeded"}),
     };
@@ -250,9 +266,16 @@ async fn kubectl_shows_the_state_of_printers_and_jobs_in_columns() {
         assert_eq!(words(resource, &["--field-selector", &selector]).len(), found, "{resource} {selector}");
     }
     assert_eq!(words("prec", &[])[1][..4], ["farm.shelf-hook", "shelf-hook", "core-one-1", "Succeeded"]);
+    assert_eq!(
+        words("backuppolicies", &[])[0].join(" "),
+        "NAME READY LAST BACKUP WITHIN RPO RESTORED NEXT AGE",
+        "what people want to know first"
+    );
+    // Nothing was backed up, and nothing restored yet: these columns are empty.
+    assert_eq!(words("bkp", &[])[1][..4], ["farm", "True", "False", "2026-11-22T02:00:00Z"]);
     let everything = words("printernizer", &["--output", "name"]).concat();
     namespace.delete().await.unwrap();
-    assert_eq!(everything.len(), 3, "the category holds all kinds: {everything:?}");
+    assert_eq!(everything.len(), 4, "the category holds all kinds: {everything:?}");
 }
 
 #[tokio::test]
@@ -271,10 +294,15 @@ async fn the_examples_can_be_applied_as_they_are() {
             "--validate=strict",
             "--filename",
             folder,
+            "--filename",
+            &format!("{folder}/backup"),
         ],
     );
     namespace.delete().await.unwrap();
-    for kind in ["printer.printernizer.io/", "printjob.printernizer.io/", "secret/", "configmap/"] {
+    for kind in ["printer.", "printjob.", "backuppolicy."].map(|kind| format!("{kind}printernizer.io/")) {
+        assert!(text.contains(&kind), "no {kind} in {text}");
+    }
+    for kind in ["secret/", "configmap/"] {
         assert!(text.contains(kind), "no {kind} in {text}");
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cel::{Context, Program};
-use printernizer_crds::{PrintJob, Printer};
+use printernizer_crds::{BackupPolicy, PrintJob, Printer};
 use printernizer_e2e::farm::project;
 use serde_json::Value;
 
@@ -50,10 +50,11 @@ fn lost(before: &Value, after: &Value, path: &str, lost_fields: &mut Vec<String>
 
 #[test]
 fn the_objects_health_checks_are_tested_with_are_objects_of_these_kinds() {
-    for kind in ["Printer", "PrintJob"] {
+    for kind in ["Printer", "PrintJob", "BackupPolicy"] {
         for (name, object) in examples(kind) {
             let read = match kind {
                 "Printer" => serde_json::to_value(serde_json::from_value::<Printer>(object.clone()).unwrap()),
+                "BackupPolicy" => serde_json::to_value(serde_json::from_value::<BackupPolicy>(object.clone()).unwrap()),
                 _ => serde_json::to_value(serde_json::from_value::<PrintJob>(object.clone()).unwrap()),
             };
             let mut fields = Vec::new();
@@ -142,6 +143,22 @@ fn flux_waits_for_what_can_be_used_and_printed_and_not_for_the_prints() {
             "queued: goes on",
             "stopped-at-the-printer: goes on",
             "succeeded: goes on",
+        ]
+    );
+    assert_eq!(
+        of("BackupPolicy"),
+        [
+            "backed-up: goes on",
+            "changed: waits",
+            "damaged: goes on",
+            "failed: goes on",
+            "no-status: waits",
+            "ready: goes on",
+            "secret-missing: fails",
+            "suspended: goes on",
+            "suspended-too-old: goes on",
+            "too-old: goes on",
+            "unseen: waits",
         ]
     );
 }

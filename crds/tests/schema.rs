@@ -99,6 +99,12 @@ fn lists_of_things_with_a_key_are_maps() {
             "PrintJob.status.attempts map attempt",
             "PrintJob.status.conditions map type",
             "PrintJob.status.slotMapping map index",
+            "BackupPolicy.spec.additionalSchedules map name",
+            "BackupPolicy.spec.sources.objects.kinds set",
+            "BackupPolicy.spec.sources.persistentVolumeClaims map claimName",
+            "BackupPolicy.status.conditions map type",
+            "BackupPolicy.status.countedJobs set",
+            "BackupPolicy.status.cronJobs map name",
         ]
     );
 }
@@ -126,6 +132,7 @@ fn names_and_columns_are_those_people_type_and_read() {
             "printers prn: State, Ready, Reason, Job, Bed, Model, Age; wide: Location, Firmware, Host",
             "printjobs pj: Phase, Printer, Progress, Remaining, Priority, Age; wide: Attempt, Waiting For, Message",
             "printrecords prec: Job, Run, Printer, Outcome, Age; wide: ",
+            "backuppolicies bkp: Ready, Last Backup, Within RPO, Restored, Next, Age; wide: Points, Integrity, Message",
         ]
     );
 }
@@ -173,6 +180,14 @@ fn defaults_that_the_descriptions_promise_are_there() {
         ("PrintJob.retry", json!({"limit": 0})),
         ("PrintJob.tolerations[].operator", json!("Equal")),
         ("PrintJob.options.bambu.timelapse", json!("Auto")),
+        ("BackupPolicy.timeZone", json!("Europe/Berlin")),
+        ("BackupPolicy.startingDeadlineSeconds", json!(3600)),
+        ("BackupPolicy.retention.pruneSchedule", json!("@weekly")),
+        ("BackupPolicy.verification.check.readDataPercent", json!(10)),
+        ("BackupPolicy.verification.restoreDrill.timeoutSeconds", json!(14400)),
+        ("BackupPolicy.sources.postgres[].port", json!(5432)),
+        ("BackupPolicy.jobTemplate.activeDeadlineSeconds", json!(86400)),
+        ("BackupPolicy.jobTemplate.backoffLimit", json!(1)),
     ] {
         assert_eq!(of(path), default, "{path}");
     }

@@ -3,15 +3,17 @@
 //! Statuses are written by `replace` with the resourceVersion they were decided on, never by apply or merge: an apply
 //! by a paused old leader would erase an intent. A 409 means: observe again.
 
+mod objects;
 mod status;
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api as KubeApi, Client, Resource, ResourceExt};
 use printernizer_crds::{PrintJob, PrintRecord, Printer};
+use printernizer_rules::backup_policy::Refusal;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use thiserror::Error;
@@ -58,6 +60,17 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// What the API server says against what was asked, where it judged that and asking again would change nothing.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let Self::Other(error) = self else { return None };
+        let kube::Error::Api(status) = error.as_ref() else { return None };
+        match status.code {
+            400 | 422 => Some(Refusal::Invalid(status.message.clone())),
+            403 => Some(Refusal::Forbidden(status.message.clone())),
+            _ => None,
+        }
+    }
+
     fn is_bad_request(&self) -> bool {
         matches!(self, Self::Other(error) if matches!(error.as_ref(), kube::Error::Api(status) if status.code == 400))
     }
@@ -71,6 +84,16 @@ impl From<kube::Error> for ApiError {
             _ => Self::Other(Box::new(error)),
         }
     }
+}
+
+/// Whether this can be the name of an object. A name that people write into a field becomes a part of an address.
+fn is_object_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let label = |text: &str| {
+        let ends = [text.bytes().next(), text.bytes().next_back()];
+        ends.iter().all(|end| end.is_some_and(plain)) && text.bytes().all(|b| plain(b) || b == b'-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
 }
 
 /// Namespace and name of an object.
@@ -150,7 +173,8 @@ impl Api {
         Self::timed(call).await
     }
 
-    /// Reads one object from the quorum; `None` when it is not there.
+    /// Reads one object from the quorum; `None` when it is not there, also because nothing can have this name: the API server
+    /// is not asked then.
     pub async fn get<K>(&self, key: &Key) -> Result<Option<K>, ApiError>
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
@@ -158,6 +182,9 @@ impl Api {
             + std::fmt::Debug
             + DeserializeOwned,
     {
+        if !is_object_name(&key.name) {
+            return Ok(None);
+        }
         // No resourceVersion in the request: the API server answers from etcd, not from its cache.
         Self::timed(self.of::<K>(&key.namespace).get_opt(&key.name)).await
     }
@@ -167,7 +194,7 @@ impl Api {
     async fn list<K, T>(
         &self,
         namespace: Option<&str>,
-        selector: &str,
+        selected: ListParams,
         wanted: impl Fn(DynamicObject) -> Option<T>,
     ) -> Result<Vec<T>, ApiError>
     where
@@ -178,7 +205,7 @@ impl Api {
             Some(namespace) => KubeApi::namespaced_with(self.client.clone(), namespace, &resource),
             None => KubeApi::all_with(self.client.clone(), &resource),
         };
-        let mut params = ListParams::default().limit(PAGE).fields(selector);
+        let mut params = selected.limit(PAGE);
         let mut found = Vec::new();
         loop {
             let page = Self::timed(objects.list(&params)).await?;
@@ -222,9 +249,10 @@ impl Api {
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     {
-        let found = selectors.iter().map(|selector| self.list::<K, T>(namespace, selector, &wanted));
+        let by = |selector: &String| ListParams::default().fields(selector);
+        let found = selectors.iter().map(|selector| self.list::<K, T>(namespace, by(selector), &wanted));
         match futures::future::try_join_all(found).await {
-            Err(error) if error.is_bad_request() => self.list::<K, T>(namespace, "", wanted).await,
+            Err(error) if error.is_bad_request() => self.list::<K, T>(namespace, ListParams::default(), wanted).await,
             found => Ok(found?.into_iter().flatten().collect()),
         }
     }
@@ -308,11 +336,7 @@ impl Api {
 
     /// Creates a record; one that exists already is as good.
     pub async fn create_record(&self, record: &PrintRecord) -> Result<(), ApiError> {
-        let namespace = record.namespace().unwrap_or_default();
-        match self.write(self.of::<PrintRecord>(&namespace).create(&PostParams::default(), record)).await {
-            Ok(_) | Err(ApiError::Conflict) => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.create_once(record).await
     }
 
     /// What `wanted` makes of the PrintRecords of a namespace, or of all; those that cannot be read are left out.
@@ -322,7 +346,7 @@ impl Api {
         wanted: impl Fn(&PrintRecord) -> bool,
     ) -> Result<Vec<PrintRecord>, ApiError> {
         let read = |record: DynamicObject| record.try_parse::<PrintRecord>().ok().filter(&wanted);
-        self.list::<PrintRecord, _>(namespace, "", read).await
+        self.list::<PrintRecord, _>(namespace, ListParams::default(), read).await
     }
 
     /// Creates an Event.
@@ -345,21 +369,37 @@ impl Api {
     pub async fn delete_job(&self, job: &PrintJob) -> Result<(), ApiError> {
         self.delete(job).await
     }
-
-    async fn delete<K: WithStatus>(&self, object: &K) -> Result<(), ApiError> {
-        let key = Key::of(object);
-        let preconditions = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.write(self.of::<K>(&key.namespace).delete(&key.name, &params)).await {
-            Ok(_) | Err(ApiError::NotFound) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_a_name_is_known_as_that() {
+        for name in ["a", "backup-password", "a.b-c.d", "9", &"a".repeat(253)] {
+            assert!(is_object_name(name), "{name}");
+        }
+        for name in [
+            "",
+            ".",
+            "..",
+            "a/status",
+            "A",
+            "a b",
+            "a?x=y",
+            "-a",
+            "a-",
+            "a..b",
+            "a.-b",
+            "ä",
+            "a\n",
+            "%2e",
+            &"a".repeat(254),
+        ] {
+            assert!(!is_object_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn a_selector_holds_any_value() {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use printernizer_crds::{PrintJob, Printer};
+use printernizer_crds::{BackupPolicy, PrintJob, Printer};
+use printernizer_rules::backup_policy::Image;
 use printernizer_rules::timing::Timing;
 
 use crate::api::Api;
@@ -34,8 +35,14 @@ pub struct Context {
     pub printers: Queue,
     /// PrintJobs to look at.
     pub jobs: Queue,
+    /// BackupPolicies to look at.
+    pub policies: Queue,
+    /// Image of the pods of BackupPolicies.
+    pub backup_image: Option<Image>,
     /// Printers as last heard.
     pub printer_index: Arc<Index<Printer>>,
     /// PrintJobs as last heard.
     pub job_index: Arc<Index<PrintJob>>,
+    /// BackupPolicies as last heard.
+    pub policy_index: Arc<Index<BackupPolicy>>,
 }

@@ -67,7 +67,8 @@ impl Events {
             let changed = before.is_none_or(|b| b.status != condition.status || b.reason != condition.reason);
             // What a person wrote in vain is told also where nothing else has changed.
             let in_vain = is_in_vain(condition) && before.is_none_or(|b| b.message != condition.message);
-            if (changed || in_vain) && is_news(condition, before) && !is_over(condition, new) {
+            let repeats = condition.type_ == "Ready" && K::kind(&()) != "BackupPolicy";
+            if (changed || in_vain) && is_news(condition, before, repeats) && !is_over(condition, new) {
                 self.publish(object, condition);
             }
         }
@@ -144,18 +145,23 @@ fn is_over(condition: &Condition, all: &[Condition]) -> bool {
     ended && matches!(condition.type_.as_str(), "Scheduled" | "Started")
 }
 
-/// Whether a change is worth a line of the story.
-fn is_news(condition: &Condition, before: Option<&Condition>) -> bool {
+/// Whether nothing has been found out yet, or is to be found out.
+fn is_unasked(condition: &Condition) -> bool {
+    [Reason::NothingRunYet, Reason::NoObjective, Reason::NotVerified].iter().any(|r| r.as_str() == condition.reason)
+}
+
+/// Whether a change is worth a line of the story. `repeated` is whether Ready repeats what another condition has said.
+fn is_news(condition: &Condition, before: Option<&Condition>, repeated: bool) -> bool {
     let (type_, status) = (condition.type_.as_str(), condition.status.as_str());
     // They repeat what another condition has said.
     let deleted = type_ == "Ready" && condition.reason == Reason::BeingDeleted.as_str();
-    let repeats = matches!(type_, "Ready" | "Stalled" | "Reconciling") && !deleted;
+    let repeats = (matches!(type_, "Stalled" | "Reconciling") || (type_ == "Ready" && repeated)) && !deleted;
     // Not known because the printer is not reached: the one line about that is enough.
     let follows = status == "Unknown" && matches!(type_, "Reachable" | "Authorized" | "ControlAllowed" | "Idle");
     // Told in one breath with the printer that was given.
     let next = type_ == "Started" && condition.reason == Reason::UploadPending.as_str();
     let was_never_otherwise = matches!(type_, "Trusted" | "SpecMatchesDevice") && status == "True" && before.is_none();
-    !(repeats || next || follows || was_never_otherwise)
+    !(repeats || next || follows || was_never_otherwise || is_unasked(condition))
 }
 
 /// Whether a person should be warned: something is wrong, and not just waited for.
@@ -164,7 +170,20 @@ fn warns(condition: &Condition) -> bool {
     match (condition.type_.as_str(), condition.status.as_str()) {
         ("Failed", "True") => !reason(Reason::Cancelled),
         ("OutcomeUnknown", "True")
-        | ("Reachable" | "Authorized" | "Trusted" | "ControlAllowed" | "SpecMatchesDevice", "False") => true,
+        | ("IntegrityVerified" | "RestoreVerified", "False" | "Unknown")
+        | (
+            "Reachable"
+            | "Authorized"
+            | "Trusted"
+            | "ControlAllowed"
+            | "SpecMatchesDevice"
+            | "TargetReachable"
+            | "LastBackupSucceeded"
+            | "RecoveryPointObjectiveMet"
+            | "RecoveryTimeObjectiveMet",
+            "False",
+        ) => true,
+        ("Ready", "False") => !reason(Reason::BeingDeleted),
         ("Accepted", "False") => !reason(Reason::FetchingFile),
         ("Scheduled", "False") => reason(Reason::NoMatchingPrinter),
         ("Started", _) => {
@@ -268,13 +287,13 @@ mod tests {
     #[test]
     fn what_is_not_known_because_the_printer_is_away_is_told_once() {
         use ConditionStatus::{False, True, Unknown};
-        assert!(is_news(&condition(ConditionType::Reachable, False, Reason::Unreachable), None));
-        assert!(!is_news(&condition(ConditionType::Idle, Unknown, Reason::StateUnknown), None));
-        assert!(!is_news(&condition(ConditionType::Ready, False, Reason::Unreachable), None));
+        assert!(is_news(&condition(ConditionType::Reachable, False, Reason::Unreachable), None, true));
+        assert!(!is_news(&condition(ConditionType::Idle, Unknown, Reason::StateUnknown), None, true));
+        assert!(!is_news(&condition(ConditionType::Ready, False, Reason::Unreachable), None, true));
         let trusted = condition(ConditionType::Trusted, True, Reason::NoDistrust);
-        assert!(!is_news(&trusted, None));
-        assert!(!is_news(&condition(ConditionType::Started, False, Reason::UploadPending), None));
+        assert!(!is_news(&trusted, None, true));
+        assert!(!is_news(&condition(ConditionType::Started, False, Reason::UploadPending), None, true));
         let distrusted = condition(ConditionType::Trusted, False, Reason::Quarantined);
-        assert!(is_news(&trusted, Some(&distrusted)));
+        assert!(is_news(&trusted, Some(&distrusted), true));
     }
 }

@@ -1,5 +1,7 @@
-//! The gauges that describe the farm: printers by state, jobs by phase, what waits for a person, and the queues. Counted
+//! The gauges that describe the farm: printers by state, jobs by phase, what waits for a person, backups, and the queues. Counted
 //! every few seconds from what was last heard, so that they are right also after an event was missed. Changes nothing.
+
+mod backups;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Key;
 use crate::context::Context;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::{Controller, PrinterCondition};
+use crate::telemetry::metrics::{Controller, ObjectCondition};
 
 /// How often objects are counted.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -35,7 +37,13 @@ pub async fn run(context: Arc<Context>, per_printer: bool, cancel: CancellationT
                     of_each_printer(metrics, &printers);
                 }
                 of_jobs(metrics, &context.job_index.all());
-                for (controller, queue) in [(Controller::Printer, &context.printers), (Controller::PrintJob, &context.jobs)] {
+                backups::of_policies(metrics, &context.policy_index.all());
+                let queues = [
+                    (Controller::Printer, &context.printers),
+                    (Controller::PrintJob, &context.jobs),
+                    (Controller::BackupPolicy, &context.policies),
+                ];
+                for (controller, queue) in queues {
                     let (waiting, running) = queue.depth();
                     metrics.set_queue(controller, waiting, running);
                 }
@@ -51,7 +59,7 @@ fn of_each_printer(metrics: &Metrics, printers: &[Arc<Printer>]) {
             // One of another version is left out: its type could be anything.
             if let Some(known) = ConditionType::ALL.iter().find(|known| known.as_str() == condition.type_) {
                 let Key { namespace, name } = Key::of(printer.as_ref());
-                let key = PrinterCondition { namespace, printer: name, condition: *known };
+                let key = ObjectCondition { namespace, name, condition: *known };
                 conditions.insert(key, condition.status.as_str());
             }
         }

@@ -5,6 +5,7 @@
 //! before every effect.
 
 pub mod api;
+pub mod backup_policy;
 pub mod context;
 pub mod error;
 pub mod events;

@@ -87,6 +87,12 @@ struct RunArguments {
     /// Show the conditions of each printer in /metrics: up to 24 series for each.
     #[arg(long)]
     metrics_per_printer: bool,
+    /// Image of the pods that make, check and restore backups. Without one BackupPolicies are not carried out.
+    #[arg(long, env = "PRINTERNIZER_BACKUP_IMAGE")]
+    backup_image: Option<String>,
+    /// When that image is pulled.
+    #[arg(long, default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
+    backup_image_pull_policy: String,
     /// Let the operator's waiting times and deadlines pass this many times as fast. Then it uses printers on this
     /// machine only. For tests.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -142,6 +148,9 @@ async fn operate(arguments: RunArguments) -> ExitCode {
         allow_loopback: arguments.allow_loopback,
         hold_starts: arguments.hold_starts,
         metrics_per_printer: arguments.metrics_per_printer,
+        backup_image: arguments.backup_image.filter(|name| !name.trim().is_empty()).map(|name| {
+            printernizer_rules::backup_policy::Image { name, pull_policy: arguments.backup_image_pull_policy }
+        }),
         simulated_time: arguments.simulated_time,
     };
     match run(settings).await {

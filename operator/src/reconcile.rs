@@ -17,7 +17,7 @@ use tracing::{Instrument as _, info_span, warn};
 
 use crate::api::{ApiError, Key};
 use crate::error::pass_error;
-use crate::telemetry::metrics::{Controller, Outcome};
+use crate::telemetry::metrics::{Controller, Outcome, PassError};
 use crate::telemetry::{Heartbeat, Metrics};
 
 pub use queue::Queue;
@@ -95,17 +95,22 @@ pub async fn run<F, Fut>(
 
 type Ended = Result<Pass, tokio::task::JoinError>;
 
+/// Why a pass came to nothing.
+enum Failure {
+    Error(ApiError),
+    TimeUp,
+    Panic,
+}
+
 fn finished(controller: Controller, queue: &Queue, metrics: &Metrics, ended: Ended) {
     let (key, took, result) = match ended {
         Ok((key, began, Some(Ok(done)))) => (Some(key), began.elapsed(), Ok(done)),
-        Ok((key, began, Some(Err(error)))) => (Some(key), began.elapsed(), Err(Some(error))),
-        Ok((key, began, None)) => {
-            (Some(key), began.elapsed(), Ok(Done { outcome: Outcome::Abandoned, again: Some(BACKOFF_BASE) }))
-        }
+        Ok((key, began, Some(Err(error)))) => (Some(key), began.elapsed(), Err(Failure::Error(error))),
+        Ok((key, began, None)) => (Some(key), began.elapsed(), Err(Failure::TimeUp)),
         Err(join) => {
             let id = join.id();
             let key = queue.with(|s| s.running.iter().find(|(_, i)| **i == Some(id)).map(|(k, _)| k.clone()));
-            (key, Duration::ZERO, Err(None))
+            (key, Duration::ZERO, Err(Failure::Panic))
         }
     };
     let Some(key) = key else { return };
@@ -118,23 +123,30 @@ fn finished(controller: Controller, queue: &Queue, metrics: &Metrics, ended: End
             queue.after(key, done.again.unwrap_or(RESYNC).min(RESYNC));
         }
         // Another writer was first: what it wrote will be observed at once.
-        Err(Some(ApiError::Conflict)) => {
+        Err(Failure::Error(ApiError::Conflict)) => {
             metrics.reconciled(controller, Outcome::Conflict, took);
             let pause = backoff(queue, &key, CONFLICT_BASE, CONFLICT_CAP);
             queue.after(key, pause);
         }
-        Err(Some(ApiError::NotLeader(_))) => {
+        Err(Failure::Error(ApiError::NotLeader(_))) => {
             metrics.reconciled(controller, Outcome::Abandoned, took);
             queue.after(key, Duration::from_secs(1));
         }
-        Err(Some(error)) => {
+        Err(Failure::Error(error)) => {
             metrics.reconciled(controller, Outcome::Failed, took);
             metrics.pass_failed(controller, pass_error(&error));
             let pause = backoff(queue, &key, BACKOFF_BASE, BACKOFF_CAP);
             warn!(controller = ?controller, namespace = %key.namespace, name = %key.name, %error, retry_in = ?pause, "the pass failed");
             queue.after(key, pause);
         }
-        Err(None) => {
+        Err(Failure::TimeUp) => {
+            metrics.reconciled(controller, Outcome::Failed, took);
+            metrics.pass_failed(controller, PassError::Timeout);
+            let pause = backoff(queue, &key, BACKOFF_BASE, BACKOFF_CAP);
+            warn!(controller = ?controller, namespace = %key.namespace, name = %key.name, limit = ?PASS_TIMEOUT, retry_in = ?pause, "the pass took too long and was cut off");
+            queue.after(key, pause);
+        }
+        Err(Failure::Panic) => {
             metrics.reconciled(controller, Outcome::Panicked, took);
             let pause = backoff(queue, &key, BACKOFF_BASE, BACKOFF_CAP);
             warn!(controller = ?controller, namespace = %key.namespace, name = %key.name, retry_in = ?pause, "the pass panicked; this is a bug, other objects are not affected");
@@ -291,6 +303,26 @@ mod tests {
         queue.now(Key::new("farm", "a"));
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert_eq!(passes.load(Ordering::SeqCst), after_five_minutes + 1);
+        cancel.cancel();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_that_never_ends_is_cut_off_counted_as_an_error_and_tried_again() {
+        let (queue, metrics, cancel) = (Queue::default(), Metrics::new().unwrap(), CancellationToken::new());
+        let passes = Arc::new(AtomicUsize::new(0));
+        let p = Arc::clone(&passes);
+        let heartbeat = crate::telemetry::Health::new().heartbeat("test", Duration::from_secs(3600));
+        let pass = move |_| {
+            p.fetch_add(1, Ordering::SeqCst);
+            std::future::pending()
+        };
+        tokio::spawn(run(Controller::Printer, queue.clone(), 4, metrics.clone(), heartbeat, cancel.clone(), pass));
+        queue.now(Key::new("farm", "a"));
+        tokio::time::sleep(PASS_TIMEOUT * 3 / 2).await;
+        assert_eq!(passes.load(Ordering::SeqCst), 2);
+        let text = metrics.text().unwrap();
+        let errors = "printernizer_reconcile_errors_total{controller=\"printer\",reason=\"timeout\"} 1\n";
+        assert!(text.contains(errors), "{text}");
         cancel.cancel();
     }
 

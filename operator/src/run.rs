@@ -3,15 +3,19 @@
 //! On SIGTERM: effects stop, sessions close, then the Lease is released. On a lost Lease: no further effect, sessions
 //! close, the process ends, and its successor starts from what is stored.
 
+mod signals;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use kube::runtime::watcher;
 use kube::{Client, Config, Resource};
 use printernizer_bambu::Trust;
 use printernizer_crds::{PrintJob, Printer};
+use printernizer_rules::backup_policy::Image;
 use printernizer_rules::printer::serial_claimed;
 use printernizer_rules::timing::Timing;
 use thiserror::Error;
@@ -19,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use self::signals::Signals;
 use crate::api::{Api, CALL_TIMEOUT, Key, version};
 use crate::context::Context;
 use crate::events::Events;
@@ -34,7 +39,7 @@ use crate::tasks::Tasks;
 use crate::telemetry::metrics::{Controller, StatusKind};
 use crate::telemetry::{Health, Metrics, http, requests};
 use crate::watch::{self, Index};
-use crate::{gauges, print_job, printer, records};
+use crate::{backup_policy, gauges, print_job, printer, records};
 
 /// Passes over objects of one kind that run at the same time.
 const CONCURRENCY: usize = 16;
@@ -76,6 +81,8 @@ pub struct Settings {
     pub hold_starts: bool,
     /// Whether the metrics name single printers.
     pub metrics_per_printer: bool,
+    /// Image of the pods of BackupPolicies; `None` where none was named.
+    pub backup_image: Option<Image>,
     /// How many times as fast time runs, for simulated printers only.
     pub simulated_time: u32,
 }
@@ -139,6 +146,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     check_cache(&settings.cache)
         .map_err(|source| RunError::CacheDirectory { directory: settings.cache.clone(), source })?;
     let metrics = Metrics::new().map_err(RunError::Metrics)?;
+    metrics.count_panics();
     let health = Health::new();
     let mut config = Config::infer().await.map_err(|e| RunError::Config(Box::new(e)))?;
     // A write that is repeated by a library is not the write that was decided on.
@@ -208,25 +216,6 @@ fn tell<K: Resource>(queue: &Queue, key: Key, old: Option<&Arc<K>>, new: Option<
     }
 }
 
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, std::io::Error> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 /// Everything a leader runs.
 struct Running {
     cancel: CancellationToken,
@@ -260,7 +249,7 @@ impl Running {
         } else {
             Networks::only(settings.printer_networks.clone(), settings.allow_loopback)
         };
-        let (printers, jobs) = (Queue::default(), Queue::default());
+        let (printers, jobs, policies) = (Queue::default(), Queue::default(), Queue::default());
         let api = Api::new(client.clone(), leadership.clone(), metrics.clone());
         let fleet = Fleet::new(FleetContext {
             api: api.clone(),
@@ -285,8 +274,11 @@ impl Running {
             timing,
             printers: printers.clone(),
             jobs: jobs.clone(),
+            policies: policies.clone(),
+            backup_image: settings.backup_image.clone(),
             printer_index: Arc::new(Index::default()),
             job_index: Arc::new(Index::default()),
+            policy_index: Arc::new(Index::default()),
         });
         let cancel = CancellationToken::new();
         let tasks = Tasks::new(cancel.clone());
@@ -299,6 +291,7 @@ impl Running {
             watch::follow::<Printer>(
                 client.clone(),
                 settings.namespace.clone(),
+                watcher::Config::default(),
                 Arc::clone(&context.printer_index),
                 watch::Signs {
                     ready: health.gate("printers are listed"),
@@ -335,8 +328,9 @@ impl Running {
         tasks.spawn(
             "watch of print jobs",
             watch::follow::<PrintJob>(
-                client,
+                client.clone(),
                 settings.namespace.clone(),
+                watcher::Config::default(),
                 Arc::clone(&context.job_index),
                 watch::Signs {
                     ready: health.gate("print jobs are listed"),
@@ -366,6 +360,9 @@ impl Running {
                 },
             ),
         );
+        let namespace = settings.namespace.as_deref();
+        backup_policy::Watching { context: &context, client, namespace, health, tasks: &tasks, cancel: &cancel }
+            .begin();
         let c = Arc::clone(&context);
         tasks.spawn(
             "printers",
@@ -390,6 +387,19 @@ impl Running {
                 health.heartbeat("print jobs", HEARTBEAT),
                 cancel.clone(),
                 move |key| print_job::reconcile(Arc::clone(&c), key),
+            ),
+        );
+        let c = Arc::clone(&context);
+        tasks.spawn(
+            "backup policies",
+            reconcile::run(
+                Controller::BackupPolicy,
+                policies,
+                CONCURRENCY,
+                metrics.clone(),
+                health.heartbeat("backup policies", HEARTBEAT),
+                cancel.clone(),
+                move |key| backup_policy::reconcile(Arc::clone(&c), key),
             ),
         );
         let heartbeat = health.heartbeat("scheduling", HEARTBEAT);

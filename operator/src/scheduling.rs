@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{ApiError, Key};
 use crate::context::Context;
+use crate::error::pass_error;
 use crate::fleet::Session;
 use crate::print_job::{complete_claim, mark_for_claim};
 use crate::reconcile::Done;
@@ -186,6 +187,7 @@ async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>, 
             Err(error) => {
                 tracing::warn!(job = %assignment.job, printer = %assignment.printer, %error, "the claim failed and is tried again");
                 silent.fetch_or(matches!(error, ApiError::Timeout), Relaxed);
+                context.metrics.pass_failed(Controller::Scheduling, pass_error(&error));
                 outcome = Outcome::Failed;
                 retry = Some(Instant::now() + CLAIM_RETRY);
             }

@@ -60,10 +60,11 @@ impl<K> Index<K> {
     }
 }
 
-/// Keeps an index up to date until cancelled, and tells about every object that appears, changes or goes.
+/// Keeps an index of the selected objects up to date until cancelled, and tells about every one that appears, changes or goes.
 pub async fn follow<K>(
     client: Client,
     namespaces: Option<String>,
+    selected: watcher::Config,
     index: Arc<Index<K>>,
     Signs { ready, heartbeat, errors }: Signs,
     cancel: CancellationToken,
@@ -81,7 +82,7 @@ pub async fn follow<K>(
         Some(namespace) => KubeApi::namespaced(client, &namespace),
         None => KubeApi::all(client),
     };
-    let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(100);
+    let config = selected.timeout(WATCH_SECONDS).page_size(100);
     let mut events = watcher(api, config).default_backoff().boxed();
     let mut listed: HashSet<Key> = HashSet::new();
     let mut trouble: Option<(String, Instant)> = None;

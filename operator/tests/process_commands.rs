@@ -68,11 +68,11 @@ fn crds_prints_the_definitions_as_they_are_committed() {
     assert!(good, "{errors}");
     let printed: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let mut committed = Vec::new();
-    for kind in ["printers", "printjobs", "printrecords"] {
+    for kind in ["printers", "printjobs", "printrecords", "backuppolicies"] {
         let file = std::fs::read_to_string(project().join(format!("crds/manifests/{kind}.yaml"))).unwrap();
         committed.extend(serde_saphyr::from_multiple::<serde_json::Value>(&file).unwrap());
     }
-    assert_eq!(printed.len(), 3);
+    assert_eq!(printed.len(), 4);
     for definition in committed {
         assert!(printed.contains(&definition), "{} differs", definition["metadata"]["name"]);
     }

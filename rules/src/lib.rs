@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, draws a random number or reaches a network: time and fresh ids are arguments. So every
 //! rule can be tested with tables and properties, and explored by a model checker, without a mock.
 
+pub mod backup_policy;
 pub mod device;
 pub mod identity;
 pub mod plan;

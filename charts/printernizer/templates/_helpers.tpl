@@ -50,18 +50,24 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
-{{- define "printernizer.image" -}}
-{{- $image := .Values.image -}}
-{{- $name := required "image.repository must be given: no image of Printernizer is published yet. Build one, push it to a registry of yours, and name it: --set image.repository=registry.example.com/printernizer" $image.repository -}}
+{{- /* The whole name of an image, of its values and the tag it has without one. */}}
+{{- define "printernizer.imageName" -}}
+{{- $image := .image -}}
+{{- $name := $image.repository -}}
 {{- with $image.registry -}}
 {{- $name = printf "%s/%s" . $name -}}
 {{- end -}}
 {{- if and $image.digest (not $image.tag) -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
-{{- $tagged := printf "%s:%s" $name (default .Chart.AppVersion $image.tag) -}}
+{{- $tagged := printf "%s:%s" $name (default .tag $image.tag) -}}
 {{- if $image.digest -}}{{ printf "%s@%s" $tagged $image.digest }}{{- else -}}{{ $tagged }}{{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "printernizer.image" -}}
+{{- $name := required "image.repository must be given: no image of Printernizer is published yet. Build one, push it to a registry of yours, and name it: --set image.repository=registry.example.com/printernizer" .Values.image.repository -}}
+{{- include "printernizer.imageName" (dict "image" .Values.image "tag" .Chart.AppVersion) -}}
 {{- end -}}
 
 {{- /* The one namespace the operator works in, or nothing for all. */}}
@@ -113,16 +119,47 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [printernizer.io]
   resources: [printrecords]
   verbs: [get, list, create, delete]
-# Access codes of printers and credentials of file servers, by name. Only Secrets with the label printernizer.io/usage are
+# Backups: policies are read, and never written but for their status.
+- apiGroups: [printernizer.io]
+  resources: [backuppolicies]
+  verbs: [get, list, watch]
+- apiGroups: [printernizer.io]
+  resources: [backuppolicies/status]
+  verbs: [update]
+# Its CronJobs are applied, suspended, and deleted when their schedule is gone from the policy.
+- apiGroups: [batch]
+  resources: [cronjobs]
+  verbs: [get, list, watch, create, patch, delete]
+# Their Jobs say how a run ended. One is made when a person asks for a backup now; none is ever ended or deleted.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [list, watch, create]
+# What the pods of backups report, and on which node the pods of others have a volume in use.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+# Whether a volume is there, and how many nodes may have it.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
+# Pods that back up the project's own objects read them with an account of their own, which may read these kinds and nothing
+# else. Kubernetes lets the operator grant no right it does not have itself.
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get, create, patch]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [get, create, patch]
+# Access codes of printers, credentials of file servers and of backups, by name. Only Secrets with the label printernizer.io/usage are
 # used, but Kubernetes cannot grant by label: keep other Secrets out of the namespaces the operator works in.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
-# Print files in ConfigMaps, and certificate authorities of file servers, by name.
+# Print files in ConfigMaps, and certificate authorities of file servers and of backups, by name.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get]
-# What happened to a printer or a job, for `kubectl describe`.
+# What happened to a printer, a job or a backup, for `kubectl describe`.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

@@ -55,6 +55,7 @@ pub fn all() -> Vec<(CustomResourceDefinition, Rows)> {
         "printers" => include_str!("../rows/printers.yaml"),
         "printjobs" => include_str!("../rows/printjobs.yaml"),
         "printrecords" => include_str!("../rows/printrecords.yaml"),
+        "backuppolicies" => include_str!("../rows/backuppolicies.yaml"),
         other => panic!("write crds/tests/rows/{other}.yaml and name it here"),
     };
     let read = |crd: CustomResourceDefinition| {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::Resource;
 use printernizer_crds::{
-    ConditionType, Conditions as _, PrintJob, PrintJobStatus, PrintRecord, PrintRecordStatus, Printer, PrinterStatus,
+    BackupPolicy, BackupPolicyStatus, ConditionType, Conditions as _, PrintJob, PrintJobStatus, PrintRecord,
+    PrintRecordStatus, Printer, PrinterStatus,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -64,6 +65,14 @@ impl WithStatus for PrintRecord {
     type Status = PrintRecordStatus;
     const KIND: StatusKind = StatusKind::PrintRecord;
     fn set_status(&mut self, status: PrintRecordStatus) {
+        self.status = Some(status);
+    }
+}
+
+impl WithStatus for BackupPolicy {
+    type Status = BackupPolicyStatus;
+    const KIND: StatusKind = StatusKind::BackupPolicy;
+    fn set_status(&mut self, status: BackupPolicyStatus) {
         self.status = Some(status);
     }
 }

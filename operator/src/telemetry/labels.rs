@@ -1,5 +1,6 @@
 //! The labels of the metrics: every value is known beforehand, so that the number of series never grows with the farm.
 
+use printernizer_crds::backup_policy::Role;
 use printernizer_crds::print_job::{Outcome as AttemptOutcome, Phase};
 use printernizer_crds::printer::PrinterState;
 use printernizer_crds::{ConditionType, Reason};
@@ -38,6 +39,8 @@ labels! {
         Printer = "printer",
         /// PrintJobs.
         PrintJob = "print_job",
+        /// BackupPolicies.
+        BackupPolicy = "backup_policy",
         /// The assignment of jobs to printers.
         Scheduling = "scheduling",
     }
@@ -54,13 +57,13 @@ labels! {
         Failed = "failed",
         /// The pass panicked.
         Panicked = "panicked",
-        /// The pass was cut off, by its time limit or because leadership ended.
+        /// The pass was cut off because leadership ended.
         Abandoned = "abandoned",
     }
 
     /// Why a pass over one object failed.
     pub enum PassError {
-        /// The API server did not answer in time.
+        /// The API server did not answer in time, or the whole pass took too long.
         Timeout = "timeout",
         /// It could not be reached, or the connection broke.
         Unreachable = "unreachable",
@@ -110,6 +113,24 @@ labels! {
         PrintRecords = "printrecords",
         /// Their statuses.
         PrintRecordsStatus = "printrecords/status",
+        /// BackupPolicies.
+        BackupPolicies = "backuppolicies",
+        /// Their statuses.
+        BackupPoliciesStatus = "backuppolicies/status",
+        /// CronJobs.
+        CronJobs = "cronjobs",
+        /// Jobs.
+        Jobs = "jobs",
+        /// Pods.
+        Pods = "pods",
+        /// PersistentVolumeClaims.
+        Volumes = "persistentvolumeclaims",
+        /// ServiceAccounts.
+        Accounts = "serviceaccounts",
+        /// Roles.
+        Roles = "roles",
+        /// RoleBindings.
+        RoleBindings = "rolebindings",
         /// Secrets.
         Secrets = "secrets",
         /// ConfigMaps.
@@ -168,6 +189,8 @@ labels! {
         PrintJob = "PrintJob",
         /// PrintRecord.
         PrintRecord = "PrintRecord",
+        /// BackupPolicy, also of what belongs to one.
+        BackupPolicy = "BackupPolicy",
     }
 
     /// Materials counted by name; everything else is `other`.
@@ -210,6 +233,9 @@ labels! {
         Idle = "Idle", Preparing = "Preparing", Printing = "Printing", Paused = "Paused", Finished = "Finished",
         Failed = "Failed", Attention = "Attention", Offline = "Offline", Unknown = "Unknown",
     }
+    for Role {
+        Backup = "Backup", Check = "Check", Prune = "Prune", RestoreDrill = "RestoreDrill", Restore = "Restore",
+    }
     for Phase {
         Pending = "Pending", Held = "Held", Assigned = "Assigned", Uploading = "Uploading", Starting = "Starting",
         Printing = "Printing", Paused = "Paused", AttentionNeeded = "AttentionNeeded", Succeeded = "Succeeded",
@@ -232,13 +258,22 @@ impl Label for ConditionType {
 }
 
 /// What the operator asks of the API server, which is what its rights allow.
-pub(super) const REQUESTS: [(Resource, &[Verb]); 10] = [
+pub(super) const REQUESTS: [(Resource, &[Verb]); 19] = [
     (Resource::Printers, &[Verb::Get, Verb::List, Verb::Watch, Verb::Patch]),
     (Resource::PrintersStatus, &[Verb::Update]),
     (Resource::PrintJobs, &[Verb::Get, Verb::List, Verb::Watch, Verb::Patch, Verb::Delete]),
     (Resource::PrintJobsStatus, &[Verb::Update]),
     (Resource::PrintRecords, &[Verb::Get, Verb::List, Verb::Create, Verb::Delete]),
     (Resource::PrintRecordsStatus, &[Verb::Update]),
+    (Resource::BackupPolicies, &[Verb::Get, Verb::List, Verb::Watch]),
+    (Resource::BackupPoliciesStatus, &[Verb::Update]),
+    (Resource::CronJobs, &[Verb::Get, Verb::List, Verb::Watch, Verb::Patch, Verb::Delete]),
+    (Resource::Jobs, &[Verb::List, Verb::Watch, Verb::Create]),
+    (Resource::Pods, &[Verb::List, Verb::Watch]),
+    (Resource::Volumes, &[Verb::Get]),
+    (Resource::Accounts, &[Verb::Get, Verb::Patch]),
+    (Resource::Roles, &[Verb::Get, Verb::Patch]),
+    (Resource::RoleBindings, &[Verb::Get, Verb::Patch]),
     (Resource::Secrets, &[Verb::Get]),
     (Resource::ConfigMaps, &[Verb::Get]),
     (Resource::Events, &[Verb::Create]),
@@ -246,7 +281,7 @@ pub(super) const REQUESTS: [(Resource, &[Verb]); 10] = [
 ];
 
 /// Controllers with a queue.
-pub(super) const QUEUED: [Controller; 2] = [Controller::Printer, Controller::PrintJob];
+pub(super) const QUEUED: [Controller; 3] = [Controller::Printer, Controller::PrintJob, Controller::BackupPolicy];
 
 /// Why a job is not accepted, other than that its file is still on its way.
 pub(super) const REFUSALS: [Reason; 21] = [

@@ -1,7 +1,7 @@
 //! The operator's metrics. Every label comes from an enum or a fixed list, so that the number of series never grows
 //! with the farm, and every series exists from the start at zero, so that alerts see the first increase. Only the gauges
-//! by reason show a reason from its first occurrence on, and the conditions of single printers are there if they are asked
-//! for. `docs/metrics.md` lists all of them.
+//! by reason show a reason from its first occurrence on, the conditions of single printers are there if they are asked for,
+//! and the gauges of backups are those of each BackupPolicy, of which there are few. `docs/metrics.md` lists all of them.
 //!
 //! Counters begin at zero with each process, and Prometheus' functions know that. Gauges of the farm are counted from the
 //! API by whoever leads.
@@ -15,13 +15,15 @@ use prometheus::{
 use printernizer_crds::print_job::Outcome as AttemptOutcome;
 use printernizer_rules::device::{DeviceKind, LinkFault};
 
+pub use super::backups::BackupFacts;
 pub use super::labels::{
     Answer, Controller, Label, Material, Outcome, PassError, Resource, StartResult, StatusKind, Verb, Withheld,
 };
-pub use super::sets::PrinterCondition;
+pub use super::sets::ObjectCondition;
 
+use super::backups::Backups;
 use super::labels::{QUEUED, REFUSALS, REQUESTS};
-use super::sets::{ByPrinter, ByReason};
+use super::sets::{ByCondition, ByReason};
 
 /// All metrics of a process, with their registry.
 #[derive(Clone)]
@@ -30,6 +32,7 @@ pub struct Metrics {
     pub(super) api_request_duration_seconds: HistogramVec,
     pub(super) api_requests_total: IntCounterVec,
     pub(super) attempts_total: IntCounterVec,
+    pub(super) backups: Backups,
     pub(super) beds_to_clear: IntGauge,
     build_info: IntGaugeVec,
     pub(super) filament_grams_total: CounterVec,
@@ -41,7 +44,7 @@ pub struct Metrics {
     pub(super) lease_renewed_timestamp_seconds: Gauge,
     pub(super) panics_total: IntCounter,
     pub(super) print_seconds_total: Counter,
-    pub(super) printer_status_condition: ByPrinter,
+    pub(super) printer_status_condition: ByCondition,
     pub(super) printers: IntGaugeVec,
     pub(super) printers_not_ready: ByReason,
     pub(super) queue_depth: IntGaugeVec,
@@ -72,7 +75,7 @@ const WAIT_BUCKETS_SECONDS: &[f64] =
     &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0, 259_200.0];
 
 /// Makes metrics and registers them.
-struct Maker<'a>(&'a Registry);
+pub(super) struct Maker<'a>(&'a Registry);
 
 impl Maker<'_> {
     fn kept<C: Collector + Clone + 'static>(&self, made: Result<C, prometheus::Error>) -> Result<C, prometheus::Error> {
@@ -93,7 +96,7 @@ impl Maker<'_> {
         self.kept(IntGauge::new(name, help))
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
         self.kept(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
@@ -129,6 +132,7 @@ impl Metrics {
                 "Attempts of PrintJobs, by how they ended.",
                 &["outcome"],
             )?,
+            backups: Backups::new(&make)?,
             beds_to_clear: make
                 .gauge("beds_to_clear", "Printers whose bed waits for a person to clear and confirm it.")?,
             build_info: make.gauges("build_info", "Always 1; the version of the operator.", &["version"])?,
@@ -157,10 +161,11 @@ impl Metrics {
                 "lease_renewed_timestamp_seconds",
                 "When this process last renewed the Lease, in seconds since 1970; 0 if it never led.",
             ))?,
-            panics_total: make.counter("panics_total", "Panics caught in one object's pass.")?,
+            panics_total: make
+                .counter("panics_total", "Panics of the process: bugs, each caught where it happened.")?,
             print_seconds_total: make
                 .kept(Counter::new("print_seconds_total", "Time printers spent on prints whose end was seen."))?,
-            printer_status_condition: ByPrinter::new(make.gauges(
+            printer_status_condition: ByCondition::new(make.gauges(
                 "printer_status_condition",
                 "1 for the status a condition of a Printer has. Only with --metrics-per-printer.",
                 &["printer_namespace", "printer", "type", "status"],
@@ -276,7 +281,7 @@ impl Metrics {
             self.status_writes_total.with_label_values(&[kind.label()]);
             self.status_conflicts_total.with_label_values(&[kind.label()]);
         }
-        for kind in [StatusKind::Printer, StatusKind::PrintJob] {
+        for kind in [StatusKind::Printer, StatusKind::PrintJob, StatusKind::BackupPolicy] {
             self.watch_errors_total.with_label_values(&[kind.label()]);
         }
         for verb in Verb::ALL {

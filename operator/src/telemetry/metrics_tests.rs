@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use printernizer_crds::backup_policy::Role;
 use printernizer_crds::printer::PrinterState;
 use printernizer_crds::{ConditionType, Reason};
 
@@ -67,7 +68,6 @@ fn what_happens_is_counted_where_it_belongs() {
     let text = metrics.text().unwrap();
     for (series, expected) in [
         ("printernizer_reconcile_total{controller=\"printer\",outcome=\"panicked\"}", 1.0),
-        ("printernizer_panics_total", 1.0),
         ("printernizer_reconcile_errors_total{controller=\"printer\",reason=\"panic\"}", 1.0),
         ("printernizer_starts_total{kind=\"prusalink\",result=\"refused\"}", 1.0),
         ("printernizer_printers{state=\"Printing\"}", 7.0),
@@ -79,6 +79,17 @@ fn what_happens_is_counted_where_it_belongs() {
     ] {
         assert_eq!(value(&text, series), Some(expected), "{series} in\n{text}");
     }
+}
+
+#[test]
+fn a_panic_is_counted_wherever_it_happens() {
+    let metrics = Metrics::new().unwrap();
+    metrics.count_panics();
+    let before = value(&metrics.text().unwrap(), "printernizer_panics_total").unwrap();
+    assert!(std::panic::catch_unwind(|| panic!("a bug")).is_err());
+    let after = value(&metrics.text().unwrap(), "printernizer_panics_total").unwrap();
+    // Other tests of the process may panic at the same time.
+    assert!(after > before, "{before} {after}");
 }
 
 #[test]
@@ -95,8 +106,8 @@ fn a_reason_is_shown_from_its_first_occurrence_on_and_goes_back_to_zero() {
     assert_eq!(value(&text, "printernizer_jobs_waiting{reason=\"Held\"}"), Some(1.0));
 }
 
-/// Names and labels never come from outside, so their number is known: what a farm adds are reasons, and printers only
-/// where somebody asks for them.
+/// Names and labels never come from outside, so their number is known: what a farm adds are reasons, the few series of each
+/// BackupPolicy, and printers only where somebody asks for them.
 #[test]
 fn the_number_of_series_does_not_depend_on_the_farm() {
     let text = Metrics::new().unwrap().text().unwrap();
@@ -109,7 +120,9 @@ fn names_follow_the_rules_of_prometheus() {
     for family in Metrics::new().unwrap().registry.gather() {
         let (name, kind) = (family.name().to_owned(), format!("{:?}", family.get_field_type()));
         assert_eq!(kind == "COUNTER", name.ends_with("_total"), "{name}");
-        assert_eq!(kind == "HISTOGRAM", name.ends_with("_seconds") && !name.contains("timestamp"), "{name}");
+        // What a policy's last run took is one number, and there are not many.
+        let one_number = name.contains("timestamp") || name.starts_with("printernizer_backup_");
+        assert_eq!(kind == "HISTOGRAM", name.ends_with("_seconds") && !one_number, "{name}");
         for unit in ["_ms", "_milliseconds", "_minutes", "_hours", "_kilograms", "_percent"] {
             assert!(!name.contains(unit), "{name}: not a base unit");
         }
@@ -140,8 +153,20 @@ fn the_documentation_lists_every_metric_as_it_is() {
     metrics.set_jobs_waiting(&some);
     metrics.set_printers_not_ready(&some);
     let condition = ConditionType::Ready;
-    let ready = PrinterCondition { namespace: "farm".into(), printer: "core-one".into(), condition };
+    let ready = ObjectCondition { namespace: "farm".into(), name: "core-one".into(), condition };
     metrics.set_printer_conditions(&BTreeMap::from([(ready, "True")]));
+    let everything = BackupFacts {
+        conditions: BTreeMap::from([(condition, "True".to_owned())]),
+        run_seconds: BTreeMap::from([(Role::Backup, 1)]),
+        consecutive_failures: Some(0),
+        last_missed_time: Some(1),
+        last_success_time: Some(1),
+        recovery_point_objective_seconds: Some(1),
+        recovery_points: Some(1),
+        repository_bytes: Some(1),
+        restore_drill_seconds: Some(1),
+    };
+    metrics.set_backups(&BTreeMap::from([(("farm".to_owned(), "nightly".to_owned()), everything)]));
     let mut table = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
     for family in metrics.registry.gather() {
         let labels: Vec<String> = family

@@ -9,12 +9,13 @@ use printernizer_crds::printer::PrinterState;
 use printernizer_rules::device::{DeviceKind, LinkFault};
 use prometheus::IntCounter;
 
+use super::backups::BackupFacts;
 use super::labels::{
     Answer, Controller, Label as _, Material, Outcome, PassError, REFUSALS, Resource, StartResult, StatusKind, Verb,
     Withheld,
 };
 use super::metrics::Metrics;
-use super::sets::PrinterCondition;
+use super::sets::ObjectCondition;
 use crate::leadership::Gauges;
 
 impl Metrics {
@@ -23,9 +24,17 @@ impl Metrics {
         self.reconcile_total.with_label_values(&[controller.label(), outcome.label()]).inc();
         self.reconcile_duration_seconds.with_label_values(&[controller.label()]).observe(took.as_secs_f64());
         if outcome == Outcome::Panicked {
-            self.panics_total.inc();
             self.pass_failed(controller, PassError::Panic);
         }
+    }
+
+    /// Counts every panic of the process from now on, wherever it is caught. What is done about it otherwise stays as it is.
+    pub fn count_panics(&self) {
+        let (panics, next) = (self.panics_total.clone(), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |panic| {
+            panics.inc();
+            next(panic);
+        }));
     }
 
     /// Why a pass over one object failed.
@@ -108,8 +117,13 @@ impl Metrics {
     }
 
     /// Shows the conditions of each printer, each with its status, and no others.
-    pub fn set_printer_conditions(&self, conditions: &BTreeMap<PrinterCondition, &str>) {
+    pub fn set_printer_conditions(&self, conditions: &BTreeMap<ObjectCondition, &str>) {
         self.printer_status_condition.set(conditions);
+    }
+
+    /// Shows what is known of the backups of each BackupPolicy, by namespace and name, and of no others.
+    pub fn set_backups(&self, policies: &BTreeMap<(String, String), BackupFacts>) {
+        self.backups.set(policies);
     }
 
     /// A start command was sent, or was not.

@@ -12,7 +12,7 @@ const TEXT: &str = include_str!("../../../docs/troubleshooting.md");
 /// One row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// `Printer` or `PrintJob`.
+    /// The kind.
     pub kind: &'static str,
     /// The condition it stands under.
     pub condition: &'static str,
@@ -69,7 +69,7 @@ fn every_reason_is_in_the_troubleshooting_guide_with_its_meaning_and_what_to_do(
     let mut seen = BTreeSet::new();
     for row in ROWS.iter() {
         let [status, meaning, _, cure] = row.cells;
-        assert!(["Printer", "PrintJob"].contains(&row.kind), "{row:?}");
+        assert!(["Printer", "PrintJob", "BackupPolicy"].contains(&row.kind), "{row:?}");
         assert!(ConditionType::ALL.iter().any(|c| c.as_str() == row.condition), "no such condition: {row:?}");
         assert!(["True", "False", "Unknown"].contains(&status), "{row:?}");
         let reason = Reason::ALL.iter().find(|r| r.as_str() == row.reason).unwrap();

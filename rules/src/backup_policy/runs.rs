@@ -1,0 +1,178 @@
+//! Runs that have ended: what a Job and the reports of its pods say.
+//!
+//! What a report says is believed within what Kubernetes saw of the Job: a node whose clock is wrong makes no recovery point
+//! younger than it is. A Job without a report that can be read proves nothing, and counts as failed.
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::{Job, JobCondition};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use printernizer_crds::backup_policy::{
+    MAX_REPORT_BYTES, MAX_REPORT_MESSAGE_BYTES, ROLE_LABEL, Report, RepositoryFacts, Role, RunConfiguration, RunReason,
+    RunStatus,
+};
+
+use super::pod::{CONFIGURATION_VARIABLE, CONTAINER};
+
+/// A run that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// What it did.
+    pub role: Role,
+    /// How it ended.
+    pub status: RunStatus,
+    /// What it found in the repository.
+    pub repository: Option<RepositoryFacts>,
+    /// Where its repository is.
+    pub location: Option<String>,
+}
+
+/// The role in the labels of an object.
+pub fn role_of(meta: &ObjectMeta) -> Option<Role> {
+    let label = meta.labels.as_ref()?.get(ROLE_LABEL)?;
+    Role::ALL.into_iter().find(|role| role.as_label() == label)
+}
+
+/// The UID of the object's controller.
+pub fn controller_of(meta: &ObjectMeta) -> Option<&str> {
+    let owners = meta.owner_references.as_deref().unwrap_or_default();
+    owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
+}
+
+/// The end of a Job: when, and the condition that says so.
+fn end_of(job: &Job) -> Option<(Timestamp, &JobCondition)> {
+    let status = job.status.as_ref()?;
+    let ended = status.conditions.iter().flatten().find(|c| {
+        // SuccessCriteriaMet and FailureTarget come before the pods are gone.
+        c.status == "True" && matches!(c.type_.as_str(), "Complete" | "Failed")
+    })?;
+    let at = status.completion_time.as_ref().or(ended.last_transition_time.as_ref())?;
+    Some((at.0, ended))
+}
+
+/// Whether a Job has ended.
+pub fn has_ended(job: &Job) -> bool {
+    end_of(job).is_some()
+}
+
+/// How the container of a pod ended.
+fn end_of_container(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    let containers = pod.status.as_ref()?.container_statuses.as_deref()?;
+    containers.iter().find(|c| c.name == CONTAINER)?.state.as_ref()?.terminated.as_ref()
+}
+
+/// Whether a Job is complete and one of its pods is seen as it was before: what it has left is not known yet.
+pub fn is_unread(job: &Job, pods: &[Pod]) -> bool {
+    let uid = job.metadata.uid.as_deref();
+    let goes_on = |pod: &Pod| {
+        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+        let has_ended = matches!(phase, Some("Succeeded" | "Failed")) || end_of_container(pod).is_some();
+        !has_ended && pod.metadata.deletion_timestamp.is_none()
+    };
+    end_of(job).is_some_and(|(_, condition)| condition.type_ == "Complete")
+        && pods.iter().any(|pod| uid.is_some() && controller_of(&pod.metadata) == uid && goes_on(pod))
+}
+
+/// What a Job that has ended came to; `None` while it runs, or is unread. `pods` are those of the policy.
+pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
+    let (end, condition) = end_of(job).filter(|_| !is_unread(job, pods))?;
+    let role = role_of(&job.metadata)?;
+    let uid = job.metadata.uid.as_deref()?;
+    let mut ended: Vec<(&Pod, &ContainerStateTerminated)> = pods
+        .iter()
+        .filter(|pod| controller_of(&pod.metadata) == Some(uid))
+        .filter_map(|pod| Some((pod, end_of_container(pod)?)))
+        .collect();
+    // The last try counts.
+    ended.sort_by_key(|(_, end)| end.finished_at.as_ref().map(|t| t.0));
+    let last = ended.last().map(|(_, end)| *end);
+    let report = last.and_then(|end| report(end.message.as_deref()?)).filter(|report| report.role == role);
+    let begin = job.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(end, |t| t.0);
+    let complete = condition.type_ == "Complete";
+    let mut status = RunStatus {
+        job_name: job.metadata.name.clone().unwrap_or_default(),
+        job_uid: uid.to_owned(),
+        start_time: Time(begin),
+        end_time: Time(end),
+        reason: RunReason::Failed,
+        message: String::new(),
+        snapshot: None,
+        recovery_point_time: None,
+        bytes: None,
+        bytes_changed: None,
+        restore_seconds: None,
+    };
+    let location = location_of(job);
+    let Some(report) = report else {
+        let (reason, message) = without_report(condition, last);
+        (status.reason, status.message) = (reason, cut(&message));
+        return Some(Run { role, status, repository: None, location });
+    };
+    // What was read before the Job began, or after it had ended, was read by another clock.
+    let seen = |moment: Timestamp| begin <= moment && moment <= end;
+    status.start_time = Time(if seen(report.start_time.0) { report.start_time.0 } else { begin });
+    status.snapshot = report.snapshot.filter(|id| id.len() <= 64);
+    status.recovery_point_time = if role == Role::Backup && status.snapshot.is_some() {
+        Some(status.start_time.clone())
+    } else {
+        report.recovery_point_time
+    };
+    (status.reason, status.message) = match (complete, report.reason) {
+        (false, RunReason::Succeeded) => {
+            let why = condition.message.as_deref().unwrap_or_default();
+            (RunReason::Failed, cut(&format!("the run reported success and its Job failed: {why}")))
+        }
+        (_, reason) => (reason, cut(&report.message)),
+    };
+    let counted = |bytes: Option<i64>| bytes.filter(|b| *b >= 0);
+    status.bytes = counted(report.bytes);
+    status.bytes_changed = counted(report.bytes_changed);
+    status.restore_seconds = counted(report.restore_seconds);
+    let repository = report.repository.filter(|r| r.id.len() <= 64 && r.snapshot_count >= 0);
+    Some(Run { role, status, repository, location })
+}
+
+fn report(message: &str) -> Option<Report> {
+    (message.len() <= MAX_REPORT_BYTES).then(|| serde_json::from_str(message).ok()).flatten()
+}
+
+/// Why a Job ended whose pods said nothing that can be read.
+fn without_report(condition: &JobCondition, last: Option<&ContainerStateTerminated>) -> (RunReason, String) {
+    let said = condition.message.as_deref().unwrap_or_default();
+    match (condition.reason.as_deref(), last.and_then(|end| end.reason.as_deref())) {
+        (_, Some("OOMKilled")) => (
+            RunReason::Failed,
+            "its pod needed more memory than it may use: raise spec.jobTemplate.resources.limits.memory".to_owned(),
+        ),
+        (Some("DeadlineExceeded"), _) => (
+            RunReason::Interrupted,
+            "it took longer than it may: see its pod's log, or raise spec.jobTemplate.activeDeadlineSeconds (of a drill: \
+             spec.verification.restoreDrill.timeoutSeconds)"
+                .to_owned(),
+        ),
+        _ if condition.type_ == "Complete" => (
+            RunReason::Failed,
+            "its pod left no report that can be read, so nobody knows what it made: the next run tells".to_owned(),
+        ),
+        _ => {
+            let code = last.map(|end| format!(" (exit code {})", end.exit_code)).unwrap_or_default();
+            let text = format!("its pod left no report that can be read{code}; see the pod's log. The Job says: {said}");
+            (RunReason::Failed, text)
+        }
+    }
+}
+
+/// Where the repository of a Job is, as it was told: the policy may have changed since.
+fn location_of(job: &Job) -> Option<String> {
+    let pod = job.spec.as_ref()?.template.spec.as_ref()?;
+    let container = pod.containers.iter().find(|c| c.name == CONTAINER)?;
+    let variable = container.env.iter().flatten().find(|v| v.name == CONFIGURATION_VARIABLE)?;
+    let told: RunConfiguration = serde_json::from_str(variable.value.as_deref()?).ok()?;
+    Some(told.target.location())
+}
+
+/// As much of a message as a status may hold.
+fn cut(message: &str) -> String {
+    let end = (0..=MAX_REPORT_MESSAGE_BYTES.min(message.len())).rev().find(|i| message.is_char_boundary(*i));
+    message[..end.unwrap_or(0)].to_owned()
+}

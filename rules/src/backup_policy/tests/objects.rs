@@ -1,0 +1,258 @@
+//! The objects as Kubernetes gets them: security, mounts, variables, owners, and that nothing is applied twice.
+
+use printernizer_crds::backup_policy::RunConfiguration;
+use printernizer_crds::{ConditionType, Reason};
+use serde_json::json;
+
+use super::*;
+use crate::backup_policy::names::account_name;
+use crate::backup_policy::needs::ClaimFacts;
+
+/// A policy of everything there is.
+fn everything() -> Scene {
+    let mut scene = scene(&json!({
+        "sources": {
+            "persistentVolumeClaims": [{ "claimName": "files", "excludes": ["**/$(HOME)"] }],
+            "sqlite": [{ "claimName": "shop", "path": "orders.db" }],
+            "postgres": [{ "host": "db", "database": "orders", "credentialsSecretRef": { "name": "db" },
+                "caBundleConfigMapRef": { "name": "ca", "key": "db.crt" } }],
+            "objects": { "kinds": ["PrintJob"] },
+        },
+        "target": { "s3": { "caBundleConfigMapRef": { "name": "ca", "key": "s3.crt" } } },
+        "copies": [{ "persistentVolumeClaim": { "claimName": "nas", "subPath": "farm" } },
+            { "s3": { "bucket": "second", "credentialsSecretRef": { "name": "target" } } }],
+        "verification": { "check": { "schedule": "0 1 * * 0" },
+            "restoreDrill": { "schedule": "0 2 1 * *", "timeoutSeconds": 7200, "storageClassName": "fast", "scratchSize": "50Gi" } },
+        "jobTemplate": { "resources": { "requests": { "cpu": "0.5" }, "limits": { "memory": "1024Mi" } }, "backoffLimit": 2,
+            "tolerations": [{ "key": "storage", "operator": "Exists" }], "nodeSelector": { "disk": "fast" } },
+    }));
+    let secret =
+        SecretFacts { usage: Some("backup".into()), keys: ["username".to_owned(), "password".to_owned()].into() };
+    scene.found.secrets.insert("db".into(), Some(secret));
+    scene.found.config_maps.insert("ca".into(), Some(["db.crt".to_owned(), "s3.crt".to_owned()].into()));
+    let in_use = [("n1".to_owned(), "shop-0".to_owned())].into();
+    scene.found.claims.insert("shop".into(), Some(ClaimFacts { in_use, ..claim("ReadWriteOnce") }));
+    scene.found.claims.insert("nas".into(), Some(claim("ReadWriteMany")));
+    scene.look();
+    scene
+}
+
+/// The account of its pods that read objects.
+fn account() -> String {
+    account_name("farm", UID)
+}
+
+fn pod(scene: &Scene, cron_job: &str) -> Value {
+    let template = &scene.cron_job(cron_job).spec.job_template.spec.as_ref().unwrap().template;
+    serde_json::to_value(template.spec.as_ref().unwrap()).unwrap()
+}
+
+fn names(of: &Value, field: &str) -> Vec<String> {
+    of.as_array().unwrap().iter().map(|item| item[field].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn pods_of_every_role_keep_to_the_restricted_profile() {
+    let scene = everything();
+    for cron_job in ["farm-backup", "farm-check", "farm-prune", "farm-drill"] {
+        let pod = pod(&scene, cron_job);
+        let (of_pod, container) = (&pod["securityContext"], &pod["containers"][0]);
+        assert_eq!(of_pod["runAsNonRoot"], true);
+        assert_eq!((&of_pod["runAsUser"], &of_pod["runAsGroup"]), (&json!(65532), &json!(65532)));
+        assert_eq!(of_pod["seccompProfile"]["type"], "RuntimeDefault");
+        let own = &container["securityContext"];
+        assert_eq!(own["capabilities"], json!({ "drop": ["ALL"] }));
+        assert_eq!((&own["allowPrivilegeEscalation"], &own["readOnlyRootFilesystem"]), (&json!(false), &json!(true)));
+        assert_eq!(
+            (&container["image"], &container["terminationMessagePath"]),
+            (&json!("backup:1"), &json!("/dev/termination-log"))
+        );
+        assert_eq!(pod["restartPolicy"], "Never");
+        assert_eq!(container["resources"], json!({ "requests": { "cpu": "0.5" }, "limits": { "memory": "1024Mi" } }));
+        assert_eq!(pod["tolerations"], json!([{ "key": "storage", "operator": "Exists" }]));
+        assert_eq!(pod["nodeSelector"], json!({ "disk": "fast" }));
+    }
+}
+
+#[test]
+fn each_role_has_what_it_needs_and_nothing_more() {
+    let scene = everything();
+    let backup = pod(&scene, "farm-backup");
+    let container = &backup["containers"][0];
+    assert_eq!(container["args"], json!(["backup"]));
+    assert_eq!(
+        names(&container["volumeMounts"], "mountPath"),
+        [
+            "/sources/volumes/files",
+            "/sources/volumes/shop",
+            "/certificates/postgres-0",
+            "/certificates/target",
+            "/copies/0",
+            "/scratch"
+        ]
+    );
+    // A backup writes into nothing that it reads, and changes no owner of what is in it.
+    assert_eq!(container["volumeMounts"][0]["readOnly"], true);
+    assert_eq!(container["volumeMounts"][1]["readOnly"], true);
+    assert_eq!(backup["volumes"][0]["persistentVolumeClaim"], json!({ "claimName": "files", "readOnly": true }));
+    assert_eq!(backup["volumes"][1]["persistentVolumeClaim"], json!({ "claimName": "shop", "readOnly": true }));
+    assert_eq!(
+        backup["volumes"][2]["configMap"],
+        json!({ "name": "ca", "items": [{ "key": "db.crt", "path": "ca.pem" }] })
+    );
+    assert_eq!(
+        names(&container["env"], "name"),
+        [
+            "PRINTERNIZER_BACKUP",
+            "PRINTERNIZER_BACKUP_PASSWORD",
+            "PRINTERNIZER_BACKUP_TARGET_ACCESS_KEY_ID",
+            "PRINTERNIZER_BACKUP_TARGET_SECRET_ACCESS_KEY",
+            "PRINTERNIZER_BACKUP_COPY_1_ACCESS_KEY_ID",
+            "PRINTERNIZER_BACKUP_COPY_1_SECRET_ACCESS_KEY",
+            "PRINTERNIZER_BACKUP_POSTGRES_0_USERNAME",
+            "PRINTERNIZER_BACKUP_POSTGRES_0_PASSWORD",
+        ]
+    );
+    assert_eq!(container["env"][2]["valueFrom"]["secretKeyRef"], json!({ "name": "target", "key": "accessKeyID" }));
+    for (cron_job, role) in [("farm-check", "check"), ("farm-prune", "prune"), ("farm-drill", "drill")] {
+        let pod = pod(&scene, cron_job);
+        let container = &pod["containers"][0];
+        assert_eq!(container["args"], json!([role]));
+        assert_eq!(
+            names(&container["volumeMounts"], "mountPath"),
+            ["/certificates/target", "/copies/0", "/scratch"],
+            "{role}"
+        );
+        assert_eq!(container["env"].as_array().unwrap().len(), 6, "{role}: no database's password");
+        assert_eq!((&pod["automountServiceAccountToken"], &pod["affinity"]), (&json!(false), &Value::Null), "{role}");
+    }
+    assert_eq!(
+        (&backup["automountServiceAccountToken"], &backup["serviceAccountName"]),
+        (&json!(true), &json!(account()))
+    );
+    let drill = pod(&scene, "farm-drill");
+    let claim = &drill["volumes"][2]["ephemeral"]["volumeClaimTemplate"]["spec"];
+    assert_eq!(
+        (&claim["storageClassName"], &claim["resources"]["requests"]["storage"]),
+        (&json!("fast"), &json!("50Gi"))
+    );
+    let deadline = |name: &str| scene.cron_job(name).spec.job_template.spec.as_ref().unwrap().active_deadline_seconds;
+    assert_eq!((deadline("farm-drill"), deadline("farm-backup")), (Some(7200), Some(86_400)));
+}
+
+#[test]
+fn a_backup_runs_where_its_volume_is_in_use_and_follows_it() {
+    let mut scene = everything();
+    let on = |scene: &Scene| {
+        let term = pod(scene, "farm-backup")["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"][0].clone();
+        term["matchFields"][0].clone()
+    };
+    assert_eq!(on(&scene), json!({ "key": "metadata.name", "operator": "In", "values": ["n1"] }));
+    let moved = [("n2".to_owned(), "shop-0".to_owned())].into();
+    scene.found.claims.insert("shop".into(), Some(ClaimFacts { in_use: moved, ..claim("ReadWriteOnce") }));
+    assert_eq!(done(&scene.look()), ["apply farm-backup"], "and no other");
+    assert_eq!(on(&scene)["values"], json!(["n2"]));
+    scene.found.claims.insert("shop".into(), Some(claim("ReadWriteOnce")));
+    scene.look();
+    assert_eq!(pod(&scene, "farm-backup")["affinity"], Value::Null, "what is not in use may go anywhere");
+}
+
+#[test]
+fn a_run_reads_back_what_it_was_told_whatever_kubernetes_replaces() {
+    let scene = everything();
+    let env = pod(&scene, "farm-backup")["containers"][0]["env"][0]["value"].as_str().unwrap().to_owned();
+    assert!(!env.contains('$'), "{env}");
+    let told: RunConfiguration = serde_json::from_str(&env).unwrap();
+    assert_eq!(told.sources, scene.policy.spec.sources);
+    assert_eq!((told.host(), told.repository_id), ("farm.shop".into(), None));
+}
+
+#[test]
+fn owners_of_files_are_changed_only_where_something_is_written_or_a_person_wants_it() {
+    let group = |spec: Value| {
+        let mut scene = scene(&spec);
+        scene.found.claims.insert("nas".into(), Some(claim("ReadWriteMany")));
+        scene.look();
+        pod(&scene, "farm-backup")["securityContext"]["fsGroup"].clone()
+    };
+    assert_eq!(group(json!({})), Value::Null);
+    assert_eq!(group(json!({ "target": { "s3": null, "persistentVolumeClaim": { "claimName": "nas" } } })), 65_532);
+    assert_eq!(group(json!({ "jobTemplate": { "fsGroup": 1000 } })), 1000);
+}
+
+#[test]
+fn everything_is_owned_by_the_policy_and_carries_its_label() {
+    let scene = everything();
+    let access = scene.access.clone();
+    let metas = scene.cron_jobs.iter().map(|c| c.metadata.clone());
+    let metas = metas.chain([
+        access.account.unwrap().metadata,
+        access.role.clone().unwrap().metadata,
+        access.binding.unwrap().metadata,
+    ]);
+    for meta in metas {
+        let owner = &meta.owner_references.as_ref().unwrap()[0];
+        assert_eq!((owner.kind.as_str(), owner.uid.as_str(), owner.controller), ("BackupPolicy", UID, Some(true)));
+        assert_eq!(meta.labels.unwrap()["printernizer.io/backup-policy"], "farm");
+        assert_eq!(meta.namespace.as_deref(), Some("shop"));
+    }
+    let rule = &access.role.unwrap().rules.unwrap()[0];
+    assert_eq!(rule.resources.as_deref(), Some(&["printjobs".to_owned()][..]));
+    assert_eq!(rule.verbs, ["get", "list"]);
+    let spec = &scene.cron_job("farm-check").spec;
+    assert_eq!(
+        (spec.time_zone.as_deref(), spec.concurrency_policy.as_deref()),
+        (Some("Europe/Berlin"), Some("Forbid"))
+    );
+    assert_eq!((spec.starting_deadline_seconds, spec.suspend), (Some(3600), Some(false)));
+}
+
+#[test]
+fn what_somebody_else_changes_is_set_right_and_what_kubernetes_fills_in_is_left() {
+    let mut scene = everything();
+    let spec = scene.cron_job_mut("farm-backup").spec.job_template.spec.as_mut().unwrap();
+    spec.template.spec.as_mut().unwrap().scheduler_name = Some("default-scheduler".into());
+    let resources = spec.template.spec.as_mut().unwrap().containers[0].resources.as_mut().unwrap();
+    resources
+        .requests
+        .as_mut()
+        .unwrap()
+        .insert("cpu".into(), k8s_openapi::apimachinery::pkg::api::resource::Quantity("500m".into()));
+    assert_eq!(done(&scene.look()), Vec::<String>::new());
+    scene.cron_job_mut("farm-backup").spec.schedule = "* * * * *".into();
+    scene.access.role.as_mut().unwrap().rules.as_mut().unwrap()[0].verbs.push("delete".into());
+    assert_eq!(done(&scene.look()), [format!("apply Role {}", account()), "apply farm-backup".to_owned()]);
+    // What is wanted no more is in no field of what is wanted.
+    scene.write(&json!({ "jobTemplate": { "nodeSelector": null } }));
+    assert_eq!(done(&scene.look()), ["apply farm-backup", "apply farm-check", "apply farm-prune", "apply farm-drill"]);
+}
+
+type Seize = fn(&mut Access);
+
+#[test]
+fn an_account_a_role_or_a_binding_of_somebody_else_is_not_taken_over() {
+    let metas: [(&str, Seize); 3] = [
+        ("ServiceAccount", |a| a.account.as_mut().unwrap().metadata.owner_references = None),
+        ("Role", |a| a.role.as_mut().unwrap().metadata.owner_references.as_mut().unwrap()[0].uid = "theirs".into()),
+        ("RoleBinding", |a| a.binding.as_mut().unwrap().metadata.owner_references = None),
+    ];
+    for (kind, seize) in metas {
+        let mut scene = everything();
+        let good = scene.clone();
+        seize(&mut scene.access);
+        // Neither it nor what is given to it.
+        assert_eq!(done(&scene.look()), ["suspend farm-backup"], "{kind}");
+        let text = scene.assert_says(ConditionType::Ready, "False", Reason::NameTaken);
+        assert!(text.contains(&format!("{kind} {}", account())), "{text}");
+        scene.access = good.access;
+        assert_eq!(done(&scene.look()), ["apply farm-backup"], "{kind}");
+        scene.assert_says(ConditionType::Ready, "True", Reason::PolicyReady);
+    }
+}
+
+#[test]
+fn a_policy_that_is_deleted_is_left_to_kubernetes() {
+    let mut scene = everything();
+    scene.policy.metadata.deletion_timestamp = Some(time(scene.now));
+    assert_eq!(scene.decide(), Plan::default());
+}
