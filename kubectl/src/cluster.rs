@@ -9,7 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, LogParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::{Api, Client, Config, Resource, ResourceExt};
@@ -58,9 +58,34 @@ impl Object for printernizer_crds::PrintJob {
     const WORDS: &'static str = "jobs";
 }
 
+impl Object for printernizer_crds::BackupPolicy {
+    const WORD: &'static str = "backup policy";
+    const WORDS: &'static str = "backup policies";
+}
+
 impl Object for k8s_openapi::api::core::v1::Secret {
     const WORD: &'static str = "Secret";
     const WORDS: &'static str = "Secrets";
+}
+
+impl Object for k8s_openapi::api::core::v1::Pod {
+    const WORD: &'static str = "pod";
+    const WORDS: &'static str = "pods";
+}
+
+impl Object for k8s_openapi::api::core::v1::PersistentVolumeClaim {
+    const WORD: &'static str = "PersistentVolumeClaim";
+    const WORDS: &'static str = "PersistentVolumeClaims";
+}
+
+impl Object for k8s_openapi::api::batch::v1::CronJob {
+    const WORD: &'static str = "CronJob";
+    const WORDS: &'static str = "CronJobs";
+}
+
+impl Object for k8s_openapi::api::batch::v1::Job {
+    const WORD: &'static str = "Job";
+    const WORDS: &'static str = "Jobs";
 }
 
 /// What a change of an object came to.
@@ -265,6 +290,13 @@ impl Cluster {
         patch["metadata"]["uid"] = old.uid.clone().into();
         let (api, patch) = (self.api(), Patch::Merge(patch));
         self.call(&doing, Box::pin(api.patch(name, &params, &patch))).await
+    }
+
+    /// All that the pod has written.
+    pub async fn logs(&self, pod: &str) -> Result<String, Error> {
+        let doing = format!("read the log of pod {pod}");
+        let api = self.api::<k8s_openapi::api::core::v1::Pod>();
+        self.call(&doing, Box::pin(api.logs(pod, &LogParams::default()))).await
     }
 
     /// Deletes the object this one is, and no other of its name.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::{Arg, Command, CommandFactory as _};
 use kube::ResourceExt as _;
-use printernizer_crds::{PrintJob, Printer};
+use printernizer_crds::{BackupPolicy, PrintJob, Printer};
 
 use crate::arguments::{Arguments, ClusterArguments};
 use crate::cluster::Cluster;
@@ -42,6 +42,8 @@ pub enum Place {
     AnyJob,
     /// The name of a printer that is not trusted.
     Distrusted,
+    /// The name of a backup policy.
+    Policies,
     /// Where printers stand.
     Locations,
     /// The name of a file.
@@ -132,6 +134,8 @@ pub fn place(words: &[String]) -> Place {
         Some("pause" | "resume" | "cancel") => Place::Jobs,
         Some("hold" | "release") => Place::JobsAndPrinters,
         Some("acknowledge") => Place::Distrusted,
+        Some("backup-now") => Place::Policies,
+        Some("restore") if positionals == 0 => Place::Policies,
         Some("why") if positionals == 0 => Place::AnyJob,
         Some(_) => Place::Nothing,
     }
@@ -205,6 +209,10 @@ async fn names(place: &Place, flags: &ClusterArguments) -> Option<Vec<(String, S
     let of_printers = matches!(place, Place::Beds | Place::Distrusted | Place::Locations | Place::JobsAndPrinters);
     let jobs: Vec<PrintJob> = if of_jobs { cluster.list(false, None).await.ok()? } else { Vec::new() };
     let printers: Vec<Printer> = if of_printers { cluster.list(false, None).await.ok()? } else { Vec::new() };
+    if *place == Place::Policies {
+        let policies: Vec<BackupPolicy> = cluster.list(false, None).await.ok()?;
+        return Some(policies.iter().map(|policy| (policy.name_any(), String::new())).collect());
+    }
     Some(candidates(place, &jobs, &printers))
 }
 
@@ -241,7 +249,7 @@ fn candidates(place: &Place, jobs: &[PrintJob], printers: &[Printer]) -> Vec<(St
             all.dedup();
             all
         }
-        Place::Words(_) | Place::File | Place::Nothing => Vec::new(),
+        Place::Words(_) | Place::Policies | Place::File | Place::Nothing => Vec::new(),
     }
 }
 
@@ -286,6 +294,10 @@ mod tests {
             ("why ", Place::AnyJob),
             ("why clip ", Place::Nothing),
             ("acknowledge ", Place::Distrusted),
+            ("backup-now a ", Place::Policies),
+            ("restore --list ", Place::Policies),
+            ("restore shop --volume ", Place::Nothing),
+            ("backups ", Place::Nothing),
             ("status -n ", Place::Nothing),
         ] {
             assert_eq!(at(line), expected, "{line:?}");

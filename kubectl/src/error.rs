@@ -132,6 +132,18 @@ pub enum Error {
     /// An object cannot be watched.
     #[error("the printer cannot be watched")]
     Watch(#[source] Box<kube::runtime::wait::Error>),
+    /// An object cannot be watched.
+    #[error("{what} cannot be watched, so its end is not seen")]
+    Unwatched {
+        /// What was to be watched.
+        what: String,
+        /// Why.
+        #[source]
+        source: Box<kube::runtime::watcher::Error>,
+    },
+    /// What was begun did not come to a good end, or not in time.
+    #[error("{0}")]
+    Unfinished(String),
     /// A person's answer cannot be read.
     #[error("your answer cannot be read")]
     Input(#[source] io::Error),

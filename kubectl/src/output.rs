@@ -151,6 +151,15 @@ pub fn age(since: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// A span of time as it is given on the command line.
+pub fn span_of(time: std::time::Duration) -> String {
+    match time.as_secs() {
+        s if s > 0 && s % 3_600 == 0 => format!("{}h", s / 3_600),
+        s if s > 0 && s % 60 == 0 => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
+}
+
 /// A word for one or for several.
 pub fn count(number: usize, one: &str, several: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {several}") }

@@ -14,7 +14,7 @@ use crate::error::{Error, FAILED};
 use crate::objects::{Flags, full_name};
 use crate::output::{Format, Paint, structured};
 use crate::person::{Person, Terminal};
-use crate::{add_printer, beds, complete, outcome, status, trust, wanted, why};
+use crate::{add_printer, backups, beds, complete, outcome, status, trust, wanted, why};
 
 /// What a command works with.
 pub struct Session<'a> {
@@ -161,6 +161,9 @@ pub async fn command(mut session: Session<'_>, command: &Command) -> Result<(), 
         Command::Acknowledge(arguments) => Box::pin(trust::acknowledge(session, arguments)).await,
         Command::AddPrinter(arguments) => Box::pin(add_printer::add(session, arguments)).await,
         Command::Why(arguments) => Box::pin(why::tell(session, arguments)).await,
+        Command::Backups(arguments) => Box::pin(backups::show(session, arguments)).await,
+        Command::BackupNow(arguments) => Box::pin(backups::now(session, arguments)).await,
+        Command::Restore(arguments) => Box::pin(backups::restore(session, arguments)).await,
         Command::Complete(_) => Ok(()),
     }
 }

@@ -7,10 +7,11 @@ use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
 use printernizer_crds::print_job::Phase;
 use printernizer_crds::printer::PrinterState;
-use printernizer_crds::{ConditionType, PrintJob, Printer, Reason};
+use printernizer_crds::{BackupPolicy, ConditionType, PrintJob, Printer, Reason};
 use serde::Serialize;
 
 use crate::arguments::Status;
+use crate::backups;
 use crate::error::Error;
 use crate::objects::{Bed, bed, condition, doubt, full_name, of_job, of_printer, phase, question};
 use crate::output::{Format, age, clean, structured};
@@ -27,7 +28,17 @@ pub async fn show(session: &mut Session<'_>, arguments: &Status) -> Result<(), E
     let all = arguments.all_namespaces;
     let printers: Vec<Printer> = session.cluster.list(all, arguments.selector.as_deref()).await?;
     let jobs: Vec<PrintJob> = session.cluster.list(all, None).await?;
-    let overview = overview(&printers, &jobs, session.now);
+    let policies = match session.cluster.list::<BackupPolicy>(all, None).await {
+        Ok(policies) => policies,
+        // Without backups the farm is shown all the same; that they are not is said where somebody may have some.
+        Err(Error::NotInstalled { .. }) => Vec::new(),
+        Err(error @ Error::Forbidden { .. }) => {
+            session.note(&format!("backups are left out: {}", error.chain()))?;
+            Vec::new()
+        }
+        Err(error) => return Err(error),
+    };
+    let overview = overview(&printers, &jobs, &policies, session.now);
     let text = match arguments.output.output {
         Some(Format::Name) => {
             let names = printers.iter().map(full_name).chain(jobs.iter().map(full_name));
@@ -60,7 +71,7 @@ pub struct Overview {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Need {
-    /// `job` or `printer`.
+    /// `job`, `printer` or `backup policy`.
     pub kind: &'static str,
     /// Namespace of the object.
     pub namespace: String,
@@ -118,10 +129,11 @@ pub struct JobCount {
 }
 
 /// What these objects come to.
-pub fn overview(printers: &[Printer], jobs: &[PrintJob], now: Timestamp) -> Overview {
+pub fn overview(printers: &[Printer], jobs: &[PrintJob], policies: &[BackupPolicy], now: Timestamp) -> Overview {
     let mut needs: Vec<Need> = jobs.iter().filter_map(need_of_job).collect();
     needs.extend(printers.iter().flat_map(|p| needs_of_printer(p, jobs, now)));
-    // Stable: jobs before printers, and by name, within the same urgency.
+    needs.extend(policies.iter().filter_map(backups::need));
+    // Stable: jobs before printers before backups, and by name, within the same urgency.
     needs.sort_by_key(|need| !need.urgent);
     let old = |meta: &ObjectMeta| {
         let created = meta.creation_timestamp.as_ref();

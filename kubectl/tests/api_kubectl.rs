@@ -321,6 +321,7 @@ async fn a_person_needs_the_rights_that_the_documentation_lists_and_no_others() 
     bench
         .until("the rights count", async || (bench.run(&["status", "--as", "viewer"]).await.code == 0).then_some(()))
         .await;
+    bench.run(&["status", "--as", "viewer"]).await.with(0, &["backups are left out", "list the backup policies"]);
     let clear = ["clear-bed", "prusa-1=0000000001", "--yes", "--as"];
     bench.run(&[&clear[..], &["viewer"]].concat()).await.with(1, &["you have no right", "patch", "`edit`"]);
     assert_eq!(cleared_for(&bench, "prusa-1").await, None);

@@ -4,6 +4,7 @@
 //! Whatever can be refused is refused before anything is written. If the Printer is refused after its Secret was written, the
 //! Secret goes again; where nobody knows whether the Printer was written, it stays.
 
+pub mod arguments;
 mod ask;
 mod manifest;
 mod probe;

@@ -19,7 +19,7 @@ pub(super) enum Place<'a> {
 /// The overview as a person reads it.
 pub(super) fn text(overview: &Overview, place: Place<'_>, wide: bool, flags: &Flags, paint: Paint) -> String {
     let all = matches!(place, Place::All);
-    if overview.printers.is_empty() && overview.jobs.is_empty() {
+    if overview.printers.is_empty() && overview.jobs.is_empty() && overview.needs.is_empty() {
         let place = match place {
             Place::All => "in this cluster".to_owned(),
             Place::One(namespace) => format!("in namespace {namespace}"),

@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::render::{Place, text};
 use super::*;
+use crate::backups::testing::policy;
 use crate::objects::Flags;
 use crate::objects::testing::{job, now, occupied, printer};
 use crate::output::Paint;
@@ -59,7 +60,7 @@ fn farm() -> (Vec<Printer>, Vec<PrintJob>) {
 #[test]
 fn a_farm_is_shown_with_what_waits_for_a_person_first() {
     let (printers, jobs) = farm();
-    let overview = overview(&printers, &jobs, now());
+    let overview = overview(&printers, &jobs, &[], now());
     let expected = r#"4 things wait for a person
   job clip-1       what became of its print? the start was sent or may have been, and the printer shows no sign of it
                    kubectl printernizer outcome clip-1
@@ -90,7 +91,7 @@ fn a_farm_is_shown_with_what_waits_for_a_person_first() {
 #[test]
 fn commands_name_the_namespace_where_it_is_not_the_one_people_are_in() {
     let (printers, jobs) = farm();
-    let overview = overview(&printers, &jobs, now());
+    let overview = overview(&printers, &jobs, &[], now());
     let named = text(&overview, Place::One("farm"), false, &Flags::default().within("farm"), Paint::default());
     assert!(named.contains("kubectl printernizer clear-bed prusa-1 -n farm\n"), "{named}");
     let all = text(&overview, Place::All, true, &Flags::default(), Paint::default());
@@ -102,7 +103,7 @@ fn commands_name_the_namespace_where_it_is_not_the_one_people_are_in() {
 
 #[test]
 fn a_farm_at_rest_and_an_empty_one_say_so() {
-    let quiet = overview(&[printer("a1", json!({}), &[])], &[], now());
+    let quiet = overview(&[printer("a1", json!({}), &[])], &[], &[], now());
     let shown = text(&quiet, Place::One("farm"), false, &Flags::default(), Paint::default());
     let expected = "\
 Nothing waits for a person
@@ -117,12 +118,31 @@ Nothing waits for a person
 }
 
 #[test]
+fn a_backup_outside_its_objectives_waits_for_a_person_and_a_good_one_is_not_spoken_of() {
+    let late = [("RecoveryPointObjectiveMet", "False", "ObjectiveMissed", "5 hours could be lost")];
+    let policies = [policy("files", json!({}), &[]), policy("shop", json!({}), &late)];
+    let shown = overview(&[printer("a1", json!({}), &[])], &[], &policies, now());
+    let shown = text(&shown, Place::One("farm"), false, &Flags::default(), Paint::default());
+    let expected = "\
+1 thing waits for a person
+  backup policy shop  ObjectiveMissed: 5 hours could be lost
+                      kubectl printernizer backup-now shop
+
+1 printer
+";
+    assert!(shown.starts_with(expected), "{shown}");
+    let alone = overview(&[], &[], &policies, now());
+    let alone = text(&alone, Place::All, false, &Flags::default(), Paint::default());
+    assert!(alone.contains("backup policy farm/shop") && alone.contains("backup-now shop -n farm"), "{alone}");
+}
+
+#[test]
 fn objects_that_no_operator_has_looked_at_are_told_of_after_a_moment() {
     let old = json!({ "metadata": { "creationTimestamp": "2026-11-22T11:59:30Z" }, "status": null });
     let young = json!({ "metadata": { "creationTimestamp": "2026-11-22T11:59:31Z" }, "status": null });
-    let seen = overview(&[printer("a1", young.clone(), &[])], &[job("clip", "Pending", young, &[])], now());
+    let seen = overview(&[printer("a1", young.clone(), &[])], &[job("clip", "Pending", young, &[])], &[], now());
     assert_eq!(seen.unseen, 0);
-    let unseen = overview(&[printer("a1", old.clone(), &[])], &[job("clip", "Pending", old, &[])], now());
+    let unseen = overview(&[printer("a1", old.clone(), &[])], &[job("clip", "Pending", old, &[])], &[], now());
     assert_eq!(unseen.unseen, 2);
     let shown = text(&unseen, Place::One("farm"), false, &Flags::default(), Paint::default());
     assert!(shown.starts_with("2 objects were not looked at by any operator"), "{shown}");
