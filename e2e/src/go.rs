@@ -106,10 +106,18 @@ pub(crate) struct Module {
     pub(crate) takes: &'static str,
 }
 
+impl Module {
+    /// Where the program is, or is to be.
+    pub(crate) fn path(&self) -> PathBuf {
+        let Self { name, version, .. } = self;
+        cache_dir().join(name).join(format!("{name}-{version}-{}", std::env::consts::ARCH))
+    }
+}
+
 /// The program of a Go module, built now if the cache does not have it.
 pub(crate) fn install(module: &Module, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, BuildError> {
     let Module { what, name, package, version, takes } = *module;
-    let path = cache_dir().join(name).join(format!("{name}-{version}-{}", std::env::consts::ARCH));
+    let path = module.path();
     let program = Program {
         what,
         path: &path,

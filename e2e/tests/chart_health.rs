@@ -49,7 +49,7 @@ fn health(script: &Path, object: &Value) -> (String, String) {
 
 #[test]
 fn every_object_has_the_health_that_is_written_down_for_it() {
-    for kind in ["Printer", "PrintJob"] {
+    for kind in ["Printer", "PrintJob", "BackupPolicy"] {
         let folder = project().join("deploy/argocd/health").join(kind);
         let tests = objects(&read(&folder.join("health_test.yaml"))).remove(0);
         let (mut used, mut seen) = (BTreeSet::new(), BTreeSet::new());
@@ -83,8 +83,8 @@ fn the_settings_of_argo_cd_hold_the_scripts_as_they_are() {
         (&"argocd-cm".into(), &"argocd".into())
     );
     let data = settings["data"].as_object().unwrap();
-    assert_eq!(data.len(), 2);
-    for kind in ["Printer", "PrintJob"] {
+    assert_eq!(data.len(), 3);
+    for kind in ["Printer", "PrintJob", "BackupPolicy"] {
         let script = read(&project().join(format!("deploy/argocd/health/{kind}/health.lua")));
         assert_eq!(data[&format!("resource.customizations.health.printernizer.io_{kind}")], script, "{kind}");
     }

@@ -303,6 +303,8 @@ fn every_value_of_a_label_that_is_asked_for_exists() {
                 (_, "reason") => is_one::<Reason>(&value),
                 (_, "phase") => is_one::<Phase>(&value),
                 (_, "state") => is_one::<PrinterState>(&value),
+                (_, "type") => is_one::<ConditionType>(&value),
+                (_, "status") => ["True", "False", "Unknown"].contains(&value.as_str()),
                 ("reconcile_total", "outcome") => is_one::<Outcome>(&value),
                 ("attempts_total", "outcome") => is_one::<AttemptOutcome>(&value),
                 ("starts_total", "result") => is_one::<StartResult>(&value),
@@ -315,7 +317,7 @@ fn every_value_of_a_label_that_is_asked_for_exists() {
             asked.insert(label);
         }
     }
-    for label in ["reason", "phase", "state", "outcome", "result", "code"] {
+    for label in ["reason", "phase", "state", "outcome", "result", "code", "type", "status"] {
         assert!(asked.contains(label), "{label}: {asked:?}");
     }
 }

@@ -50,7 +50,7 @@ fn the_base_of_the_overlays_is_made_from_the_chart() {
 fn the_definitions_of_the_chart_are_those_of_the_code() {
     let rendered = objects(&template(None, &["--set", "image.repository=x"]).unwrap());
     let definitions: Vec<&Value> = rendered.iter().filter(|o| o["kind"] == "CustomResourceDefinition").collect();
-    assert_eq!(definitions.len(), 3);
+    assert_eq!(definitions.len(), 4);
     for definition in definitions {
         let name = definition["spec"]["names"]["plural"].as_str().unwrap();
         let code = objects(&read(&project().join(format!("crds/manifests/{name}.yaml"))));
@@ -62,7 +62,7 @@ fn the_definitions_of_the_chart_are_those_of_the_code() {
 #[test]
 fn what_is_uninstalled_takes_the_definitions_along_only_if_asked() {
     let rendered = objects(&template(None, &["--set", "image.repository=x", "--set", "crds.keep=false"]).unwrap());
-    assert_eq!(rendered.iter().filter(|o| o["kind"] == "CustomResourceDefinition").count(), 3);
+    assert_eq!(rendered.iter().filter(|o| o["kind"] == "CustomResourceDefinition").count(), 4);
     assert!(!rendered.iter().any(|o| o["metadata"]["annotations"]["helm.sh/resource-policy"].is_string()));
 }
 
@@ -231,7 +231,7 @@ fn every_overlay_runs_as_many_operators_as_it_says_with_the_image_it_names() {
 #[test]
 fn the_definitions_can_be_applied_as_one_folder() {
     let built = objects(&kustomize("crds/manifests").unwrap());
-    assert_eq!(built.len(), 3);
+    assert_eq!(built.len(), 4);
 }
 
 #[test]

@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use kube::api::PostParams;
+use jiff::{SignedDuration, Timestamp};
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use printernizer_crds::print_job::Phase;
-use printernizer_crds::{ConditionType, Printer, Reason};
+use printernizer_crds::{BackupPolicy, ConditionType, Printer, Reason};
 use printernizer_e2e::monitoring::{Query, alerts, alerts_file, dashboards, metric_names, queries};
 use printernizer_e2e::servers::{PrometheusServer, Sample};
 use printernizer_e2e::{tools, wait_until};
@@ -32,6 +34,38 @@ async fn is(prometheus: &PrometheusServer, expression: &str, value: f64) {
     shows(prometheus, expression, |samples| matches!(samples, [one] if (one.value - value).abs() < 1e-9)).await;
 }
 
+fn policies(shop: &Shop) -> Api<BackupPolicy> {
+    Api::namespaced(shop.farm.client(), shop.farm.namespace())
+}
+
+/// A policy that has backed up and drilled, and was missed once; its Secret has gone since, and nobody has ever checked.
+async fn backed_up(shop: &Shop) {
+    let policy: BackupPolicy = serde_json::from_value(json!({
+        "apiVersion": "printernizer.io/v1alpha1", "kind": "BackupPolicy", "metadata": { "name": "nightly" },
+        "spec": {
+            "schedule": "0 3 1 1 *", "sources": { "objects": {} },
+            "target": { "persistentVolumeClaim": { "claimName": "backups" } },
+            "encryption": { "passwordSecretRef": { "name": "no-such-secret", "key": "password" } },
+            "retention": { "keepDaily": 30 }, "objectives": { "recoveryPointSeconds": 86400 },
+            "verification": { "restoreDrill": { "schedule": "0 4 1 1 *" } },
+        },
+    }))
+    .unwrap();
+    policies(shop).create(&PostParams::default(), &policy).await.unwrap();
+    let now = Timestamp::now();
+    let ago = |minutes: i64| now.checked_sub(SignedDuration::from_mins(minutes)).unwrap().to_string();
+    let run = |minutes: i64, restore_seconds: Option<i64>| {
+        json!({ "jobName": "j", "jobUid": "u", "startTime": ago(minutes), "endTime": ago(minutes - 2),
+                "reason": "Succeeded", "restoreSeconds": restore_seconds })
+    };
+    let status = json!({ "status": {
+        "lastBackup": run(30, None), "lastSuccessfulTime": ago(30), "lastMissedTime": ago(600),
+        "lastRestoreDrill": run(20, Some(61)), "snapshotCount": 30, "repositorySizeBytes": 5_000_000_000_i64,
+        "repository": { "location": "pvc:backups", "id": "0123456789" },
+    } });
+    policies(shop).patch_status("nightly", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+}
+
 /// Fails if promtool finds a name, a type or a help text that Prometheus' rules speak against.
 fn assert_well_formed(metrics: &str) {
     let promtool = tools::prometheus(&mut |_| {}).unwrap().promtool;
@@ -49,6 +83,7 @@ async fn every_panel_and_every_alert_works_on_what_a_running_operator_shows() {
     let mut shop = Shop::empty("monitoring", Config::prusalink(1).time_scale(20.0)).await;
     shop.farm.add_printers().await.unwrap();
     shop.farm.add_file("part", part(PRINT)).await.unwrap();
+    backed_up(&shop).await;
     shop.operate(&["--metrics-per-printer"]).await;
     let address = shop.operator.as_ref().unwrap().address();
     let prometheus =
@@ -101,6 +136,9 @@ async fn every_panel_and_every_alert_works_on_what_a_running_operator_shows() {
         let grown = format!("sum(increase(printernizer_{counter}[15m]))");
         shows(&prometheus, &grown, |samples| matches!(samples, [one] if one.value > 0.0)).await;
     }
+    is(&prometheus, "sum(printernizer_backup_recovery_points{policy=\"nightly\"})", 30.0).await;
+    let known = "printernizer_backup_policy_condition{policy=\"nightly\",type=\"RestoreVerified\",status=\"True\"}";
+    is(&prometheus, &format!("sum({known})"), 1.0).await;
     is(&prometheus, "sum(printernizer_sessions_connected)", 1.0).await;
     is(&prometheus, "sum(printernizer_printers)", 2.0).await;
     is(&prometheus, "time() - sum(printernizer_lease_renewed_timestamp_seconds) < bool 15", 1.0).await;
@@ -112,7 +150,12 @@ async fn every_panel_and_every_alert_works_on_what_a_running_operator_shows() {
     shows(&prometheus, "sum by (alertname) (ALERTS)", |samples| {
         let told = samples.iter().flat_map(|sample| &sample.labels).map(|(_, alert)| alert.as_str());
         let told: BTreeSet<&str> = told.filter(|alert| !slow.contains(alert)).collect();
-        told == BTreeSet::from(["PrinternizerJobNotAccepted", "PrinternizerPrinterNotUsable"])
+        told == BTreeSet::from([
+            "PrinternizerBackupNotProven",
+            "PrinternizerBackupPolicyNotReady",
+            "PrinternizerJobNotAccepted",
+            "PrinternizerPrinterNotUsable",
+        ])
     })
     .await;
     let alerts = alerts().unwrap();
@@ -137,6 +180,19 @@ async fn every_panel_and_every_alert_works_on_what_a_running_operator_shows() {
         if (ended - 1.0).abs() < 1e-9 { Ok(()) } else { Err(format!("{ended} ended jobs")) }
     });
     counted.await.unwrap();
+    // Of backups it shows what the one before has written.
+    let points = wait_until("backups are shown anew", SOON, async || {
+        let points = operator.metric("printernizer_backup_recovery_points").await.map_err(|e| e.to_string())?;
+        if (points - 30.0).abs() < 1e-9 { Ok(()) } else { Err(format!("{points} recovery points")) }
+    });
+    points.await.unwrap();
+    // And nothing any more of one that is gone.
+    policies(&shop).delete("nightly", &DeleteParams::default()).await.unwrap();
+    let gone = wait_until("it is forgotten", SOON, async || {
+        let text = operator.metrics().await.map_err(|e| e.to_string())?;
+        if text.contains("policy=\"nightly\"") { Err(text) } else { Ok(()) }
+    });
+    gone.await.unwrap();
     assert!(operator.metric("printernizer_attempts_total").await.unwrap().abs() < 1e-9);
     assert!(
         operator.metric("printernizer_printer_status_condition").await.unwrap().abs() < 1e-9,

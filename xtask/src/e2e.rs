@@ -6,13 +6,14 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::error::Error;
+use crate::first;
 use crate::image;
 use crate::install::Use;
 use crate::launch;
 use crate::workspace::Workspace;
 
 /// The program that is the trial.
-const NODE: &str = "printernizer-node";
+pub const NODE: &str = "printernizer-node";
 
 /// Arguments of `e2e`.
 #[derive(clap::Args)]
@@ -38,6 +39,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let made = image::run(&image::Arguments::for_node(images.clone(), !arguments.release))?;
     if made != ExitCode::SUCCESS {
         return Ok(made);
+    }
+    if !arguments.short {
+        let release = first::ensure()?;
+        image::older_operator(&first::operator(&release), first::VERSION, &images)?;
     }
     let mut options: Vec<OsString> = vec!["--images".into(), images.into()];
     options.extend(arguments.short.then(|| "--short".into()));

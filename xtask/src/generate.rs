@@ -193,16 +193,23 @@ mod tests {
                 .filter_map(|name| name.strip_prefix(folder))
                 .filter(|name| name.ends_with("yaml"))
                 .collect();
-            assert_eq!(names, ["/printers.yaml", "/printjobs.yaml", "/printrecords.yaml"], "{folder}");
+            assert_eq!(
+                names,
+                ["/backuppolicies.yaml", "/printers.yaml", "/printjobs.yaml", "/printrecords.yaml"],
+                "{folder}"
+            );
         }
         let pages: Vec<&str> = wanted.keys().filter_map(|name| name.strip_prefix(reference::FOLDER)).collect();
-        assert_eq!(pages, ["/README.md", "/printer.md", "/printjob.md", "/printrecord.md"]);
+        assert_eq!(pages, ["/README.md", "/backuppolicy.md", "/printer.md", "/printjob.md", "/printrecord.md"]);
         let header = manifests::HEADER.trim_start_matches('#').trim();
         for (name, text) in &wanted {
             assert!(text.lines().next().unwrap().contains(header), "{name}");
         }
         let kustomization = &wanted[&format!("{MANIFESTS}/{KUSTOMIZATION}")];
-        assert!(kustomization.ends_with("\n  - printers.yaml\n  - printjobs.yaml\n  - printrecords.yaml\n"));
+        assert!(
+            kustomization
+                .ends_with("\n  - printers.yaml\n  - printjobs.yaml\n  - printrecords.yaml\n  - backuppolicies.yaml\n")
+        );
     }
 
     #[test]

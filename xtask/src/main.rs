@@ -5,11 +5,14 @@
 //! doing while it does it, and says through its exit code whether it went well.
 
 mod bench;
+#[path = "../../e2e/src/cache.rs"]
+mod cache;
 mod demo;
 mod docs;
 mod e2e;
 mod error;
 mod faults;
+mod first;
 mod fuzz;
 mod generate;
 mod image;

@@ -56,6 +56,16 @@ pub fn stream(command: &mut Command) -> Result<Finished, Error> {
     collect(command, pass_on)
 }
 
+/// Runs a program in sight of the person; an error if it fails.
+pub fn succeed(command: &mut Command) -> Result<(), Error> {
+    say(&format!("== {}", describe(command)));
+    let status = stream(command)?.status;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::Failed { program: describe(command), told: status.to_string() })
+}
+
 /// Runs a program to its end without showing its output.
 pub fn quietly(command: &mut Command) -> Result<Finished, Error> {
     collect(command, |_, _| ())

@@ -25,6 +25,8 @@ enum Task {
     BuildS3Server,
     /// Build helm and the other programs of the chart's tests into the cache, and print their paths.
     BuildChartTools,
+    /// Fetch restic and PostgreSQL, which backups are made with, into the cache, and print their paths.
+    BuildBackupTools,
     /// Start an empty cluster, print how to reach it, and take it down at Ctrl-C.
     Up {
         /// Print one JSON line with kubeconfig, server, directory and process ids instead of words.
@@ -72,6 +74,10 @@ async fn run(task: Task) -> Result<(), Box<dyn std::error::Error>> {
             writeln!(std::io::stdout(), "{}", tools::hadolint()?.display())?;
             writeln!(std::io::stdout(), "{}", tools::zizmor()?.display())?;
             writeln!(std::io::stdout(), "{}", tools::prometheus(&mut tell)?.server.display())?;
+        }
+        Task::BuildBackupTools => {
+            writeln!(std::io::stdout(), "{}", tools::restic(&mut tell)?.display())?;
+            writeln!(std::io::stdout(), "{}", tools::postgres(&mut tell)?.display())?;
         }
         Task::Up { json, bare, port, keep_data, apiserver_arguments } => {
             let options = Options {

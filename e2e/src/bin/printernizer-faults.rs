@@ -43,7 +43,13 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match campaign(Arguments::parse()).await {
+    let campaign = campaign(Arguments::parse());
+    let ended = tokio::select! {
+        ended = campaign => ended,
+        // What is dropped now ends its processes, those that a plan has stopped too.
+        _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
+    };
+    match ended {
         Ok(code) => code,
         Err(error) => {
             // A terminal that is gone cannot be told about it.

@@ -8,14 +8,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use printernizer_e2e::node::{Cell, Images, NodeError, Programs, end_with_stdin, trial};
+use printernizer_e2e::node::{Cell, Images, NodeError, Programs, end_with_stdin, first_release, trial};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Installs the chart on a real node, and lets a farm print through everything that happens to an operator.
 #[derive(Parser)]
 struct Arguments {
     /// Folder with the images of `cargo xtask image`.
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", default_value = "target/image")]
     images: PathBuf,
     /// Only install the chart and print the examples.
     #[arg(long)]
@@ -26,6 +26,9 @@ struct Arguments {
     /// Only build the programs of the node into the cache.
     #[arg(long)]
     only_build: bool,
+    /// Only say whether the trial could begin at once: everything is built, and this machine lets it. The exit code says so too.
+    #[arg(long)]
+    only_ask: bool,
     /// Folder of the node: this process runs in its namespaces.
     #[arg(long, hide = true)]
     inside: Option<PathBuf>,
@@ -51,9 +54,15 @@ async fn main() -> ExitCode {
 
 /// Prepares the node's place, starts this program in it, and removes the place.
 async fn outside(arguments: &Arguments, begun: Instant) -> Result<ExitCode, NodeError> {
+    if arguments.only_ask {
+        return could_begin();
+    }
     Programs::ensure(&mut tell)?;
     if arguments.only_build {
         return Ok(ExitCode::SUCCESS);
+    }
+    if !arguments.short {
+        first_release()?;
     }
     let cell = Cell::take()?;
     let myself = std::env::current_exe().map_err(|source| NodeError::Run { program: "this".to_owned(), source })?;
@@ -83,6 +92,17 @@ async fn outside(arguments: &Arguments, begun: Instant) -> Result<ExitCode, Node
     }
     tell(&format!("{} after {:.0} s", if went_well { "passed" } else { "FAILED" }, begun.elapsed().as_secs_f64()));
     Ok(if went_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether the trial could begin at once; says why not.
+fn could_begin() -> Result<ExitCode, NodeError> {
+    Cell::possible()?;
+    let missing = Programs::missing()?;
+    if missing.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    tell(&format!("not built yet, which takes minutes: {}", missing.join(", ")));
+    Ok(ExitCode::FAILURE)
 }
 
 /// Runs the trial in namespaces of its own.

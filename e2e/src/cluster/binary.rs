@@ -70,10 +70,17 @@ pub(crate) fn ensure(own: &Own, progress: &mut dyn FnMut(&str)) -> Result<PathBu
     Ok(path)
 }
 
-/// The path of the program if the cache has it.
+/// The path of the control plane's program if the cache has it.
 pub(super) fn cached() -> Option<PathBuf> {
-    let version = kubernetes_version(CONTROL_PLANE.module.as_ref()).ok()?;
-    cached_path(&CONTROL_PLANE, &version).ok().filter(|path| path.is_file())
+    CONTROL_PLANE.cached()
+}
+
+impl Own {
+    /// The path of the program if the cache has it.
+    pub(crate) fn cached(&self) -> Option<PathBuf> {
+        let version = kubernetes_version(self.module.as_ref()).ok()?;
+        cached_path(self, &version).ok().filter(|path| path.is_file())
+    }
 }
 
 fn cached_path(own: &Own, version: &str) -> Result<PathBuf, Error> {

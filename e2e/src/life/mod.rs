@@ -25,6 +25,7 @@ use crate::Namespace;
 use crate::cluster::Cluster;
 use crate::farm::{Farm, in_short};
 use crate::proxy::{Deed, Held, Proxy, Read, Rule, Script, Write, guard};
+use crate::witness::rests;
 use course::part;
 pub use course::{Course, Life, Maker};
 use oracle::Verdict;
@@ -212,7 +213,7 @@ impl Lived {
         self.script.next_life();
         self.kills += 1;
         if self.life.course == Course::PrintedMeanwhile {
-            if !self.farm.simulator().ledger().wait_for(LIMIT, oracle::rests).await {
+            if !self.farm.simulator().ledger().wait_for(LIMIT, rests).await {
                 return Err("the machine never came to rest".into());
             }
             if matches!(self.machine.state().link_state.as_deref(), Some("FINISHED" | "FINISH")) {

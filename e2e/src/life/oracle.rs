@@ -12,20 +12,6 @@ use crate::proxy::Write;
 /// More writes than any life needs: an operator that writes the same again and again.
 const MOST_WRITES: usize = 300;
 
-/// Nothing is being printed or about to be.
-pub(super) fn rests(entries: &[Entry]) -> bool {
-    let (mut accepted, mut over) = (0, 0);
-    for entry in entries {
-        match entry.event {
-            Event::JobAccepted { .. } => accepted += 1,
-            Event::PhysicalEnd { .. } | Event::JobAbandoned { .. } => over += 1,
-            _ => {}
-        }
-    }
-    // A start that was lost with the power before it was shown is given up without having been accepted.
-    accepted <= over
-}
-
 /// A life that is over.
 pub(super) struct Verdict<'a> {
     pub(super) printer: &'static str,

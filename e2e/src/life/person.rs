@@ -8,9 +8,9 @@ use printernizer_crds::{ConditionType, Conditions, PrintJob, PrintRecord, Printe
 use printernizer_simulator::{Action, AfterPowerCut, Answer, Event};
 use serde_json::json;
 
-use super::oracle::rests;
 use super::{Course, JOB, Lived, text};
 use crate::farm::in_short;
+use crate::witness::{self, rests};
 
 impl Lived {
     /// One look, and what has to be done; gives what is left to happen.
@@ -64,24 +64,10 @@ impl Lived {
 
     /// Answers the question that is open, by what the ledger says of this attempt. Gives whether one is.
     async fn answer(&self, job: &PrintJob) -> Result<bool, String> {
-        let Some(status) = job.status.as_ref().filter(|s| s.conditions.is_true(ConditionType::OutcomeUnknown)) else {
-            return Ok(false);
-        };
-        let Some(question) = &status.question else { return Err("a question without an id".into()) };
-        let ledger = self.farm.simulator().ledger();
-        if !rests(&ledger.entries()) || job.spec.outcome.as_ref().is_some_and(|o| o.question_id == question.id) {
-            return Ok(true);
+        if let Some(outcome) = witness::answer(job, &self.farm.simulator().ledger().entries())? {
+            self.farm.change_job(JOB, json!({ "outcome": outcome })).await.map_err(text)?;
         }
-        let uid: String = job.metadata.uid.iter().flat_map(|u| u.chars()).filter(|c| *c != '-').take(16).collect();
-        let token = format!("-pz-{uid}-{}.", status.attempt.max(1));
-        let said = match ledger.physical_ends(&token).pop().map(|e| e.event) {
-            None => "NotPrinted",
-            Some(Event::PhysicalEnd { outcome: printernizer_simulator::Outcome::Finished, .. }) => "Succeeded",
-            Some(_) => "Failed",
-        };
-        let outcome = json!({ "outcome": { "questionID": question.id, "answer": said } });
-        self.farm.change_job(JOB, outcome).await.map_err(text)?;
-        Ok(true)
+        Ok(job.status.as_ref().is_some_and(|s| s.conditions.is_true(ConditionType::OutcomeUnknown)))
     }
 
     /// What is still to happen before the life is complete.

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -16,9 +16,15 @@ use super::NodeError;
 
 /// The folder's name, and the control group's.
 pub(super) const NAME: &str = "printernizer-node";
+/// Where the folder is: only root makes something there. The places that get a file system of their own below would hide it.
+const PLACE: &str = "/var/cache";
+/// Where its lock is, likewise.
+const LOCKS: &str = "/run";
 /// Where control groups are.
 const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
 
+/// The user who may make namespaces.
+const ROOT: u32 = 0;
 /// How long the kernel may take to end the processes of a node.
 const DYING: Duration = Duration::from_secs(30);
 
@@ -45,6 +51,9 @@ set +e
 exit $?
 "#;
 
+/// The namespaces of a node.
+const NAMESPACES: [&str; 7] = ["--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc"];
+
 /// The place of one node. Only one exists on a machine.
 pub struct Cell {
     folder: PathBuf,
@@ -53,24 +62,35 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// Whether there can be one: an error says why not. Starts nothing but a process in empty namespaces.
+    pub fn possible() -> Result<(), NodeError> {
+        must_be_root()?;
+        let mut command = std::process::Command::new("unshare");
+        let output = command.args(NAMESPACES).arg("true").output().map_err(unshare_failed)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let told = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(NodeError::Failed { command: "unshare".to_owned(), told })
+    }
+
     /// Takes the place, and removes what a node that was killed has left there.
     pub fn take() -> Result<Self, NodeError> {
-        // A process's entry belongs to the user it acts for.
-        let process = Path::new("/proc/self");
-        if fs::metadata(process).map_err(NodeError::file("read", process))?.uid() != 0 {
-            return Err(NodeError::NotRoot);
-        }
-        let folder = std::env::temp_dir().join(NAME);
-        let path = folder.with_extension("lock");
-        let lock = File::options().create(true).append(true).open(&path).map_err(NodeError::file("write", &path))?;
+        must_be_root()?;
+        let folder = Path::new(PLACE).join(NAME);
+        let path = Path::new(LOCKS).join(NAME).with_extension("lock");
+        let lock = File::options().create(true).append(true).mode(0o600).open(&path);
+        let lock = lock.map_err(NodeError::file("write", &path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(NodeError::Busy { lock: path }),
             Err(TryLockError::Error(source)) => return Err(NodeError::File { action: "lock", path, source }),
         }
         let cell = Self { folder, _lock: lock };
+        is_of(&cell.folder, ROOT)?;
         cell.sweep()?;
-        fs::create_dir_all(&cell.folder).map_err(NodeError::file("make", &cell.folder))?;
+        // In it are the keys of a cluster. Somebody who is faster than this makes it fail.
+        fs::DirBuilder::new().mode(0o700).create(&cell.folder).map_err(NodeError::file("make", &cell.folder))?;
         for group in control_groups() {
             // One that is no control group of processes (a link, another kind of file) is none of ours.
             let _ = fs::create_dir(group.join(NAME));
@@ -87,7 +107,7 @@ impl Cell {
     /// sees to it; everything it has started ends with it.
     pub fn start(&self, program: &Path, arguments: &[std::ffi::OsString]) -> Result<Inmate, NodeError> {
         let mut command = std::process::Command::new("unshare");
-        command.args(["--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc"]);
+        command.args(NAMESPACES);
         command.args(["sh", "-c", FIRST, "first"]).arg(program).args(arguments);
         // Ctrl-C is for the one outside, who then ends this in order.
         command.stdin(Stdio::piped()).process_group(0);
@@ -138,6 +158,23 @@ impl Inmate {
     }
 }
 
+fn must_be_root() -> Result<(), NodeError> {
+    // A process's entry belongs to the user it acts for.
+    let process = Path::new("/proc/self");
+    let user = fs::metadata(process).map_err(NodeError::file("read", process))?.uid();
+    if user == ROOT { Ok(()) } else { Err(NodeError::NotRoot) }
+}
+
+/// An error if something stands at this place that is no folder of this user: then it is nothing that a node has left.
+fn is_of(place: &Path, user: u32) -> Result<(), NodeError> {
+    match fs::symlink_metadata(place) {
+        Ok(found) if found.is_dir() && found.uid() == user => Ok(()),
+        Ok(found) => Err(NodeError::Foreign { place: place.to_owned(), user: found.uid() }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(NodeError::File { action: "read", path: place.to_owned(), source }),
+    }
+}
+
 fn unshare_failed(source: std::io::Error) -> NodeError {
     NodeError::Run { program: "unshare".to_owned(), source }
 }
@@ -169,4 +206,23 @@ fn remove_group(group: &Path) -> std::io::Result<()> {
         }
     }
     fs::remove_dir(group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_somebody_else_has_taken_is_refused() {
+        let ours = tempfile::tempdir().unwrap();
+        let user = fs::metadata(ours.path()).unwrap().uid();
+        let (nothing, file, link) = (ours.path().join("none"), ours.path().join("file"), ours.path().join("link"));
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(ours.path(), &link).unwrap();
+        assert!(is_of(ours.path(), user).is_ok() && is_of(&nothing, user).is_ok());
+        assert!(is_of(ours.path(), user + 1).is_err(), "of somebody else");
+        assert!(is_of(&file, user).is_err(), "no folder");
+        let told = is_of(&link, user).unwrap_err().to_string();
+        assert!(told.contains("link") && told.contains("remove it"), "{told}");
+    }
 }

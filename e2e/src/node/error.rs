@@ -14,6 +14,14 @@ pub enum NodeError {
         /// The file that is locked.
         lock: PathBuf,
     },
+    /// Something else stands where the node is to be.
+    #[error("{} is no folder that a node has left (it belongs to user {user}); look at it, remove it, and start again", place.display())]
+    Foreign {
+        /// The place.
+        place: PathBuf,
+        /// Number of the user it belongs to.
+        user: u32,
+    },
     /// Something the node needs is not there.
     #[error("{what} is missing; {advice}")]
     Missing {

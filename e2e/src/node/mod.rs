@@ -5,6 +5,7 @@
 
 mod cell;
 mod error;
+mod first;
 mod machines;
 mod programs;
 mod runtime;
@@ -15,13 +16,15 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as core;
 use kube::Api;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::process::Command;
 
 use crate::cluster::{Cluster, Options};
 use crate::wait_until;
 pub use cell::{Cell, Inmate, end_with_stdin};
 pub use error::NodeError;
-pub use programs::Programs;
+pub use programs::{Programs, first_release};
 use runtime::Runtime;
 pub use trial::{Images, trial};
 
@@ -85,6 +88,29 @@ impl Node {
     /// Loads an OCI archive, so that its image needs no registry.
     pub async fn load(&self, archive: &Path) -> Result<(), NodeError> {
         self.runtime.load(archive).await
+    }
+
+    /// The processes of the pods in this namespace.
+    pub async fn processes_in(&self, namespace: &str) -> Result<Vec<Pid>, NodeError> {
+        let processes = self.runtime.processes_in(namespace).await?;
+        if processes.is_empty() {
+            return Err(NodeError::Wrong(format!("no process runs for {namespace}")));
+        }
+        Ok(processes)
+    }
+
+    /// Restarts the node as a power cut does, as far as that can be had: containerd, kubelet, kube-proxy and these processes
+    /// of pods are killed. Then containerd, kubelet and kube-proxy are started again. Other pods, and the control plane,
+    /// live on.
+    pub async fn restart(&mut self, processes: &[Pid]) -> Result<(), NodeError> {
+        self.runtime.kill().await?;
+        for process in processes {
+            kill(*process, Signal::SIGKILL)
+                .map_err(|error| NodeError::Wrong(format!("process {process} cannot be ended: {error}")))?;
+        }
+        self.runtime.start_containerd().await?;
+        self.runtime.start_kubernetes()?;
+        self.ready().await
     }
 
     /// Waits until kubelet says that pods can run.

@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::NodeError;
+use super::{NodeError, first};
+use crate::cache_dir;
 use crate::cluster::{self, Own};
 use crate::go::{self, Module};
 use crate::tools::Tool;
@@ -50,13 +51,22 @@ pub struct Programs {
 }
 
 impl Programs {
+    /// What of them is not there yet; an error if it is something that this cannot build.
+    pub fn missing() -> Result<Vec<&'static str>, NodeError> {
+        from_debian()?;
+        let of_modules = MODULES.iter().map(|module| (module.name, module.path().is_file()));
+        let others = [
+            ("kubelet", NODE.cached().is_some()),
+            ("helm", Tool::Helm.is_cached()),
+            ("the first release", first_release().is_ok()),
+        ];
+        Ok(of_modules.chain(others).filter_map(|(name, is_there)| (!is_there).then_some(name)).collect())
+    }
+
     /// Builds what the cache does not have, the control plane among them. Blocks; `progress` gets a line for a person
     /// every few seconds.
     pub fn ensure(progress: &mut dyn FnMut(&str)) -> Result<Self, NodeError> {
-        let runc = found(RUNC, "runc")?;
-        for (file, package) in &DEBIAN {
-            found(&[file], package)?;
-        }
+        let runc = from_debian()?;
         cluster::ensure_binary(progress)?;
         let kubernetes = cluster::ensure(&NODE, progress)?;
         let helm = Tool::Helm.ensure(progress)?;
@@ -66,6 +76,24 @@ impl Programs {
         }
         Ok(Self { kubernetes, helm, runc, containerd })
     }
+}
+
+/// The folder of the first release; an error if nobody has built it.
+pub fn first_release() -> Result<PathBuf, NodeError> {
+    let place = first::place(&cache_dir());
+    if place.is_dir() {
+        return Ok(place);
+    }
+    let what = format!("the first release (commit {}, expected in {})", first::COMMIT, place.display());
+    Err(NodeError::Missing { what, advice: "cargo xtask e2e builds it".to_owned() })
+}
+
+/// runc; an error if it or anything else of Debian's is not there.
+fn from_debian() -> Result<&'static Path, NodeError> {
+    for (file, package) in &DEBIAN {
+        found(&[file], package)?;
+    }
+    found(RUNC, "runc")
 }
 
 /// The first of these files that is there; otherwise what to install.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::unistd::Pid;
 use serde_json::json;
 use tokio::process::{Child, Command};
 
@@ -21,6 +22,8 @@ const PODS: &str = "10.244.0.0/24";
 /// The address of the node: shared address space of carriers (RFC 6598), that no farm's network uses. It must not be
 /// loopback, for pods reach the API server there.
 pub(super) const ADDRESS: &str = "100.64.0.1";
+/// What containerd says when all its services are ready.
+const BOOTED: &str = "containerd successfully booted";
 /// Longest time for one of these programs to begin its work.
 const START: Duration = Duration::from_secs(120);
 /// Longest time for an answer of containerd.
@@ -116,14 +119,20 @@ state = "/run/containerd"
         })
     }
 
-    /// Starts containerd, and gives it the images.
+    /// Starts containerd, and waits until it serves all it has. It answers a second earlier, but not what kubelet asks, and
+    /// kubelet ends then.
     pub(super) async fn start_containerd(&mut self) -> Result<(), NodeError> {
         let config = self.path("containerd.toml");
         let mut command = Command::new(self.path("bin/containerd"));
         command.arg("--config").arg(config);
+        let log = self.path("logs/containerd.log");
+        // It may have been started before.
+        let booted = || fs::read_to_string(&log).unwrap_or_default().matches(BOOTED).count();
+        let before = booted();
         self.start("containerd", command)?;
-        wait_until("containerd to answer", START, async || run(&mut self.ctr(&["version"]), CALL).await).await?;
-        Ok(())
+        wait_until("containerd to serve", START, async || if booted() > before { Ok(()) } else { Err("not yet") })
+            .await?;
+        run(&mut self.ctr(&["version"]), CALL).await.map(drop)
     }
 
     /// Loads an OCI archive.
@@ -151,6 +160,23 @@ state = "/run/containerd"
         self.start("kube-proxy", proxy)
     }
 
+    /// Kills containerd, kubelet and kube-proxy. What runs in pods stays.
+    pub(super) async fn kill(&mut self) -> Result<(), NodeError> {
+        for mut program in self.running.drain(..).rev() {
+            let failed = |source| NodeError::Run { program: "kill".to_owned(), source };
+            program.kill().await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The first processes of the containers, pods' own among them, that belong to pods in this namespace.
+    pub(super) async fn processes_in(&self, namespace: &str) -> Result<Vec<Pid>, NodeError> {
+        let filter = format!("labels.\"io.kubernetes.pod.namespace\"=={namespace}");
+        let ids = run(&mut self.ctr(&["containers", "list", "--quiet", &filter]), CALL).await?;
+        let tasks = run(&mut self.ctr(&["tasks", "list"]), CALL).await?;
+        Ok(running(&tasks, &ids))
+    }
+
     fn ctr(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.path("bin/ctr"));
         command.args(["--address", SOCKET, "--namespace", "k8s.io"]).args(arguments);
@@ -170,6 +196,15 @@ state = "/run/containerd"
     }
 }
 
+/// The processes of these containers that run, by what `ctr tasks list` says: `TASK PID STATUS`.
+fn running(tasks: &str, ids: &str) -> Vec<Pid> {
+    let of_task = |line: &str| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+        [id, process, "RUNNING"] if ids.lines().any(|line| line.trim() == *id) => process.parse().ok(),
+        _ => None,
+    };
+    tasks.lines().filter_map(of_task).map(Pid::from_raw).collect()
+}
+
 /// The image of the container that holds a pod's network.
 const PAUSE: &str = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
 
@@ -183,4 +218,17 @@ fn network() -> serde_json::Value {
             "ipam": { "type": "host-local", "ranges": [[{ "subnet": PODS }]], "routes": [{ "dst": "0.0.0.0/0" }] },
         }],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_processes_that_run_in_these_containers_are_named() {
+        let tasks =
+            "TASK    PID     STATUS\naaa     12      RUNNING\nbbb     13      STOPPED\nccc     14      RUNNING\n";
+        assert_eq!(running(tasks, "aaa\nbbb\n"), [Pid::from_raw(12)]);
+        assert_eq!(running(tasks, ""), []);
+    }
 }

@@ -13,12 +13,10 @@ mod summary;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
+use crate::cache::cache_dir;
 use crate::error::Error;
 use crate::process::{describe, say, stream, warn};
 use crate::workspace::{Workspace, cargo, root};
-
-#[path = "../../../e2e/src/cache.rs"]
-mod cache;
 
 /// The version of mdBook, which `docs/book.toml` is written for.
 const MDBOOK: &str = "0.5.4";
@@ -79,7 +77,7 @@ fn preprocess(outside: &Outside) -> Result<ExitCode, Error> {
 
 /// The program, built now if the cache does not have it.
 fn mdbook() -> Result<PathBuf, Error> {
-    let place = cache::cache_dir().join(format!("mdbook-{MDBOOK}"));
+    let place = cache_dir().join(format!("mdbook-{MDBOOK}"));
     let program = place.join("bin/mdbook");
     if program.is_file() {
         return Ok(program);

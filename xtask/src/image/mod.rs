@@ -15,9 +15,9 @@ use std::process::{Command, ExitCode};
 
 use crate::error::Error;
 use crate::install::{self, Use};
-use crate::process::{describe, quietly, say, stream, warn};
+use crate::process::{describe, quietly, say, succeed, warn};
 use crate::workspace::{Workspace, cargo};
-use layout::{Description, Entry};
+use layout::{Description, Entry, Image};
 use libraries::Libraries;
 
 /// User and group of the program; the chart runs it as this user, too.
@@ -132,10 +132,31 @@ fn pause(output: &Path) -> Result<(), Error> {
         entry_point: vec![format!("/{path}"), "-P".to_owned()],
         ..description(Program::Pause, None, unix_seconds()?)
     };
-    let entries = vec![Entry { path, bytes, executable: true }];
-    let image = layout::image(&description, entries).map_err(writing(output))?;
+    write(&description, vec![Entry { path, bytes, executable: true }], output).map(drop)
+}
+
+/// Makes the image of the operator in this file, as it was built out of the history. It never leaves this machine.
+pub fn older_operator(file: &Path, version: &'static str, output: &Path) -> Result<(), Error> {
+    let description = Description { version, ..description(Program::Operator, None, unix_seconds()?) };
+    write(&description, files(Program::Operator, file)?.entries, output)?;
+    say(&format!("name      {}", description.reference()));
+    Ok(())
+}
+
+/// Makes an image, and writes its archive into the folder.
+fn write(description: &Description<'_>, entries: Vec<Entry>, output: &Path) -> Result<(Image, PathBuf), Error> {
+    let image = layout::image(description, entries).map_err(writing(output))?;
     let archive = output.join(format!("{}-{}.tar", description.name, description.version));
-    fs::write(&archive, &image.archive).map_err(writing(&archive))
+    fs::write(&archive, &image.archive).map_err(writing(&archive))?;
+    Ok((image, archive))
+}
+
+/// The files of a program's image, and where its libraries are from.
+fn files(program: Program, file: &Path) -> Result<Libraries, Error> {
+    let mut found = libraries::of(file)?;
+    found.entries.extend(furniture());
+    found.entries.push(Entry { path: format!("usr/bin/{}", program.file()), bytes: read(file)?, executable: true });
+    Ok(found)
 }
 
 fn description(program: Program, revision: Option<String>, unix_seconds: u64) -> Description<'static> {
@@ -153,16 +174,10 @@ fn description(program: Program, revision: Option<String>, unix_seconds: u64) ->
 /// Makes the image of one program, and says whether it is small enough.
 fn make(program: Program, file: &Path, output: &Path) -> Result<bool, Error> {
     let version = env!("CARGO_PKG_VERSION");
-    let Libraries { entries: libraries, system, packages } = libraries::of(file)?;
-    let mut entries = furniture();
-    entries.extend(libraries);
-    entries.push(Entry { path: format!("usr/bin/{}", program.file()), bytes: read(file)?, executable: true });
+    let Libraries { entries, system, packages } = files(program, file)?;
     let description = description(program, revision()?, unix_seconds()?);
-    let image = layout::image(&description, entries).map_err(writing(output))?;
-    let stem = format!("{}-{version}", program.package());
-    let archive = output.join(format!("{stem}.tar"));
-    fs::write(&archive, &image.archive).map_err(writing(&archive))?;
-    let list = output.join(format!("{stem}.cdx.json"));
+    let (image, archive) = write(&description, entries, output)?;
+    let list = output.join(format!("{}-{version}.cdx.json", program.package()));
     fs::write(&list, sbom::write(program.package(), version, &system, &packages)?).map_err(writing(&list))?;
 
     say(&format!("image     {} ({:.1} MB compressed)", archive.display(), megabytes(image.compressed_bytes)));
@@ -196,15 +211,6 @@ fn writing(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|cause| Error::Read { path: path.to_owned(), cause })
-}
-
-fn succeed(command: &mut Command) -> Result<(), Error> {
-    say(&format!("== {}", describe(command)));
-    let finished = stream(command)?;
-    if finished.status.success() {
-        return Ok(());
-    }
-    Err(Error::Failed { program: describe(command), told: finished.status.to_string() })
 }
 
 /// What a program says on standard output.

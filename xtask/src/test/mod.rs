@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crate::e2e;
 use crate::error::Error;
 use crate::fuzz;
 use crate::generate;
@@ -24,8 +25,8 @@ use tally::Tally;
 /// The script that installs Prusa's own PrusaLink program into the cache, for the driver's test against it.
 const PYTHON_PRUSALINK: &str = "drivers/prusalink/tests/python/install_prusalink.sh";
 
-/// What a whole run has not done, in one line: it takes root, which tests do not.
-const NOT_RUN: &str = "not run: the trial on a real node, which takes root (sudo --preserve-env cargo xtask e2e)";
+/// Until when a whole run begins the trial on a real node, which takes eight minutes: the continuous build has an hour.
+const LATEST_TRIAL: Duration = Duration::from_mins(40);
 
 /// How long each fuzz target runs, in seconds. Who looks for more runs `cargo xtask fuzz`.
 const FUZZ_SECONDS: u64 = 8;
@@ -61,7 +62,8 @@ enum Part {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let includes = |part| arguments.kind.is_none_or(|kind| kind == part);
     let control_plane = includes(Part::Api) || includes(Part::Process);
-    let mut report = Report { whole: arguments.kind.is_none(), ..Report::default() };
+    let mut report = Report::default();
+    let begun = Instant::now();
 
     if arguments.kind.is_none() && !report.lock_file()? {
         return Ok(report.close());
@@ -105,6 +107,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         report.check("Python PrusaLink", script.arg(root().join(PYTHON_PRUSALINK)))?;
         let mut program = std::process::Command::new(workspace.program(CONTROL_PLANE));
         report.check("S3 server", program.arg("build-s3-server"))?;
+        let mut program = std::process::Command::new(workspace.program(CONTROL_PLANE));
+        report.check("backup tools", program.arg("build-backup-tools"))?;
     }
     if includes(Part::Chart) {
         let mut program = std::process::Command::new(workspace.program(CONTROL_PLANE));
@@ -137,6 +141,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
             report.tests(name, None, targets)?;
         }
     }
+    if arguments.kind.is_none() {
+        report.trial(&workspace, begun)?;
+    }
     Ok(report.close())
 }
 
@@ -147,8 +154,8 @@ fn selection(workspace: &Workspace, kind: Kind) -> impl Iterator<Item = String> 
 /// What was done so far.
 #[derive(Default)]
 struct Report {
-    /// Whether all kinds of tests were asked for.
-    whole: bool,
+    /// Why the trial on a real node was not run, of a run that would have.
+    no_trial: Option<String>,
     /// Counts for each kind, in the order of their first step.
     kinds: Vec<(String, Tally)>,
     /// How long each step took.
@@ -256,6 +263,23 @@ impl Report {
         Ok(())
     }
 
+    /// The trial on a real node, if this machine lets it and there is time.
+    fn trial(&mut self, workspace: &Workspace, begun: Instant) -> Result<(), Error> {
+        const STEP: &str = "trial on a real node";
+        begin(STEP);
+        let asked = stream(std::process::Command::new(workspace.program(e2e::NODE)).arg("--only-ask"))?;
+        self.no_trial = no_trial(&asked, begun.elapsed());
+        if self.no_trial.is_none() {
+            let program = std::env::current_exe().map_err(|cause| Error::Start {
+                program: "xtask".to_owned(),
+                advice: "was it moved?".to_owned(),
+                cause,
+            })?;
+            self.check(STEP, std::process::Command::new(program).arg("e2e"))?;
+        }
+        Ok(())
+    }
+
     fn close(self) -> ExitCode {
         if !self.failures.is_empty() {
             warn("\n== failures");
@@ -286,11 +310,22 @@ impl Report {
     fn counts(&self) -> Vec<String> {
         let mut lines: Vec<String> =
             self.kinds.iter().map(|(kind, tally)| format!("{kind:<22}{}", sentence(*tally))).collect();
-        lines.extend(self.whole.then(|| format!("\n{NOT_RUN}")));
+        let not_run = |why: &String| format!("\nnot run: the trial on a real node (cargo xtask e2e): {why}");
+        lines.extend(self.no_trial.as_ref().map(not_run));
         let sum = self.sum();
         lines.push(format!("\n{} passed, {} failed", sum.passed, sum.failed));
         lines
     }
+}
+
+/// Why the trial is not run: what its program says of this machine, or that the run has taken too long already.
+fn no_trial(asked: &Finished, elapsed: Duration) -> Option<String> {
+    if !asked.status.success() {
+        let said = asked.lines.last().map(|(_, line)| line.trim().to_owned());
+        return Some(said.unwrap_or_else(|| asked.status.to_string()));
+    }
+    let minutes = elapsed.as_secs() / 60;
+    (elapsed > LATEST_TRIAL).then(|| format!("this run has taken {minutes} minutes already"))
 }
 
 fn begin(step: &str) {
@@ -316,14 +351,25 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_run_says_at_its_end_what_it_has_not_run_and_the_sum_stays_the_last_line() {
-        let counts = |whole| {
-            let mut report = Report { whole, ..Report::default() };
+    fn a_run_says_at_its_end_why_there_was_no_trial_and_the_sum_stays_the_last_line() {
+        let counts = |no_trial: Option<&str>| {
+            let mut report = Report { no_trial: no_trial.map(str::to_owned), ..Report::default() };
             report.add("unit", Tally { passed: 5, failed: 1, ignored: 0 });
             report.counts().join("\n")
         };
-        assert!(counts(true).ends_with(&format!("\n{NOT_RUN}\n\n5 passed, 1 failed")), "{}", counts(true));
-        assert!(!counts(false).contains("not run"), "who asks for one kind knows");
+        let end = "\nnot run: the trial on a real node (cargo xtask e2e): no root\n\n5 passed, 1 failed";
+        assert!(counts(Some("no root")).ends_with(end), "{}", counts(Some("no root")));
+        assert!(!counts(None).contains("not run"));
+    }
+
+    #[test]
+    fn the_trial_is_left_out_where_it_cannot_run_and_where_it_would_take_too_long() {
+        let asked = |script: &str| stream(std::process::Command::new("sh").args(["-c", script])).unwrap();
+        let (able, unable) = (asked("exit 0"), asked("echo building >&2; echo 'it takes root' >&2; exit 1"));
+        assert_eq!(no_trial(&able, LATEST_TRIAL), None);
+        assert_eq!(no_trial(&unable, Duration::ZERO).as_deref(), Some("it takes root"));
+        let late = no_trial(&able, LATEST_TRIAL + Duration::from_secs(1));
+        assert_eq!(late.as_deref(), Some("this run has taken 40 minutes already"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The chart as somebody installs it, and the first chart there was.
+//! Charts as somebody installs them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,14 +6,11 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::super::{NodeError, Programs, run};
-use crate::farm::project;
 
 /// Namespace of the release.
 pub(super) const NAMESPACE: &str = "printernizer";
 /// Name of the release.
 pub(super) const RELEASE: &str = "printernizer";
-/// The commit with which the operator could be installed for the first time.
-const FIRST_CHART: &str = "09e320c434f3402ee2e6c584f90d0d553b570745";
 /// How long helm waits for the pods.
 const WAIT: &str = "240s";
 /// How long helm itself may take.
@@ -39,11 +36,11 @@ impl Helm {
         run(&mut command, LIMIT).await.map(drop)
     }
 
-    /// Makes the release that of another chart.
-    pub(super) async fn upgrade(&self, kubeconfig: &Path, chart: &Path) -> Result<(), NodeError> {
+    /// Makes the release that of another chart, with its image.
+    pub(super) async fn upgrade(&self, kubeconfig: &Path, chart: &Path, version: &str) -> Result<(), NodeError> {
+        let tag = format!("image.tag={version}");
         let mut command = self.command(kubeconfig, &["upgrade", RELEASE]);
-        // A release of the same image would keep its pods.
-        command.arg(chart).args(["--reset-then-reuse-values", "--set", "podAnnotations.upgraded=yes"]);
+        command.arg(chart).args(["--reset-then-reuse-values", "--set", &tag]);
         run(command.args(["--wait", "--timeout", WAIT]), LIMIT).await.map(drop)
     }
 
@@ -64,19 +61,4 @@ impl Helm {
         command.args(arguments).args(["--namespace", NAMESPACE]);
         command
     }
-}
-
-/// The first chart there was, taken out of the history. It comes with the definitions of its time.
-pub(super) async fn first_chart(folder: &Path) -> Result<PathBuf, NodeError> {
-    let (archive, place) = (folder.join("first-chart.tar"), folder.join("first-chart"));
-    let mut command = Command::new("git");
-    command.arg("-C").arg(project()).args(["archive", "--format=tar", "--output"]).arg(&archive);
-    if let Err(error) = run(command.args([FIRST_CHART, "charts/printernizer"]), LIMIT).await {
-        let advice = format!("the trial needs the project's history: git fetch --unshallow ({error})");
-        return Err(NodeError::Missing { what: format!("the chart of commit {FIRST_CHART}"), advice });
-    }
-    std::fs::create_dir_all(&place).map_err(NodeError::file("make", &place))?;
-    let mut command = Command::new("tar");
-    run(command.arg("--extract").arg("--file").arg(&archive).arg("--directory").arg(&place), LIMIT).await?;
-    Ok(place.join("charts/printernizer"))
 }

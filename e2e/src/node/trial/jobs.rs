@@ -1,6 +1,6 @@
 //! Jobs of a trial, and the person who clears beds meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use printernizer_crds::print_job::Phase;
-use printernizer_crds::{PrintJob, Printer};
+use printernizer_crds::{ConditionType, Conditions as _, PrintJob, Printer};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -20,6 +20,7 @@ use crate::cluster::Cluster;
 use crate::demo::verdict::has_ended;
 use crate::farm::{in_short, waiting_bed};
 use crate::wait_until;
+use crate::witness;
 
 /// Where printers and jobs are.
 pub(super) const FARM: &str = "farm";
@@ -78,14 +79,35 @@ fn phase(job: &PrintJob) -> Phase {
     job.status.as_ref().and_then(|status| status.phase).unwrap_or_default()
 }
 
-/// Waits until some machines print and some jobs have yet to begin, and says how many of each.
-pub(super) async fn in_the_middle(jobs: &Api<PrintJob>, names: &BTreeSet<String>) -> Result<(usize, usize), NodeError> {
-    let found = wait_until("two machines to print while jobs wait", BEGIN, async || {
-        let jobs = look(jobs, names).await?;
+/// Which middle of a round is meant: at least two machines print and a job has yet to begin, and what more.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Middle {
+    /// A job has ended as well.
+    pub(super) ended: bool,
+    /// No job is between being given a printer and being seen to print.
+    pub(super) calm: bool,
+}
+
+impl Middle {
+    fn is(self, jobs: &[PrintJob]) -> bool {
         let count = |wanted: &dyn Fn(&PrintJob) -> bool| jobs.iter().filter(|job| wanted(job)).count();
         let printing = count(&|job| phase(job) == Phase::Printing);
-        let waiting = count(&|job| !has_ended(job) && phase(job) != Phase::Printing);
-        if printing >= 2 && waiting >= 1 { Ok((printing, waiting)) } else { Err(short(&jobs)) }
+        let waiting = count(&|job| phase(job) == Phase::Pending);
+        let ended = count(&has_ended);
+        let between = jobs.len() - printing - waiting - ended;
+        printing >= 2 && waiting + between >= 1 && (!self.ended || ended >= 1) && (!self.calm || between == 0)
+    }
+}
+
+/// Waits until the round is in this middle, and gives its jobs as they are then.
+pub(super) async fn in_the_middle(
+    jobs: &Api<PrintJob>,
+    names: &BTreeSet<String>,
+    middle: Middle,
+) -> Result<Vec<PrintJob>, NodeError> {
+    let found = wait_until("two machines to print while jobs wait", BEGIN, async || {
+        let jobs = look(jobs, names).await?;
+        if jobs.len() == names.len() && middle.is(&jobs) { Ok(jobs) } else { Err(short(&jobs)) }
     });
     Ok(found.await?)
 }
@@ -100,20 +122,30 @@ pub(super) async fn all_ended(jobs: &Api<PrintJob>, names: &BTreeSet<String>) ->
     Ok(found.await?.into_iter().map(Arc::new).collect())
 }
 
+/// How many of these jobs are in which phase, for people.
+pub(super) fn phases(jobs: &[PrintJob]) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for job in jobs {
+        *counts.entry(format!("{:?}", phase(job))).or_default() += 1;
+    }
+    counts.iter().map(|(phase, count)| format!("{count} {phase}")).collect::<Vec<_>>().join(", ")
+}
+
 fn short(jobs: &[PrintJob]) -> String {
     let lines = jobs.iter().filter(|job| !has_ended(job)).map(|job| format!("{}: {}", job.name_any(), in_short(job)));
     lines.collect::<Vec<_>>().join("\n  ")
 }
 
-/// A person who takes parts off beds and confirms it, until dropped.
+/// A person who takes parts off beds and confirms it, and answers what became of a print, until dropped.
 pub(super) struct Person(JoinHandle<()>);
 
 impl Person {
-    pub(super) fn begin(printers: Api<Printer>, machines: Arc<Machines>) -> Self {
+    pub(super) fn begin(printers: Api<Printer>, jobs: Api<PrintJob>, machines: Arc<Machines>) -> Self {
         Self(tokio::spawn(async move {
             loop {
                 // What does not succeed, because the API server is busy, is seen again on the next walk.
-                let _ = walk(&printers, &machines).await;
+                let _ = clear(&printers, &machines).await;
+                let _ = answer(&jobs, &machines).await;
                 tokio::time::sleep(WALK).await;
             }
         }))
@@ -126,7 +158,7 @@ impl Drop for Person {
     }
 }
 
-async fn walk(printers: &Api<Printer>, machines: &Machines) -> Result<(), NodeError> {
+async fn clear(printers: &Api<Printer>, machines: &Machines) -> Result<(), NodeError> {
     for printer in printers.list(&ListParams::default()).await? {
         if let Some(id) = waiting_bed(&printer) {
             machines.take_part_off(&printer.name_any()).await?;
@@ -137,9 +169,50 @@ async fn walk(printers: &Api<Printer>, machines: &Machines) -> Result<(), NodeEr
     Ok(())
 }
 
+async fn answer(jobs: &Api<PrintJob>, machines: &Machines) -> Result<(), NodeError> {
+    let asked: Vec<PrintJob> =
+        jobs.list(&ListParams::default()).await?.items.into_iter().filter(is_asked_about).collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let ledger = machines.ledger().await?;
+    for job in asked {
+        if let Some(outcome) = witness::answer(&job, &ledger).map_err(NodeError::Wrong)? {
+            let patch = Patch::Merge(json!({ "spec": { "outcome": outcome } }));
+            jobs.patch(&job.name_any(), &PatchParams::default(), &patch).await?;
+        }
+    }
+    Ok(())
+}
+
+fn is_asked_about(job: &PrintJob) -> bool {
+    job.status.as_ref().is_some_and(|status| status.conditions.is_true(ConditionType::OutcomeUnknown))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn job(phase: &str) -> PrintJob {
+        let value = json!({
+            "apiVersion": "printernizer.io/v1alpha1", "kind": "PrintJob", "metadata": { "name": "clip" },
+            "spec": { "source": { "configMap": { "name": "a", "key": "b" } } }, "status": { "phase": phase },
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn the_middle_of_a_round_is_one_in_which_enough_happens_and_as_calm_as_was_asked() {
+        let is = |phases: &[&str], ended, calm| {
+            Middle { ended, calm }.is(&phases.iter().map(|phase| job(phase)).collect::<Vec<_>>())
+        };
+        let starting = ["Printing", "Printing", "Starting"];
+        assert!(is(&starting, false, false) && !is(&starting, false, true) && !is(&starting, true, false));
+        let calm = ["Printing", "Printing", "Pending", "Succeeded"];
+        assert!(is(&calm, true, true));
+        assert!(!is(&["Printing", "Pending", "Pending"], false, false), "one machine");
+        assert!(!is(&["Printing", "Printing", "Failed"], false, false), "nothing waits");
+    }
 
     #[test]
     fn a_round_has_the_jobs_of_the_examples_under_names_of_its_own() {
