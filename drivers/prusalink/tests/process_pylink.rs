@@ -104,9 +104,11 @@ impl Server {
             let outcome = client.status().await;
             match &outcome {
                 Ok(report) if report.state == State::Idle && client.info().await.unwrap().serial.is_some() => Ok(()),
-                Ok(_) | Err(Error::Unreachable { .. } | Error::Refused { status: 503, .. }) => {
-                    Err(format!("{outcome:?}\n{}", server.log()))
-                }
+                // It listens before it can answer: until then it may drop a connection it has taken.
+                Ok(_)
+                | Err(
+                    Error::Unreachable { .. } | Error::ConnectionLost { .. } | Error::Refused { status: 503, .. },
+                ) => Err(format!("{outcome:?}\n{}", server.log())),
                 Err(error) => panic!("{error:?}\n{}", server.log()),
             }
         })
