@@ -5,6 +5,8 @@
 mod support;
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use printernizer_backup::postgres::{self, PostgresError, Snapshot};
 use printernizer_crds::backup_policy::RunReason;
 use printernizer_e2e::wait_until;
 use support::{PASSWORD, Shop, children, dumped, folder, other_authority, processes_below, programs_with, scratch};
+use tempfile::NamedTempFile;
 
 /// More than fits between two programs.
 const BIG: &str = "CREATE TABLE big AS SELECT n, repeat(md5(n::text), 20) FROM generate_series(1, 40000) n";
@@ -34,10 +37,10 @@ async fn a_dump_is_restored_and_has_exactly_the_rows_of_its_moment() {
     assert!(!proof.rows.tables.contains_key("public.late"));
 
     let scratch = scratch();
-    postgres::verify(&connection.programs, scratch.path(), open(&file), &proof).await.unwrap();
+    postgres::verify(&connection.programs, scratch.path(), opened(&file), &proof).await.unwrap();
     let mut other = proof.clone();
     other.rows.tables.insert("public.parts".to_owned(), 1001);
-    let error = postgres::verify(&connection.programs, scratch.path(), open(&file), &other).await.unwrap_err();
+    let error = postgres::verify(&connection.programs, scratch.path(), opened(&file), &other).await.unwrap_err();
     assert_eq!(error.reason(), RunReason::RestoreDiffers);
     assert!(error.to_string().contains("table public.parts has 1000 rows instead of 1001"), "{error}");
 
@@ -47,15 +50,59 @@ async fn a_dump_is_restored_and_has_exactly_the_rows_of_its_moment() {
         let cut = tempfile::NamedTempFile::new().unwrap();
         std::fs::copy(file.path(), cut.path()).unwrap();
         cut.as_file().set_len(length).unwrap();
-        let error = postgres::verify(&connection.programs, scratch.path(), open(&cut), &proof).await.unwrap_err();
+        let error = postgres::verify(&connection.programs, scratch.path(), opened(&cut), &proof).await.unwrap_err();
         assert!(matches!(error, PostgresError::DumpDamaged { .. }), "{length}: {error:?}");
     }
     assert_eq!(folder(scratch.path()), Vec::<String>::new());
     assert_eq!(processes_below(scratch.path()), Vec::<String>::new());
 }
 
-fn open(file: &tempfile::NamedTempFile) -> Stdio {
-    File::open(file.path()).unwrap().into()
+fn opened(file: &NamedTempFile) -> File {
+    File::open(file.path()).unwrap()
+}
+
+fn open(file: &NamedTempFile) -> Stdio {
+    opened(file).into()
+}
+
+#[tokio::test]
+async fn what_the_authors_of_a_database_wrote_reaches_nothing_but_the_scratch_server() {
+    let shop = Shop::open().await;
+    let scratch = scratch();
+    std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let dump = async || {
+        let mut snapshot = Snapshot::take(&shop.reader()).await.unwrap();
+        let proof = snapshot.proof().await.unwrap();
+        (dumped(&snapshot.dump().unwrap()).await, proof)
+    };
+    // What only a superuser may make, and a drill needs: extensions; and what it does not: what runs at each statement.
+    let extensions = "CREATE SCHEMA measures; CREATE EXTENSION cube SCHEMA measures; CREATE EXTENSION earthdistance; \
+                      CREATE EXTENSION pg_stat_statements; CREATE EXTENSION postgres_fdw; \
+                      CREATE SERVER other FOREIGN DATA WRAPPER postgres_fdw; COMMENT ON EXTENSION cube IS 'boxes'; \
+                      CREATE TABLE boxes (box measures.cube); INSERT INTO boxes VALUES ('(1,2)')";
+    shop.execute(extensions).await;
+    let trace = scratch.path().join("trace");
+    let run = format!("COPY (SELECT 1) TO PROGRAM 'cat > {}'", trace.display());
+    let watch = format!("CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN {run}; END $$");
+    shop.server.execute("shop", &watch).await.unwrap();
+    shop.execute("CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION watch()").await;
+    let programs = shop.reader().programs;
+    let (file, proof) = dump().await;
+    assert!(!trace.exists());
+    postgres::verify(&programs, scratch.path(), opened(&file), &proof).await.unwrap();
+    assert!(!trace.exists(), "an event trigger ran");
+
+    // What runs while it is loaded runs as somebody who may not.
+    shop.execute("DROP EVENT TRIGGER watch").await;
+    let steal = format!("CREATE FUNCTION steal() RETURNS int LANGUAGE plpgsql AS $$ BEGIN {run}; RETURN 1; END $$");
+    shop.server.execute("shop", &steal).await.unwrap();
+    shop.execute("CREATE MATERIALIZED VIEW lure AS SELECT steal()").await;
+    let (file, proof) = dump().await;
+    std::fs::remove_file(&trace).unwrap();
+    let error = postgres::verify(&programs, scratch.path(), opened(&file), &proof).await.unwrap_err();
+    assert!(!trace.exists(), "a program ran: {error}");
+    assert!(matches!(error, PostgresError::NotRestored { .. }), "{error:?}");
+    assert!(error.to_string().contains("A drill restores as a role"), "{error}");
 }
 
 #[tokio::test]
@@ -67,7 +114,7 @@ async fn a_verification_that_is_given_up_leaves_no_server() {
     let programs = shop.reader().programs;
     // A dump that never comes.
     let (reading, _writing) = std::io::pipe().unwrap();
-    let verification = postgres::verify(&programs, scratch.path(), reading.into(), &proof);
+    let verification = postgres::verify(&programs, scratch.path(), OwnedFd::from(reading).into(), &proof);
     let running = wait_until("the server runs", Duration::from_mins(3), async || {
         let processes = processes_below(scratch.path());
         if processes.iter().any(|line| line.contains("restored")) { Ok(()) } else { Err(processes) }

@@ -92,7 +92,9 @@ impl Connection {
         .into();
         let authority = self.authority.as_ref().map(|path| ("PGSSLROOTCERT".into(), path.clone().into()));
         let password = self.password.as_ref().map(|p| ("PGPASSWORD".into(), p.expose_secret().into()));
-        variables.extend(authority.into_iter().chain(password));
+        // Who has not proven to be the server may be anybody: nobody of them gets the password itself.
+        let methods = self.authority.is_none().then(|| ("PGREQUIREAUTH".into(), "!password".into()));
+        variables.extend(authority.into_iter().chain(password).chain(methods));
         variables
     }
 
@@ -155,6 +157,13 @@ mod tests {
         assert_eq!(variable(&with, "PGSSLMODE").as_deref(), Some("verify-full"));
         assert_eq!(variable(&with, "PGSSLROOTCERT").as_deref(), Some("/certificates/postgres-0/ca.pem"));
         assert_eq!(variable(&connection(None), "PGSSLMODE").as_deref(), Some("prefer"));
+    }
+
+    #[test]
+    fn only_a_server_that_proves_its_name_gets_the_password_in_clear() {
+        assert_eq!(variable(&connection(None), "PGREQUIREAUTH").as_deref(), Some("!password"));
+        let with = connection(Some("/certificates/postgres-0/ca.pem".into()));
+        assert_eq!(variable(&with, "PGREQUIREAUTH"), None);
     }
 
     #[test]

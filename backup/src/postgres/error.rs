@@ -78,6 +78,14 @@ pub enum PostgresError {
         /// What the server said.
         said: String,
     },
+    /// The server wants the password itself, and does not prove who it is.
+    #[error(
+        "the PostgreSQL server of {location} asks for the password in clear, and does not prove that it is that server, so it was not told; name the authority of its certificate in caBundleConfigMapRef, or let it ask by scram-sha-256 (pg_hba.conf)"
+    )]
+    Cleartext {
+        /// The database.
+        location: String,
+    },
     /// There is no such database.
     #[error("there is no database {location}; check its name and its server")]
     NoDatabase {
@@ -171,6 +179,9 @@ pub enum PostgresError {
 fn load_advice(said: &str) -> &'static str {
     if said.contains("extension") && (said.contains("is not available") || said.contains("could not open extension")) {
         "; the server has not this extension: use one that has it (for drills, an image with it by --backup-image)"
+    } else if ["permission denied", "must be superuser", "must be owner"].iter().any(|words| said.contains(words)) {
+        "; who restores has not this right. A drill restores as a role that runs no programs and reaches no files; a database \
+         that needs more is restored by hand, by who may"
     } else {
         ""
     }
@@ -184,6 +195,7 @@ impl PostgresError {
             | Self::Unreachable { .. }
             | Self::Certificate { .. }
             | Self::Refused { .. }
+            | Self::Cleartext { .. }
             | Self::NoDatabase { .. }
             | Self::Denied { .. }
             | Self::TooNew { .. }
@@ -223,6 +235,9 @@ pub(super) fn classify(connection: &Connection, stderr: &str) -> PostgresError {
     // Of an authority with the right name and another key it only says that.
     if any(&certificate) || (said.contains("SSL error") && connection.authority.is_some()) {
         return PostgresError::Certificate { location, said };
+    }
+    if any(&["server requested a cleartext password"]) {
+        return PostgresError::Cleartext { location };
     }
     if any(&["authentication failed", "no password supplied", "no pg_hba.conf entry", "is not permitted to log in"])
         || (said.contains("role \"") && said.contains("does not exist") && said.contains("FATAL"))
@@ -302,6 +317,10 @@ mod tests {
             ("FATAL:  no pg_hba.conf entry for host \"10.0.0.9\", user \"reader\"", "Refused"),
             ("fe_sendauth: no password supplied", "Refused"),
             ("FATAL:  role \"reader\" does not exist", "Refused"),
+            (
+                "authentication method requirement \"!password\" failed: server requested a cleartext password",
+                "Cleartext",
+            ),
             ("FATAL:  database \"shop\" does not exist", "NoDatabase"),
             ("SSL error: certificate verify failed", "Certificate"),
             ("server certificate for \"a\" does not match host name \"b\"", "Certificate"),

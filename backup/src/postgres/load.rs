@@ -4,6 +4,7 @@
 //! before 17 do not know, and nothing could be restored into the server it came from. Here that line is left out, the
 //! session has set it where it is known.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -25,17 +26,23 @@ const SETTINGS_LINE_BYTES: u64 = 4096;
 pub(super) struct Load<'a> {
     connection: &'a Connection,
     replace: bool,
+    list: Option<PathBuf>,
 }
 
 impl<'a> Load<'a> {
     /// Into a database that has nothing of it.
     pub fn new(connection: &'a Connection) -> Self {
-        Self { connection, replace: false }
+        Self { connection, replace: false, list: None }
     }
 
     /// In place of what has the same names.
     pub fn replacing(connection: &'a Connection) -> Self {
-        Self { connection, replace: true }
+        Self { connection, replace: true, list: None }
+    }
+
+    /// What this list names of the dump, without comments.
+    pub fn listed(connection: &'a Connection, list: PathBuf) -> Self {
+        Self { connection, replace: false, list: Some(list) }
     }
 
     /// Loads the dump. The session that comes back has all of it, in a transaction that is not committed.
@@ -47,6 +54,9 @@ impl<'a> Load<'a> {
         command.args(["--no-publications", "--no-subscriptions", "--no-security-labels"]);
         if self.replace {
             command.args(["--clean", "--if-exists"]);
+        }
+        if let Some(list) = &self.list {
+            command.arg("--no-comments").arg("--use-list").arg(list);
         }
         let mut child = command.stdin(dump).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
         let (Some(statements), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
@@ -73,7 +83,8 @@ impl<'a> Load<'a> {
     }
 }
 
-fn not_restored(location: String, error: PostgresError) -> PostgresError {
+/// What a server meant that did not take what it was given.
+pub(super) fn not_restored(location: String, error: PostgresError) -> PostgresError {
     match error {
         PostgresError::Server { said, .. } | PostgresError::Denied { said, .. } => {
             PostgresError::NotRestored { location, said }

@@ -18,6 +18,7 @@ mod scratch;
 mod session;
 mod snapshot;
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -47,21 +48,37 @@ pub struct PostgresProof {
     /// Roles that its row security policies name, which must be there before it is restored. At most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policy_roles: Vec<String>,
+    /// Its extensions, each after those it needs. At most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<Extension>,
+}
+
+/// An extension of a database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Its name.
+    pub name: String,
+    /// The schema its objects are in.
+    pub schema: String,
 }
 
 /// Restores a dump into a server of our own below the scratch folder, and compares its tables with what was recorded. The
 /// server is ended and its directory removed whatever happens, also when the future is dropped.
 ///
-/// Owners, privileges, publications and subscriptions are left out: they name what other servers have.
+/// What the authors of the database wrote runs in there, and they are not who may read the repository: it is loaded by a role
+/// that can neither run programs nor reach files, and event triggers, which are a superuser's, are left out. So are
+/// comments, owners, privileges, publications and subscriptions, which name what other servers have.
 pub async fn verify(
     programs: &Programs,
     scratch: &Path,
-    dump: Stdio,
+    dump: File,
     expected: &PostgresProof,
 ) -> Result<(), PostgresError> {
     let server = Scratch::start(programs, scratch).await?;
     let restored = server.database(expected).await?;
-    let session = Load::new(&restored).run(Session::open(&restored).await?, dump).await?;
+    let session = Session::open(&restored).await?;
+    let list = server.list(&dump, expected).await?;
+    let session = Load::listed(&restored, list).run(session, dump.into()).await?;
     compare(session, expected, Others::None).await.map(drop)
 }
 

@@ -1,10 +1,12 @@
 //! A PostgreSQL server of our own, for one verification: in a directory below the scratch folder, reached by a socket there
 //! and by nothing else, in nobody's way. It is ended and its directory removed when the value goes, whatever happened.
 //!
-//! It asks for no password: nobody but its own user (and root) can enter the directory of its socket.
+//! It asks for no password: nobody but its own user (and root) can enter the directory of its socket. Its superuser makes the
+//! database, its roles and its extensions and then logs in no more; all that comes out of a dump is the business of a role
+//! that can run no program and reach no file.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,8 +17,9 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use super::session::Session;
-use super::{Connection, PostgresError, PostgresProof, Programs, error};
+use super::load::not_restored;
+use super::session::{ANSWER_LIMIT, Session};
+use super::{Connection, Extension, PostgresError, PostgresProof, Programs, error};
 
 /// How long the server may take to be made, and to start.
 const START_LIMIT: Duration = Duration::from_mins(5);
@@ -28,10 +31,14 @@ const LOOK: Duration = Duration::from_millis(50);
 const NOBODY: u32 = 65534;
 /// The server's superuser.
 const SUPERUSER: &str = "printernizer";
+/// Who loads the dump, and owns the database. Row security hides nothing of it from whoever counts.
+const LOADER: &str = "printernizer_loader";
 /// The database that is restored into.
 const DATABASE: &str = "restored";
 /// A socket's address has room for 107 bytes: the directory, `/.s.PGSQL.5432`, and its lock.
 const LONGEST_DIRECTORY: usize = 80;
+/// What pg_restore makes a list of.
+const LIST: &str = "contents.list";
 /// How much of its log is read when it has failed.
 const TOLD_LOG: u64 = 8 * 1024;
 
@@ -91,10 +98,11 @@ impl Scratch {
         Ok(scratch)
     }
 
-    /// An empty database that takes what the dump holds: its encoding, and the roles its policies name.
+    /// An empty database that takes what the dump holds: its encoding, the roles its policies name, and its extensions.
     pub async fn database(&self, expected: &PostgresProof) -> Result<Connection, PostgresError> {
-        let mut session = Session::open(&self.connection("postgres")).await?;
-        for role in &expected.policy_roles {
+        let mut session = Session::open(&self.connection("postgres", SUPERUSER)).await?;
+        session.run(&format!("CREATE ROLE {LOADER} LOGIN BYPASSRLS;")).await?;
+        for role in expected.policy_roles.iter().filter(|role| ![SUPERUSER, LOADER].contains(&role.as_str())) {
             session.run(&format!("CREATE ROLE {};", quoted(role))).await?;
         }
         let encoding = match &expected.encoding {
@@ -106,18 +114,68 @@ impl Scratch {
         // Letters beyond ASCII are letters in checks of the database only where the locale knows them.
         let locale = if encoding == "UTF8" { "LOCALE_PROVIDER icu ICU_LOCALE 'und'" } else { "" };
         let create = format!(
-            "CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' {locale};"
+            "CREATE DATABASE {DATABASE} OWNER {LOADER} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' \
+             {locale};"
         );
         session.run(&create).await?;
-        Ok(self.connection(DATABASE))
+        let mut inside = Session::open(&self.connection(DATABASE, SUPERUSER)).await?;
+        for extension in &expected.extensions {
+            self.extend(&mut inside, extension).await?;
+        }
+        session.run(&format!("ALTER ROLE {SUPERUSER} NOLOGIN;")).await?;
+        Ok(self.connection(DATABASE, LOADER))
     }
 
-    fn connection(&self, database: &str) -> Connection {
+    /// Makes an extension, which many may only be by a superuser, before anything of the dump is there.
+    async fn extend(&self, session: &mut Session, extension: &Extension) -> Result<(), PostgresError> {
+        let (name, schema) = (quoted(&extension.name), quoted(&extension.schema));
+        let wrappers = "SELECT pg_catalog.format('GRANT USAGE ON FOREIGN DATA WRAPPER %I TO ', fdwname)";
+        let make_schema = if extension.schema.starts_with("pg_") {
+            String::new()
+        } else {
+            format!("CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {LOADER};")
+        };
+        let statements = format!(
+            "SET client_min_messages = warning; {make_schema}
+             CREATE EXTENSION IF NOT EXISTS {name} SCHEMA {schema};
+             {wrappers} || '{LOADER}' FROM pg_catalog.pg_foreign_data_wrapper \\gexec"
+        );
+        let made = session.run(&statements).await;
+        made.map(drop).map_err(|error| not_restored(session.location(), error))
+    }
+
+    /// The contents of a dump as pg_restore lists them, without what is there already and what only a superuser may make.
+    /// The dump is at its beginning again afterwards.
+    pub async fn list(&self, mut dump: &File, expected: &PostgresProof) -> Result<PathBuf, PostgresError> {
+        let program = "pg_restore";
+        let failed = |source| PostgresError::Program { program, source };
+        let mut command = self.programs.command(program)?;
+        command.arg("--list").stdin(dump.try_clone().map_err(failed)?);
+        let output = timeout(ANSWER_LIMIT, command.output()).await;
+        let output =
+            output.map_err(|_| PostgresError::Silent { what: "pg_restore --list".to_owned(), limit: ANSWER_LIMIT })?;
+        let output = output.map_err(failed)?;
+        if !output.status.success() {
+            return Err(PostgresError::DumpDamaged { said: error::shown(&String::from_utf8_lossy(&output.stderr)) });
+        }
+        let mut list = Vec::with_capacity(output.stdout.len());
+        for line in output.stdout.split_inclusive(|byte| *byte == b'\n') {
+            if !is_left_out(&String::from_utf8_lossy(line), &expected.extensions) {
+                list.extend_from_slice(line);
+            }
+        }
+        let path = self.path.join(LIST);
+        std::fs::write(&path, list).map_err(|source| self.failed(&source.to_string()))?;
+        dump.rewind().map_err(failed)?;
+        Ok(path)
+    }
+
+    fn connection(&self, database: &str, role: &str) -> Connection {
         Connection {
             host: self.path.display().to_string(),
             port: 5432,
             database: database.to_owned(),
-            username: SUPERUSER.to_owned(),
+            username: role.to_owned(),
             password: None,
             authority: None,
             programs: self.programs.clone(),
@@ -227,4 +285,38 @@ fn tail(log: &Path) -> String {
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Whether a line of pg_restore's list, `217; 1259 16389 TABLE public parts owner`, is left out of a verification: event
+/// triggers, and schemas that were made with their extension.
+fn is_left_out(line: &str, extensions: &[Extension]) -> bool {
+    let Some((_, entry)) = line.split_once("; ") else { return false };
+    let entry = entry.splitn(3, ' ').nth(2).unwrap_or_default();
+    let is_schema = |extension: &Extension| {
+        let schema = entry.strip_prefix("SCHEMA - ").and_then(|rest| rest.strip_prefix(extension.schema.as_str()));
+        schema.is_some_and(|rest| rest.starts_with(' '))
+    };
+    entry.starts_with("EVENT TRIGGER ") || extensions.iter().any(is_schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_triggers_and_schemas_of_extensions_are_left_out_and_nothing_else() {
+        let extensions = [Extension { name: "cube".to_owned(), schema: "measures".to_owned() }];
+        for line in ["3012; 3466 16400 EVENT TRIGGER - watch farm\n", "7; 2615 16385 SCHEMA - measures farm\n"] {
+            assert!(is_left_out(line, &extensions), "{line}");
+        }
+        for line in [
+            "; Archive created at 2026-11-22\n",
+            ";     dbname: EVENT TRIGGER - \n",
+            "7; 2615 16385 SCHEMA - measures_of_ours farm\n",
+            "9; 1259 16389 TABLE measures SCHEMA farm\n",
+            "9; 1259 16389 TABLE - SCHEMA - measures farm\n",
+        ] {
+            assert!(!is_left_out(line, &extensions), "{line}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::session::Session;
-use super::{Connection, Dump, PostgresError, PostgresProof, error};
+use super::{Connection, Dump, Extension, PostgresError, PostgresProof, error};
 use crate::rows::Rows;
 
 /// Begins what everything of one dump reads from.
@@ -11,7 +11,10 @@ const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
 SELECT json_build_object('snapshot', pg_catalog.pg_export_snapshot(), 'version', current_setting('server_version'),
   'number', current_setting('server_version_num')::int, 'encoding', pg_catalog.getdatabaseencoding(),
   'roles', (SELECT coalesce(json_agg(r.rolname), '[]'::json) FROM (SELECT DISTINCT a.rolname FROM pg_catalog.pg_policy p
-    JOIN pg_catalog.pg_roles a ON a.oid = ANY (p.polroles) ORDER BY 1 LIMIT 100) r));
+    JOIN pg_catalog.pg_roles a ON a.oid = ANY (p.polroles) ORDER BY 1 LIMIT 100) r),
+  'extensions', (SELECT coalesce(json_agg(json_build_object('name', x.extname, 'schema', x.nspname)), '[]'::json)
+    FROM (SELECT e.extname, n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n
+      ON n.oid = e.extnamespace WHERE e.extname <> 'plpgsql' ORDER BY e.oid LIMIT 100) x));
 ";
 
 /// What is dumped, and proven: the database at one moment. Kept until the dump has ended.
@@ -22,6 +25,7 @@ pub struct Snapshot {
     server_version: String,
     encoding: String,
     policy_roles: Vec<String>,
+    extensions: Vec<Extension>,
 }
 
 impl Snapshot {
@@ -45,8 +49,10 @@ impl Snapshot {
         }
         let roles = answer.get("roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let policy_roles = roles.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        let extensions = answer.get("extensions").cloned().unwrap_or_default();
+        let extensions = serde_json::from_value(extensions).map_err(|_| unclear())?;
         let (server_version, encoding) = (text("version")?, text("encoding")?);
-        Ok(Self { connection: connection.clone(), session, id, server_version, encoding, policy_roles })
+        Ok(Self { connection: connection.clone(), session, id, server_version, encoding, policy_roles, extensions })
     }
 
     /// The program that dumps the database as of this snapshot, while this value lives.
@@ -58,6 +64,7 @@ impl Snapshot {
     pub async fn proof(&mut self) -> Result<PostgresProof, PostgresError> {
         let rows = Rows::record(self.session.counts().await?);
         let (server_version, encoding) = (self.server_version.clone(), self.encoding.clone());
-        Ok(PostgresProof { server_version, encoding, rows, policy_roles: self.policy_roles.clone() })
+        let (policy_roles, extensions) = (self.policy_roles.clone(), self.extensions.clone());
+        Ok(PostgresProof { server_version, encoding, rows, policy_roles, extensions })
     }
 }

@@ -73,7 +73,7 @@ impl Run {
     pub(super) async fn verify_dump(&self, stop: &Stop, dump: &Path, expected: &PostgresProof) -> Result<(), Failure> {
         let file = File::open(dump).map_err(|error| Failure::scratch(dump, &error))?;
         let programs = Programs::on_path();
-        let verified = postgres::verify(&programs, &self.work, file.into(), expected);
+        let verified = postgres::verify(&programs, &self.work, file, expected);
         self.unless_stopped(stop, verified).await?.map_err(|error| self.failure(&error))
     }
 
