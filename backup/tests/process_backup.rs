@@ -85,6 +85,26 @@ async fn what_is_backed_up_to_s3_comes_back_after_the_volume_is_lost() {
     assert_eq!(pruned.repository.unwrap().snapshot_count, 1);
 }
 
+#[test]
+fn what_was_emptied_makes_no_recovery_point_unless_it_may_be_empty() {
+    let mut pod = Pod::new();
+    pod.write("models/vase.gcode", "G28\n");
+    let made = pod.succeed(&["backup"]).snapshot.unwrap();
+    // As another volume looks that is mounted in its place.
+    std::fs::remove_file(pod.path("sources/volumes/models/vase.gcode")).unwrap();
+    std::fs::create_dir_all(pod.path("sources/volumes/models/lost+found")).unwrap();
+    for _ in 0..2 {
+        let told = pod.fail(&["backup"], RunReason::SourceEmpty);
+        assert!(told.contains("there are no files in volume models") && told.contains("mayBeEmpty: true"), "{told}");
+    }
+    // It keeps the last one only, and that is still the one that holds something.
+    let pruned = pod.succeed(&["prune"]);
+    assert_eq!((pruned.repository.unwrap().snapshot_count, pruned.snapshot), (1, Some(made)));
+    pod.configuration["sources"]["persistentVolumeClaims"][0]["mayBeEmpty"] = json!(true);
+    pod.succeed(&["backup"]);
+    pod.succeed(&["drill"]);
+}
+
 /// The commands of README.md, as a person would type them who has restic, the password and nothing of this project.
 #[test]
 fn a_person_restores_with_stock_restic() {

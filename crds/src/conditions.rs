@@ -285,6 +285,8 @@ api_enum! {
         TargetChanged,
         /// The name of an object the policy needs is taken.
         NameTaken,
+        /// Kubernetes does not allow what the policy needs.
+        Forbidden,
         /// A pod of the policy cannot begin.
         PodNotStarted,
         /// Nothing is known, for no run has ended yet.
@@ -311,6 +313,8 @@ api_enum! {
         SourceUnavailable,
         /// A source was read and is damaged.
         SourceDamaged,
+        /// A source was read and there is nothing in it.
+        SourceEmpty,
         /// The target does not answer.
         TargetUnreachable,
         /// The target answers and refuses.

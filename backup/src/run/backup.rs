@@ -22,6 +22,24 @@ pub(super) struct Kept {
     pub(super) proof: Proof,
 }
 
+impl Kept {
+    /// The source, if there is something in it or there need not be. What was emptied, by mistake or because another volume is
+    /// mounted, is the newest recovery point of nobody: those that hold something must not grow old beside it.
+    pub(super) fn checked(self, may_be_empty: bool) -> Result<Self, Failure> {
+        match self.proof.lacks().filter(|_| !may_be_empty) {
+            None => Ok(self),
+            Some(what) => Err(Failure::new(
+                RunReason::SourceEmpty,
+                format!(
+                    "there are no {what} in {}, so no recovery point was made and the former ones are kept: find out who emptied it, \
+                     or whether it is the right one; if it may be empty, set mayBeEmpty: true for it",
+                    self.source
+                ),
+            )),
+        }
+    }
+}
+
 impl Run {
     pub(super) async fn back_up(&self, facts: &mut Facts) -> Result<String, Failure> {
         let configuration = &self.told.configuration;
@@ -132,10 +150,9 @@ impl Run {
         if let Some(source) = &sources.objects {
             let file = self.work.join("objects.yaml");
             let proof = objects::write(source, &self.told.configuration.namespace, &file).await?;
-            kept.push(
-                self.store_file(run, PartSource::Objects, "objects", "/objects.yaml", &file, Proof::Objects(proof))
-                    .await?,
-            );
+            let proof = Proof::Objects(proof);
+            let stored = self.store_file(run, PartSource::Objects, "objects", "/objects.yaml", &file, proof).await?;
+            kept.push(stored.checked(source.may_be_empty)?);
         }
         Ok(kept)
     }
@@ -167,7 +184,10 @@ impl Run {
                 stored.files, proof.files
             )));
         }
-        Ok(Kept { source, stored, path, proof: Proof::Files(proof) })
+        // Of its databases, which are no files to it, is judged by what is in them.
+        let has_databases =
+            self.told.configuration.sources.sqlite.iter().any(|database| database.claim_name == volume.claim_name);
+        Kept { source, stored, path, proof: Proof::Files(proof) }.checked(volume.may_be_empty || has_databases)
     }
 
     /// Stores a file of the scratch space under a name, and removes it.

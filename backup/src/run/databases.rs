@@ -40,10 +40,12 @@ impl Run {
         let copy = self.work.join("copy.db");
         let into = copy.clone();
         let proof = self.unless_stopped(&self.stop, apart(move || sqlite::copy(&database, &into))).await??;
-        let SqliteSource { claim_name, path } = source.clone();
+        let SqliteSource { claim_name, path, may_be_empty } = source.clone();
         let name = flat(&format!("{claim_name}/{path}"));
         let part = PartSource::Sqlite { claim_name, path };
-        self.store_file(run, part, "sqlite", &name, &copy, Proof::Sqlite(proof)).await
+        self.store_file(run, part, "sqlite", &name, &copy, Proof::Sqlite(proof))
+            .await
+            .and_then(|kept| kept.checked(may_be_empty))
     }
 
     /// Dumps a PostgreSQL database into the repository, without a file between.
@@ -66,7 +68,8 @@ impl Run {
             EngineError::Source(said) => self.failure(&connection.explain(&said)),
             other => other.into(),
         })?;
-        Ok(Kept { source: source.into(), stored, path, proof: Proof::Postgres(proof) })
+        let kept = Kept { source: source.into(), stored, path, proof: Proof::Postgres(proof) };
+        kept.checked(source.may_be_empty)
     }
 
     /// Restores a dump for practice.
@@ -126,7 +129,7 @@ impl Run {
 
     /// The file of a database, which must be in its volume: a link in there may lead anywhere.
     fn database_file(&self, source: &SqliteSource) -> Result<PathBuf, Failure> {
-        let SqliteSource { claim_name, path } = source;
+        let SqliteSource { claim_name, path, .. } = source;
         let root = self.told.layout.volume(claim_name);
         files::readable(&root, claim_name)?;
         let unreadable = |error: std::io::Error| {

@@ -119,7 +119,12 @@ mod tests {
 
     fn volume(paths: &[&str], excludes: &[&str]) -> VolumeSource {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        VolumeSource { claim_name: "models".to_owned(), paths: owned(paths), excludes: owned(excludes) }
+        VolumeSource {
+            claim_name: "models".to_owned(),
+            paths: owned(paths),
+            excludes: owned(excludes),
+            ..VolumeSource::default()
+        }
     }
 
     #[test]
@@ -133,7 +138,11 @@ mod tests {
     #[test]
     fn a_database_is_left_out_with_what_lies_beside_it() {
         let layout = Layout::new("/r");
-        let database = |claim: &str| SqliteSource { claim_name: claim.to_owned(), path: "d/shop.db".to_owned() };
+        let database = |claim: &str| SqliteSource {
+            claim_name: claim.to_owned(),
+            path: "d/shop.db".to_owned(),
+            may_be_empty: false,
+        };
         let data = data(&volume(&[], &[]), &[database("models"), database("other")], &layout).unwrap();
         let Data::Files { paths, excludes } = data else { panic!("{data:?}") };
         assert_eq!(paths, [PathBuf::from("/r/sources/volumes/models")]);
@@ -150,7 +159,8 @@ mod tests {
         std::fs::create_dir_all(root.join("v2")).unwrap();
         std::fs::write(root.join("v2/shop.db"), "").unwrap();
         symlink("v2", root.join("current")).unwrap();
-        let database = SqliteSource { claim_name: "models".to_owned(), path: "current/shop.db".to_owned() };
+        let database =
+            SqliteSource { claim_name: "models".to_owned(), path: "current/shop.db".to_owned(), may_be_empty: false };
         let Data::Files { excludes, .. } = data(&volume(&[], &[]), &[database], &layout).unwrap() else { panic!() };
         for left_out in ["current/shop.db", "v2/shop.db", "v2/shop.db-wal"] {
             assert!(excludes.contains(&literal(&root.join(left_out))), "{left_out}: {excludes:?}");

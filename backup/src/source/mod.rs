@@ -24,3 +24,16 @@ pub enum Proof {
     /// A PostgreSQL database.
     Postgres(PostgresProof),
 }
+
+impl Proof {
+    /// What there is nothing of, where there is nothing.
+    pub fn lacks(&self) -> Option<&'static str> {
+        let (count, what) = match self {
+            Self::Files(files) => (files.files, "files"),
+            Self::Objects(objects) => (objects.count, "objects"),
+            Self::Sqlite(database) => (database.rows.row_count(), "rows"),
+            Self::Postgres(database) => (database.rows.row_count(), "rows"),
+        };
+        (count == 0).then_some(what)
+    }
+}

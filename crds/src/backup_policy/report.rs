@@ -150,6 +150,8 @@ pub enum RunReason {
     SourceUnavailable,
     /// A source was read and is damaged.
     SourceDamaged,
+    /// A source was read and there is nothing in it.
+    SourceEmpty,
     /// The target does not answer.
     TargetUnreachable,
     /// The target answers and refuses.

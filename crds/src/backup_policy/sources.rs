@@ -60,6 +60,10 @@ pub struct VolumeSource {
     #[x_kube(validation = Rule::new(r"self.all(pattern, !pattern.matches('[\\x00-\\x1f\\x7f]'))")
         .message("excludes must be patterns without control characters"))]
     pub excludes: Vec<String>,
+    /// Whether it may be backed up when there is nothing in it: no file. Default false: such a backup fails, for what was emptied by
+    /// mistake would else take the place of what was there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_empty: bool,
 }
 
 /// A SQLite database in a volume.
@@ -74,6 +78,10 @@ pub struct SqliteSource {
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new(PATH_RULE).message("path is relative to the volume: no slash at the front, no .. in it"))]
     pub path: String,
+    /// Whether it may be backed up when there is nothing in it: no row. Default false: such a backup fails, for what was emptied by
+    /// mistake would else take the place of what was there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_empty: bool,
 }
 
 /// A PostgreSQL database.
@@ -94,6 +102,10 @@ pub struct PostgresSource {
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_$-]*$')")
         .message("database must be the plain name of a database"))]
     pub database: String,
+    /// Whether it may be backed up when there is nothing in it: no row. Default false: such a backup fails, for what was emptied by
+    /// mistake would else take the place of what was there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_empty: bool,
     /// Secret with the keys username and password, labelled printernizer.io/usage: backup. The user needs to read all of the
     /// database (role pg_read_all_data).
     pub credentials_secret_ref: SecretReference,
@@ -120,6 +132,10 @@ pub struct ObjectsSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "label_selector_schema")]
     pub label_selector: Option<LabelSelector>,
+    /// Whether it may be backed up when there is nothing in it: no object. Default false: such a backup fails, for what was emptied by
+    /// mistake would else take the place of what was there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_empty: bool,
 }
 
 /// Kinds of objects that can be backed up. Never Secrets.

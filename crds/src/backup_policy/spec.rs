@@ -13,6 +13,12 @@ use crate::print_job::TolerationOperator;
 /// What a schedule must look like: a macro or five fields of what cron knows. Whether the numbers fit is the operator's
 /// to judge, and so is the time zone's name.
 const SCHEDULE_RULE: &str = r"self.matches('^@(hourly|daily|midnight|weekly|monthly|yearly|annually)$') || self.matches('^[0-9A-Za-z*,/?-]+( +[0-9A-Za-z*,/?-]+){4}$')";
+/// Target and copies that are in S3 are reached alike: restic, which copies from the one to the other, knows one key and one set
+/// of options.
+const ONE_KEY_RULE: &str = "!has(self.spec.target.s3) || !has(self.spec.copies) || self.spec.copies.all(c, !has(c.s3) || \
+    (c.s3.credentialsSecretRef.name == self.spec.target.s3.credentialsSecretRef.name && \
+    (has(c.s3.region) ? c.s3.region : 'us-east-1') == (has(self.spec.target.s3.region) ? self.spec.target.s3.region : 'us-east-1') && \
+    (has(c.s3.forcePathStyle) && c.s3.forcePathStyle) == (has(self.spec.target.s3.forcePathStyle) && self.spec.target.s3.forcePathStyle)))";
 /// What to write instead of a wrong schedule.
 const SCHEDULE_MESSAGE: &str = "a schedule has five fields (minute hour day month weekday), for example 0 3 * * *, or is one of @hourly, @daily, @weekly, @monthly, @yearly";
 
@@ -31,6 +37,7 @@ const SCHEDULE_MESSAGE: &str = "a schedule has five fields (minute hour day mont
     status = "BackupPolicyStatus",
     derive = "PartialEq",
     doc = "BackupPolicy backs up volumes, databases and Kubernetes objects on a schedule, checks the backups, restores them for practice, and says whether more could be lost today than its objectives allow.",
+    validation = Rule::new(ONE_KEY_RULE).message("a copy in S3 of a target in S3 must have its credentialsSecretRef, region and forcePathStyle: both are spoken to at the same time, with one key; or make one of the two a persistentVolumeClaim"),
     validation = Rule::new("self.metadata.name.size() <= 63").message("the name of a BackupPolicy must not be longer than 63 characters: it becomes a label of its pods"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the policy can run as it is written."),
     printcolumn(name = "Last Backup", type_ = "date", json_path = ".status.lastSuccessfulTime", description = "Age of the newest good recovery point: what was written since would be lost."),
@@ -74,7 +81,8 @@ pub struct BackupPolicySpec {
     pub sources: Sources,
     /// Where the backups go: exactly one of s3 and persistentVolumeClaim.
     pub target: Target,
-    /// Further places every backup is copied to. At most 2.
+    /// Further places every backup is copied to. At most 2. Where target and copy are both in S3, they must have the same
+    /// credentialsSecretRef, region and forcePathStyle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2))]
     pub copies: Vec<Target>,
@@ -132,7 +140,8 @@ pub struct Encryption {
     pub password_secret_ref: SecretKeyReference,
 }
 
-/// How long recovery points are kept. A point is kept as long as one rule keeps it; the newest always is.
+/// How long recovery points are kept. A point is kept as long as one rule keeps it; the newest always is. Hours, days, weeks,
+/// months and years begin as those of UTC do, whatever the policy's time zone.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.keepLast), has(self.keepHourly), has(self.keepDaily), has(self.keepWeekly), has(self.keepMonthly), has(self.keepYearly), has(self.keepWithinDays)].exists(x, x)")

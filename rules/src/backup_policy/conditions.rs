@@ -40,6 +40,7 @@ pub fn reason_of(reason: RunReason) -> Reason {
         RunReason::InvalidConfiguration => Reason::InvalidConfiguration,
         RunReason::SourceUnavailable => Reason::SourceUnavailable,
         RunReason::SourceDamaged => Reason::SourceDamaged,
+        RunReason::SourceEmpty => Reason::SourceEmpty,
         RunReason::TargetUnreachable => Reason::TargetUnreachable,
         RunReason::TargetRefused => Reason::TargetRefused,
         RunReason::TargetNotFound => Reason::TargetNotFound,
@@ -62,6 +63,7 @@ fn reached(reason: RunReason) -> Option<bool> {
     match reason {
         RunReason::TargetUnreachable | RunReason::TargetRefused | RunReason::TargetNotFound => Some(false),
         RunReason::Succeeded
+        | RunReason::SourceEmpty
         | RunReason::TargetFull
         | RunReason::RepositoryMissing
         | RunReason::RepositoryReplaced

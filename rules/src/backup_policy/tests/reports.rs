@@ -85,6 +85,7 @@ fn every_end_of_a_run_has_its_reason_and_says_of_the_target_what_it_knows() {
         (RunReason::SourceUnavailable, Reason::SourceUnavailable, "Unknown"),
         (RunReason::SourceDamaged, Reason::SourceDamaged, "Unknown"),
         (RunReason::TargetUnreachable, Reason::TargetUnreachable, "False"),
+        (RunReason::SourceEmpty, Reason::SourceEmpty, "True"),
         (RunReason::TargetRefused, Reason::TargetRefused, "False"),
         (RunReason::TargetNotFound, Reason::TargetNotFound, "False"),
         (RunReason::TargetFull, Reason::TargetFull, "True"),
