@@ -73,11 +73,16 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
 }
 
 async fn access(context: &Context, policy: &BackupPolicy, key: &Key) -> Result<Access, ApiError> {
-    if policy.spec.sources.objects.is_none() {
+    // Without an image nothing is made, and the operator need not have these rights.
+    if context.backup_image.is_none() {
         return Ok(Access::default());
     }
     let uid = policy.metadata.uid.as_deref().unwrap_or_default();
     let name = Key::new(&key.namespace, account_name(&key.name, uid));
+    if policy.spec.sources.objects.is_none() {
+        // What an account was given that once read them.
+        return Ok(Access { role: context.api.get(&name).await?, ..Access::default() });
+    }
     let (account, role, binding) =
         tokio::try_join!(context.api.get(&name), context.api.get(&name), context.api.get(&name))?;
     Ok(Access { account, role, binding })

@@ -17,6 +17,9 @@ use super::{Effect, Observed, Plan, conditions, count, due, needs, nodes, stuck,
 
 /// How long before a backup begins it is looked up where its volumes are in use.
 const BEFORE_A_RUN: SignedDuration = SignedDuration::from_secs(30);
+/// How long the pod of a backup may wait for a node on which its volumes are in use no longer: long enough for the pods that use
+/// them to have come back there.
+const WAITS_IN_VAIN: SignedDuration = SignedDuration::from_mins(5);
 /// How soon it is looked again whether what is missing, and not watched, is there.
 const MISSING: SignedDuration = SignedDuration::from_secs(30);
 
@@ -35,10 +38,11 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     count::count(&mut status, ended, &spec.target.location(), spec.acknowledged.is_some());
     target::judge(policy, &mut status, seen.fresh_id);
 
-    let (stuck, soon) = stuck::stuck(own.pods(seen), seen.now);
+    let (stuck, soon) = stuck::stuck(own.pods(seen), own.jobs_without_pods(seen), seen.now);
     let node = nodes::node(needs::sources(spec), seen.found);
+    let given_up = node.as_ref().map(|node| own.waiting_in_vain(seen, node.as_deref())).unwrap_or_default();
     let missing = needs::missing(spec, seen.found);
-    let foreign_access = own.foreign_access(seen.access);
+    let foreign_access = own.foreign_access(policy, seen.access);
     let look_soon = missing.is_some() || node.is_err() || own.taken.is_some() || foreign_access.is_some();
     let image = (seen.image.is_none()).then(|| {
         let text = "the operator was not told the image of the pods: start it with --backup-image, in the chart \
@@ -71,6 +75,14 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
             effects = objects(seen, &own, schedules, &maker, &stops);
             effects.extend(manual(&own, &maker, &stops));
             stale = own.stale(schedules, seen.pods);
+            for (cron_job, since) in given_up.iter().filter(|(_, since)| since.is_over(seen.now)) {
+                // Made anew at the next look, for where the volumes are in use then.
+                let name = cron_job.metadata.name.as_ref();
+                effects.retain(|e| !matches!(e, Effect::ApplyCronJob(c) if c.metadata.name.as_ref() == name));
+                stale.push(Effect::DeleteCronJob(Box::new((*cron_job).clone())));
+                let missed = status.last_missed_time.take().filter(|last| last.0 > since.0);
+                status.last_missed_time = Some(missed.unwrap_or(Time(since.0)));
+            }
         }
         _ => effects.extend(own.cron_jobs.iter().filter(|c| stops.role_of(c)).filter_map(|c| suspend(c))),
     }
@@ -79,6 +91,7 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     }
 
     let mut again = vec![soon];
+    again.extend(given_up.iter().map(|(_, since)| since.end()));
     if let Some(schedules) = &schedules {
         again.extend(bring_up(seen, &own, schedules, &mut status));
     }
@@ -149,7 +162,9 @@ impl<'a> Own<'a> {
     }
 
     /// The account, role or binding of the name that is wanted, where it is not the policy's: nothing is given to a stranger.
-    fn foreign_access(&self, live: &Access) -> Option<Problem> {
+    fn foreign_access(&self, policy: &BackupPolicy, live: &Access) -> Option<Problem> {
+        // Where no objects are backed up, none is wanted.
+        policy.spec.sources.objects.as_ref()?;
         let metas = [
             ("ServiceAccount", live.account.as_ref().map(|object| &object.metadata)),
             ("Role", live.role.as_ref().map(|object| &object.metadata)),
@@ -196,6 +211,31 @@ impl<'a> Own<'a> {
             .collect()
     }
 
+    /// Jobs that run and of which no pod is seen.
+    fn jobs_without_pods<'p>(&'p self, seen: &Observed<'p>) -> impl Iterator<Item = &'p Job> {
+        let makers: Vec<&str> = seen.pods.iter().filter_map(|pod| controller_of(&pod.metadata)).collect();
+        let is_seen = move |job: &Job| job.metadata.uid.as_deref().is_some_and(|uid| makers.contains(&uid));
+        self.jobs.iter().copied().filter(move |job| !has_ended(job) && !is_seen(job))
+    }
+
+    /// CronJobs whose Job waits for another node than the one backups must run on by now, and since when: its pods cannot be
+    /// moved, and Kubernetes begins no other run beside it. The Job goes with its CronJob.
+    fn waiting_in_vain(&self, seen: &Observed<'_>, node: Option<&str>) -> Vec<(&'a CronJob, Waiting)> {
+        let waits = |cron_job: &&'a CronJob| {
+            let uid = cron_job.metadata.uid.as_deref();
+            let runs = |job: &&&Job| !has_ended(job) || is_unread(job, seen.pods);
+            let mut running = self.jobs.iter().filter(|job| controller_of(&job.metadata) == uid).filter(runs);
+            let (Some(job), None) = (running.next(), running.next()) else { return None };
+            if nodes::of_job(job).is_none_or(|pinned| Some(pinned) == node) {
+                return None;
+            }
+            let of_job = |pod: &&Pod| controller_of(&pod.metadata) == job.metadata.uid.as_deref();
+            let mut pods = seen.pods.iter().filter(of_job).filter(|pod| stuck::is_unscheduled(pod));
+            Some((*cron_job, Waiting(pods.next()?.metadata.creation_timestamp.as_ref()?.0)))
+        };
+        self.cron_jobs.iter().filter_map(waits).collect()
+    }
+
     /// When the restore drill began that runs.
     fn drilling_since(&self, seen: &Observed<'_>) -> Option<Timestamp> {
         let drills: Vec<&str> = self
@@ -211,6 +251,21 @@ impl<'a> Own<'a> {
             Some(running.started_at.as_ref()?.0)
         })
         .min()
+    }
+}
+
+/// Since when a pod waits for a node in vain.
+#[derive(Clone, Copy)]
+struct Waiting(Timestamp);
+
+impl Waiting {
+    /// When its run is given up.
+    fn end(self) -> Option<Timestamp> {
+        self.0.checked_add(WAITS_IN_VAIN).ok()
+    }
+
+    fn is_over(self, now: Timestamp) -> bool {
+        self.end().is_some_and(|end| end <= now)
     }
 }
 
@@ -241,7 +296,9 @@ fn objects(
         let (wanted, live) = (maker.access(), seen.access);
         let account = wanted.account.filter(|wanted| !is_applied(wanted, live.account.as_ref()));
         effects.extend(account.map(|object| Effect::ApplyAccount(Box::new(object))));
-        let role = wanted.role.filter(|wanted| !is_applied(wanted, live.role.as_ref()));
+        let was_given = live.role.as_ref().is_some_and(|role| controller_of(&role.metadata) == Some(own.uid));
+        let role = wanted.role.or_else(|| was_given.then(|| maker.powerless()));
+        let role = role.filter(|wanted| !is_applied(wanted, live.role.as_ref()));
         effects.extend(role.map(|object| Effect::ApplyRole(Box::new(object))));
         let binding = wanted.binding.filter(|wanted| !is_applied(wanted, live.binding.as_ref()));
         effects.extend(binding.map(|object| Effect::ApplyBinding(Box::new(object))));

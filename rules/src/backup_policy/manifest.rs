@@ -27,6 +27,9 @@ const APPLIED: &str = "printernizer.io/applied";
 const HISTORY: i32 = 3;
 /// How long the Job of a manual run is kept after its end, in seconds: a week.
 const MANUAL_TTL_SECONDS: i32 = 7 * 24 * 3600;
+/// How much longer the Job of a drill may take than the drill, in seconds: its pod has to begin, and a drill that is ended by its
+/// own limit has a report that says so. One that Kubernetes ends has none.
+const DRILL_MARGIN_SECONDS: i64 = 15 * 60;
 
 /// Makes the objects of one policy.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +104,9 @@ impl Maker<'_> {
             name: self.name().to_owned(),
             uid: self.uid().to_owned(),
             controller: Some(true),
-            block_owner_deletion: Some(true),
+            // Nothing waits for these objects when a policy is deleted in the foreground; and where owners are checked, as
+            // OpenShift does it, blocking would take the right to change the policy's finalizers.
+            block_owner_deletion: None,
         };
         ObjectMeta {
             name: Some(name),
@@ -151,9 +156,9 @@ impl Maker<'_> {
             ..PodFailurePolicyRule::default()
         };
         JobSpec {
-            active_deadline_seconds: Some(
-                drill.map_or(spec.job_template.active_deadline_seconds, |d| d.timeout_seconds),
-            ),
+            active_deadline_seconds: Some(drill.map_or(spec.job_template.active_deadline_seconds, |d| {
+                d.timeout_seconds.saturating_add(DRILL_MARGIN_SECONDS)
+            })),
             backoff_limit: Some(spec.job_template.backoff_limit),
             pod_failure_policy: Some(PodFailurePolicy { rules: vec![moved] }),
             template: PodTemplateSpec {
@@ -192,6 +197,13 @@ impl Maker<'_> {
         let name = manual_job_name(self.name(), self.uid(), trigger);
         let spec = JobSpec { ttl_seconds_after_finished: Some(MANUAL_TTL_SECONDS), ..self.job(Role::Backup) };
         Job { metadata: self.meta(name, Some(Role::Backup)), spec: Some(spec), status: None }
+    }
+
+    /// The role of an account that was made once and reads objects no longer. All three stay: to delete such things is a right
+    /// the operator does not have.
+    pub fn powerless(&self) -> RbacRole {
+        let metadata = self.meta(account_name(self.name(), self.uid()), None);
+        signed(RbacRole { metadata, rules: Some(Vec::new()) })
     }
 
     /// The account that reads objects, if any are backed up.

@@ -116,7 +116,7 @@ impl Refusal {
             Self::Forbidden(said) => {
                 let text = "Kubernetes does not allow what this policy needs: the namespace has a quota or a rule against it, or \
                             the operator lacks a right; it is tried again";
-                (Reason::InvalidSpec, format!("{text}: {said}"))
+                (Reason::Forbidden, format!("{text}: {said}"))
             }
             Self::JobTaken(name) => {
                 let text = "is there already and belongs to something else: delete it, or write another text into \

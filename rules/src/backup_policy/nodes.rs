@@ -2,10 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::batch::v1::Job;
 use printernizer_crds::Reason;
 
 use super::needs::{ClaimFacts, Found};
 use super::problem::{Problem, Stops};
+
+/// The node on which the pods of a Job must run.
+pub fn of_job(job: &Job) -> Option<&str> {
+    let affinity = job.spec.as_ref()?.template.spec.as_ref()?.affinity.as_ref()?;
+    let required = affinity.node_affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref()?;
+    let fields = required.node_selector_terms.first()?.match_fields.as_ref()?;
+    fields.first()?.values.as_ref()?.first().map(String::as_str)
+}
 
 /// The node for pods with these volumes; `None` where any will do.
 pub fn node<'a>(claims: impl IntoIterator<Item = &'a str>, found: &Found) -> Result<Option<String>, Problem> {

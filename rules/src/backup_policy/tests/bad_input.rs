@@ -272,6 +272,25 @@ fn a_pod_that_does_not_begin_is_told_after_a_while() {
 }
 
 #[test]
+fn a_job_that_gets_no_pod_is_told_after_a_while() {
+    let mut scene = scene(&json!({}));
+    scene.look();
+    let job = scene.begin("farm-backup");
+    scene.jobs[0].status.as_mut().unwrap().active = None;
+    scene.pass(179);
+    assert_eq!(scene.look().look_again, Some(scene.now + secs(1)));
+    scene.assert_says(ConditionType::Ready, "True", Reason::PolicyReady);
+    scene.pass(1);
+    assert_eq!(done(&scene.look()), NOTHING);
+    let text = scene.assert_says(ConditionType::Ready, "False", Reason::PodNotStarted);
+    assert!(text.contains(&format!("the Job {job} has no pod: a quota")), "{text}");
+    // One that was tried before and waits for its next try is none of these.
+    scene.pod(&job, &json!({ "phase": "Failed" }));
+    scene.look();
+    scene.assert_says(ConditionType::Ready, "True", Reason::PolicyReady);
+}
+
+#[test]
 fn what_kubernetes_refuses_is_told_without_being_written_again_and_again() {
     let scene = scene(&json!({}));
     let plan = scene.decide();
@@ -291,7 +310,7 @@ fn what_kubernetes_refuses_is_told_without_being_written_again_and_again() {
 fn a_run_that_kubernetes_refuses_to_begin_is_still_asked_for() {
     let mut scene = scene(&json!({ "trigger": { "manual": "one" } }));
     for (refusal, reason, words) in [
-        (Refusal::Forbidden("exceeded quota".into()), Reason::InvalidSpec, "the namespace has a quota"),
+        (Refusal::Forbidden("exceeded quota".into()), Reason::Forbidden, "the namespace has a quota"),
         (Refusal::Invalid("no such thing".into()), Reason::InvalidSpec, "correct its spec: no such thing"),
         (Refusal::JobTaken("a-job".into()), Reason::NameTaken, "the Job a-job is there already"),
     ] {

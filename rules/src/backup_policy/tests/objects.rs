@@ -137,7 +137,7 @@ fn each_role_has_what_it_needs_and_nothing_more() {
         (&json!("fast"), &json!("50Gi"))
     );
     let deadline = |name: &str| scene.cron_job(name).spec.job_template.spec.as_ref().unwrap().active_deadline_seconds;
-    assert_eq!((deadline("farm-drill"), deadline("farm-backup")), (Some(7200), Some(86_400)));
+    assert_eq!((deadline("farm-drill"), deadline("farm-backup")), (Some(7200 + 900), Some(86_400)));
 }
 
 #[test]
@@ -193,6 +193,7 @@ fn everything_is_owned_by_the_policy_and_carries_its_label() {
     for meta in metas {
         let owner = &meta.owner_references.as_ref().unwrap()[0];
         assert_eq!((owner.kind.as_str(), owner.uid.as_str(), owner.controller), ("BackupPolicy", UID, Some(true)));
+        assert_eq!(owner.block_owner_deletion, None, "it would take a right to the policy's finalizers");
         assert_eq!(meta.labels.unwrap()["printernizer.io/backup-policy"], "farm");
         assert_eq!(meta.namespace.as_deref(), Some("shop"));
     }
@@ -225,6 +226,69 @@ fn what_somebody_else_changes_is_set_right_and_what_kubernetes_fills_in_is_left(
     // What is wanted no more is in no field of what is wanted.
     scene.write(&json!({ "jobTemplate": { "nodeSelector": null } }));
     assert_eq!(done(&scene.look()), ["apply farm-backup", "apply farm-check", "apply farm-prune", "apply farm-drill"]);
+}
+
+#[test]
+fn an_account_that_reads_objects_no_longer_may_nothing() {
+    let mut scene = everything();
+    scene.write(&json!({ "sources": { "objects": null } }));
+    scene.found.claims.insert("shop".into(), Some(claim("ReadWriteMany")));
+    let mut done = done(&scene.look());
+    done.retain(|what| what.contains("Role") || what.contains("Account"));
+    assert_eq!(done, [format!("apply Role {}", account())]);
+    assert_eq!(scene.access.role.as_ref().unwrap().rules, Some(Vec::new()));
+    // As the API server may give it back; and what is another's is left alone.
+    scene.access.role.as_mut().unwrap().rules = None;
+    assert_eq!(super::done(&scene.look()), Vec::<String>::new());
+    let theirs = scene.access.role.as_mut().unwrap();
+    theirs.rules = serde_json::from_value(json!([{ "verbs": ["get"] }])).unwrap();
+    theirs.metadata.owner_references = None;
+    assert_eq!(super::done(&scene.look()), Vec::<String>::new());
+    scene.assert_says(ConditionType::Ready, "True", Reason::PolicyReady);
+}
+
+#[test]
+fn a_run_that_waits_for_a_node_where_its_volume_is_no_longer_in_use_is_given_up() {
+    let unscheduled = json!({ "phase": "Pending", "conditions": [{ "type": "PodScheduled", "status": "False",
+        "reason": "Unschedulable", "message": "0/3 nodes are available" }] });
+    let moved = || ClaimFacts { in_use: [("n2".to_owned(), "shop-0".to_owned())].into(), ..claim("ReadWriteOnce") };
+    for (facts, seconds, is_given_up) in [
+        (moved(), 299, false),
+        (moved(), 300, true),
+        (claim("ReadWriteOnce"), 300, true),
+        // It is busy there and no other will do.
+        (everything().found.claims["shop"].clone().unwrap(), 3000, false),
+    ] {
+        let mut scene = everything();
+        let job = scene.begin("farm-backup");
+        let begun = scene.now;
+        scene.pod(&job, &unscheduled);
+        scene.found.claims.insert("shop".into(), Some(facts));
+        scene.look();
+        scene.pass(seconds);
+        let what = done(&scene.decide());
+        assert_eq!(what.contains(&"delete farm-backup".to_owned()), is_given_up, "{seconds} s: {what:?}");
+        if !is_given_up {
+            scene.look();
+            scene.assert_says(ConditionType::Ready, "False", Reason::PodNotStarted);
+            continue;
+        }
+        assert!(!what.contains(&"apply farm-backup".to_owned()), "{what:?}");
+        let doomed = scene.decide();
+        doomed.effects.into_iter().for_each(|effect| scene.carry_out(effect));
+        assert_eq!(scene.jobs.len(), 0, "it goes with its CronJob");
+        assert_eq!(scene.status().last_missed_time, Some(time(begun)));
+        scene.assert_says(ConditionType::LastBackupSucceeded, "False", Reason::BackupMissed);
+        assert_eq!(done(&scene.look()), ["apply farm-backup"]);
+        scene.assert_says(ConditionType::Ready, "True", Reason::PolicyReady);
+    }
+    // A run that has begun is nobody's to end.
+    let mut scene = everything();
+    let job = scene.begin("farm-backup");
+    scene.pod(&job, &json!({ "phase": "Running" }));
+    scene.found.claims.insert("shop".into(), Some(moved()));
+    scene.pass(3000);
+    assert_eq!(done(&scene.look()), ["apply farm-backup"]);
 }
 
 type Seize = fn(&mut Access);
