@@ -201,8 +201,12 @@ async fn what_people_write_wrongly_is_told_runs_nothing_and_heals() {
     yard.write("farm", json!({ "jobTemplate": { "nodeSelector": null } })).await;
     yard.says("farm", ConditionType::Ready, "True", Reason::PolicyReady).await;
 
-    // What can be no name is not there.
-    yard.write("farm", json!({ "encryption": { "passwordSecretRef": { "name": "backup-password/status" } } })).await;
+    // What can be no name is refused when it is written, and of another one it is told that it is not there.
+    let no_name = json!({ "spec": { "encryption": { "passwordSecretRef": { "name": "backup-password/status" } } } });
+    let policies = yard.api::<BackupPolicy>();
+    let refused = policies.patch("farm", &PatchParams::default(), &Patch::Merge(no_name)).await.unwrap_err();
+    assert!(refused.to_string().contains("should match"), "{refused}");
+    yard.write("farm", json!({ "encryption": { "passwordSecretRef": { "name": "backup-password-2" } } })).await;
     yard.says("farm", ConditionType::Ready, "False", Reason::SecretNotFound).await;
     yard.write("farm", json!({ "encryption": { "passwordSecretRef": { "name": "backup-password" } } })).await;
     yard.says("farm", ConditionType::Ready, "True", Reason::PolicyReady).await;
