@@ -160,10 +160,26 @@ fn the_rights_of_the_chart_are_those_of_the_example_which_a_whole_print_is_run_w
         rules(named[0]).clone()
     };
     for values in ["default", "one-namespace"] {
-        let rendered = objects(&template(Some(&chart().join(format!("ci/{values}-values.yaml"))), &[]).unwrap());
+        let values_file = chart().join(format!("ci/{values}-values.yaml"));
+        let rendered = objects(&template(Some(&values_file), &["--set", "backup.image.repository=x"]).unwrap());
         for name in ["printernizer", "printernizer-leader"] {
             assert_eq!(of(&rendered, name), of(&example, name), "{values}: {name}");
         }
+        // Whoever may make pods, accounts and roles can read every Secret.
+        let without = of(&objects(&template(Some(&values_file), &[]).unwrap()), "printernizer");
+        let (all, without) = (of(&example, "printernizer"), without.as_array().unwrap().clone());
+        let more = all.as_array().unwrap().iter().filter(|rule| !without.contains(rule));
+        let more: Vec<String> = more.map(|rule| format!("{} {}", rule["verbs"], rule["resources"])).collect();
+        assert_eq!(
+            more,
+            [
+                r#"["create","patch","delete"] ["cronjobs"]"#,
+                r#"["create"] ["jobs"]"#,
+                r#"["get","create","patch"] ["serviceaccounts"]"#,
+                r#"["get","create","patch"] ["roles","rolebindings"]"#,
+            ],
+            "{values}: only with an image for backups"
+        );
     }
 }
 

@@ -126,14 +126,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [printernizer.io]
   resources: [backuppolicies/status]
   verbs: [update]
-# Its CronJobs are applied, suspended, and deleted when their schedule is gone from the policy.
+# Its CronJobs, and their Jobs, which say how a run ended.
 - apiGroups: [batch]
   resources: [cronjobs]
-  verbs: [get, list, watch, create, patch, delete]
-# Their Jobs say how a run ended. One is made when a person asks for a backup now; none is ever ended or deleted.
+  verbs: [get, list, watch]
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [list, watch, create]
+  verbs: [list, watch]
 # What the pods of backups report, and on which node the pods of others have a volume in use.
 - apiGroups: [""]
   resources: [pods]
@@ -142,6 +141,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get]
+{{- if .Values.backup.image.repository }}
+# Only with an image for backups: whoever makes pods can give them whatever is in their namespace. CronJobs are applied, suspended, and
+# deleted when their schedule is gone from the policy, or a Job of theirs waits in vain for a node.
+- apiGroups: [batch]
+  resources: [cronjobs]
+  verbs: [create, patch, delete]
+# One is made when a person asks for a backup now; none is ever ended or deleted by itself.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [create]
 # Pods that back up the project's own objects read them with an account of their own, which may read these kinds and nothing
 # else. Kubernetes lets the operator grant no right it does not have itself.
 - apiGroups: [""]
@@ -150,6 +159,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   verbs: [get, create, patch]
+{{- end }}
 # Access codes of printers, credentials of file servers and of backups, by name. Only Secrets with the label printernizer.io/usage are
 # used, but Kubernetes cannot grant by label: keep other Secrets out of the namespaces the operator works in.
 - apiGroups: [""]
