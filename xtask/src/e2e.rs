@@ -33,7 +33,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let uses = [Use::Build, Use::Image, Use::Node];
     let images = Workspace::load()?.target_folder().join(if arguments.release { "image" } else { "image-debug" });
-    if let Some(failed) = launch::build(false, &uses)? {
+    // All at once: another selection has other features, and everything would be built twice.
+    if let Some(failed) = launch::build(false, &uses, &["--workspace"])? {
         return Ok(failed);
     }
     let made = image::run(&image::Arguments::for_node(images.clone(), !arguments.release))?;

@@ -155,6 +155,20 @@ const NEEDS: &[Need] = &[
         used: Use::Image,
     },
     Need {
+        purpose: "certificate authorities, for the image of backups",
+        probe: &["test", "-d", "/usr/share/ca-certificates/mozilla"],
+        suffices: |_| true,
+        source: Source::Debian(&["ca-certificates"]),
+        used: Use::Image,
+    },
+    Need {
+        purpose: "time zones, for the image of backups",
+        probe: &["test", "-f", "/usr/share/zoneinfo/Europe/Berlin"],
+        suffices: |_| true,
+        source: Source::Debian(&["tzdata"]),
+        used: Use::Image,
+    },
+    Need {
         purpose: "runc, which runs containers",
         // The first is Debian's, the second that of Docker's packages, which Debian's would replace.
         probe: &["test", "-x", "/usr/sbin/runc", "-o", "-x", "/usr/bin/runc"],

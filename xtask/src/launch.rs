@@ -10,8 +10,8 @@ use crate::install::{self, Use};
 use crate::process::{describe, say};
 use crate::workspace::{CONTROL_PLANE, Workspace, cargo};
 
-/// Packages with the operator, and with the programs that use it.
-const PACKAGES: [&str; 2] = ["printernizer", "printernizer-e2e"];
+/// The operator, and the programs that use it, as cargo selects them.
+const PROGRAMS: &[&str] = &["--package", "printernizer", "--package", "printernizer-e2e"];
 
 /// Builds, and a control plane too unless there is a cluster, and becomes the program. Returns only when something is
 /// missing.
@@ -21,20 +21,19 @@ pub fn launch(
     uses: &[Use],
     options: impl IntoIterator<Item = OsString>,
 ) -> Result<ExitCode, Error> {
-    match build(existing_cluster, uses)? {
+    match build(existing_cluster, uses, PROGRAMS)? {
         Some(failed) => Ok(failed),
         None => start(program, options),
     }
 }
 
-/// Builds the programs, and a control plane too unless there is a cluster; gives an exit code if that failed.
-pub fn build(existing_cluster: bool, uses: &[Use]) -> Result<Option<ExitCode>, Error> {
+/// Builds the programs that are selected, and a control plane too unless there is a cluster; gives an exit code if that failed.
+pub fn build(existing_cluster: bool, uses: &[Use], selection: &[&str]) -> Result<Option<ExitCode>, Error> {
     let mut uses = uses.to_vec();
     uses.extend((!existing_cluster).then_some(Use::ControlPlane));
     install::ensure(&uses)?;
     let workspace = Workspace::load()?;
-    let packages = PACKAGES.iter().flat_map(|name| ["--package", name]);
-    if let Some(failed) = show("programs", cargo().args(["build", "--locked", "--bins"]).args(packages))? {
+    if let Some(failed) = show("programs", cargo().args(["build", "--locked", "--bins"]).args(selection))? {
         return Ok(Some(failed));
     }
     if existing_cluster {

@@ -26,6 +26,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
+use cache::cache_dir;
 use clap::{Parser, Subcommand};
 
 /// The project's commands.

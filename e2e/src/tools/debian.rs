@@ -106,7 +106,7 @@ pub(super) fn fetch(
     };
     let unpacked = work.path().join("unpacked");
     for package in &downloaded {
-        run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&unpacked))?;
+        unpack(package, &unpacked)?;
     }
     finish(&unpacked).map_err(file(&unpacked))?;
     let place = cache.join(version);
@@ -117,6 +117,22 @@ pub(super) fn fetch(
         return Err(DebianError::File { path: place, source });
     }
     Ok(place)
+}
+
+/// Where an image without a package manager says which packages are in it: `NAME`, and `NAME.md5sums` with their files.
+const ORIGIN: &str = "var/lib/dpkg/status.d";
+
+/// Unpacks a package, and writes down what it is and which files it has.
+pub(super) fn unpack(package: &Path, to: &Path) -> Result<(), DebianError> {
+    run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(to))?;
+    let field = |names: &[&str]| run(Command::new("dpkg-deb").arg("--field").arg(package).args(names));
+    let name = field(&["Package"])?.trim().to_owned();
+    let files = run(Command::new("dpkg-deb").arg("--info").arg(package).arg("md5sums"))?;
+    let folder = to.join(ORIGIN);
+    let failed = |source| DebianError::File { path: folder.clone(), source };
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    std::fs::write(folder.join(&name), field(&[])?).map_err(failed)?;
+    std::fs::write(folder.join(format!("{name}.md5sums")), files).map_err(failed)
 }
 
 /// Asks apt once more after an update if it does not know: a fresh container knows no packages.

@@ -10,10 +10,12 @@ use crate::cache_dir;
 
 use super::debian::{DebianError, fetch, run, unpacked, updated};
 
-/// The package, and the folder in the cache.
+/// The package.
 const NAME: &str = "postgresql";
+/// The folder in the cache: packages with what they are.
+const FOLDER: &str = "debian-postgresql";
 /// What backups and their tests run.
-const PROGRAMS: [&str; 5] = ["psql", "pg_dump", "pg_restore", "initdb", "postgres"];
+pub const PROGRAMS: [&str; 5] = ["psql", "pg_dump", "pg_restore", "initdb", "postgres"];
 /// Where Debian installs them, in a folder for each version.
 const INSTALLED: &str = "/usr/lib/postgresql";
 
@@ -34,15 +36,31 @@ pub fn postgres(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, DebianError> 
         .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).collect())
         .unwrap_or_default();
     installed.sort();
-    let cache = cache().join(NAME);
-    let cached = unpacked(&cache).into_iter().map(|folder| folder.join("bin"));
-    let whole = |folder: &PathBuf| PROGRAMS.iter().all(|program| folder.join(program).is_file());
-    if let Some(found) = cached.chain(installed.into_iter().rev()).find(whole) {
+    if let Some(found) = cached().into_iter().chain(installed.into_iter().rev()).find(|folder| is_whole(folder)) {
         return Ok(found);
     }
+    fetched(progress)
+}
+
+/// The folder with Debian's packages, unpacked, whatever this machine has: for images.
+#[allow(dead_code, reason = "who makes images has this file, too")]
+pub fn postgres_packages(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, DebianError> {
+    let programs = cached().into_iter().find(|folder| is_whole(folder)).map_or_else(|| fetched(progress), Ok)?;
+    Ok(programs.parent().unwrap_or(&programs).to_owned())
+}
+
+fn is_whole(folder: &Path) -> bool {
+    PROGRAMS.iter().all(|program| folder.join(program).is_file())
+}
+
+fn cached() -> Vec<PathBuf> {
+    unpacked(&cache().join(FOLDER)).into_iter().map(|folder| folder.join("bin")).collect()
+}
+
+fn fetched(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, DebianError> {
     progress("fetching Debian's package postgresql: 20 MB, then cached");
     let packages = packages()?;
-    Ok(fetch(&cache, &packages, starters)?.join("bin"))
+    Ok(fetch(&cache().join(FOLDER), &packages, starters)?.join("bin"))
 }
 
 fn cache() -> PathBuf {

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::debian::unpack;
 use crate::cache_dir;
 
 /// The version of the package.
@@ -41,18 +42,33 @@ pub enum ResticError {
     },
 }
 
+/// Where the program is in its package.
+const PROGRAM: &str = "usr/bin/restic";
+
 /// The program, fetched now if neither the cache nor the PATH has it.
 pub fn restic(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, ResticError> {
-    let cache = cache_dir().join("restic");
-    let place = cache.join(format!("{PACKAGE}-{}", std::env::consts::ARCH));
-    let program = place.join("usr/bin/restic");
-    if program.is_file() {
-        return Ok(program);
+    let cached = place().join(PROGRAM);
+    if cached.is_file() {
+        return Ok(cached);
     }
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&on_path).map(|folder| folder.join("restic")).find(|path| suffices(path));
     if let Some(found) = found {
         return Ok(found);
+    }
+    Ok(restic_package(progress)?.join(PROGRAM))
+}
+
+fn place() -> PathBuf {
+    cache_dir().join("debian-restic").join(format!("{PACKAGE}-{}", std::env::consts::ARCH))
+}
+
+/// The folder with Debian's package, unpacked, whatever this machine has: for images.
+pub fn restic_package(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, ResticError> {
+    let place = place();
+    let cache = place.parent().unwrap_or(&place).to_owned();
+    if place.join(PROGRAM).is_file() {
+        return Ok(place);
     }
     let Some((_, architecture, checksum)) = CHECKSUMS.iter().find(|(name, ..)| *name == std::env::consts::ARCH) else {
         return Err(ResticError::Missing(format!("No package is known for {}.", std::env::consts::ARCH)));
@@ -75,15 +91,15 @@ pub fn restic(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, ResticError> {
     };
     download(SERVERS[0]).or_else(|first| download(SERVERS[1]).map_err(|_| first))?;
     let unpacked = work.path().join("unpacked");
-    run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&unpacked))?;
+    unpack(&package, &unpacked).map_err(|error| ResticError::Missing(error.to_string()))?;
     // Another process may have been quicker; what it has is the same.
     if let Err(source) = std::fs::rename(&unpacked, &place)
         && !place.is_dir()
     {
         return Err(ResticError::File { path: place, source });
     }
-    if program.is_file() {
-        Ok(program)
+    if place.join(PROGRAM).is_file() {
+        Ok(place)
     } else {
         Err(ResticError::Missing("The package has no usr/bin/restic.".to_owned()))
     }

@@ -34,6 +34,10 @@ pub struct Description<'a> {
     pub purpose: &'a str,
     /// Path of the program, and its arguments.
     pub entry_point: Vec<String>,
+    /// Where it looks for other programs.
+    pub search: &'a str,
+    /// Whether it is as small as can be, or made quickly.
+    pub small: bool,
     /// User and group it runs as.
     pub user: u32,
     /// The commit of its sources.
@@ -77,7 +81,8 @@ pub struct Image {
 pub fn image(description: &Description<'_>, mut entries: Vec<Entry>) -> io::Result<Image> {
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     let layer = archive(&entries, description.unix_seconds)?;
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    let compression = if description.small { Compression::best() } else { Compression::none() };
+    let mut encoder = GzEncoder::new(Vec::new(), compression);
     encoder.write_all(&layer)?;
     let compressed = encoder.finish()?;
 
@@ -87,7 +92,7 @@ pub fn image(description: &Description<'_>, mut entries: Vec<Entry>) -> io::Resu
         "config": {
             "User": format!("{0}:{0}", description.user),
             "Entrypoint": description.entry_point,
-            "Env": ["PATH=/usr/bin"],
+            "Env": [format!("PATH={}", description.search)],
             "WorkingDir": "/",
             "Labels": description.labels(),
         },
@@ -179,6 +184,8 @@ mod tests {
             version: "1.2.3",
             purpose: "does nothing",
             entry_point: vec!["/usr/bin/a".to_owned()],
+            search: "/usr/bin",
+            small: true,
             user: 65532,
             revision: None,
             unix_seconds: 1_700_000_000,

@@ -1,11 +1,12 @@
-//! The shared libraries a program is linked with, as they are on this machine, and the packages of dpkg they are from:
-//! the program then has the very C library it was built with.
+//! What an image takes from packages, above all the shared libraries a program is linked with: as they are on this machine, so
+//! that the program has the very C library it was built with, or from packages that were unpacked for it.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::layout::Entry;
+use super::unpacked::Unpacked;
 use super::{ask, read};
 use crate::error::Error;
 
@@ -30,51 +31,124 @@ pub struct Package {
     pub version: String,
     /// Its architecture.
     pub architecture: String,
-}
-
-/// What a program takes from the machine it is built on.
-pub struct Libraries {
-    /// The files, among them what tells of their packages and licences.
-    pub entries: Vec<Entry>,
-    /// Where they are from.
+    /// Of which system it is.
     pub system: System,
-    /// The packages.
-    pub packages: Vec<Package>,
 }
 
-/// The libraries of a program.
-pub fn of(program: &Path) -> Result<Libraries, Error> {
-    let mut entries = Vec::new();
-    let mut names = BTreeSet::new();
-    for path in linked(&ask(Command::new("ldd").arg(program))?)? {
-        let real = std::fs::canonicalize(&path).map_err(|cause| Error::Read { path: path.clone().into(), cause })?;
-        names.insert(package_of(&path, &real)?);
-        entries.push(Entry { path: path.trim_start_matches('/').to_owned(), bytes: read(&real)?, executable: true });
+/// The files of an image, collected from this machine and from packages that were unpacked, with the packages they are from.
+#[derive(Default)]
+pub struct Collection {
+    files: BTreeMap<String, (Vec<u8>, bool)>,
+    /// Installed packages, by their names for dpkg.
+    installed: BTreeSet<String>,
+    packages: Vec<Package>,
+}
+
+impl Collection {
+    /// Takes a file of ours.
+    pub fn own(&mut self, entry: Entry) {
+        self.files.insert(entry.path, (entry.bytes, entry.executable));
     }
-    let mut packages = Vec::new();
-    for name in names {
-        let told =
-            ask(Command::new("dpkg-query").args(["--show", "--showformat", "${Version}\n${Architecture}\n", &name]))?;
-        let mut lines = told.lines().map(str::to_owned);
-        let (Some(version), Some(architecture)) = (lines.next(), lines.next()) else {
-            return Err(Error::Failed { program: "dpkg-query".to_owned(), told: format!("no version of {name}") });
-        };
-        let short = name.split(':').next().unwrap_or(&name).to_owned();
-        // Where scanners of images without a package manager look.
-        let status = ask(Command::new("dpkg-query").args(["--status", &name]))?;
-        entries.push(Entry {
-            path: format!("var/lib/dpkg/status.d/{short}"),
-            bytes: status.into_bytes(),
-            executable: false,
-        });
-        let copyright = format!("usr/share/doc/{short}/copyright");
-        entries.push(Entry { bytes: read(&Path::new("/").join(&copyright))?, path: copyright, executable: false });
-        packages.push(Package { name: short, version, architecture });
+
+    /// Takes a file of this package, which is installed.
+    pub fn installed(&mut self, path: &Path, package: &str, executable: bool) -> Result<(), Error> {
+        self.installed.insert(package.to_owned());
+        self.put(&path.to_string_lossy(), path, executable)
     }
-    let bytes = read(OS_RELEASE.as_ref())?;
-    let system = system(&String::from_utf8_lossy(&bytes))?;
-    entries.push(Entry { path: OS_RELEASE.trim_start_matches('/').to_owned(), bytes, executable: false });
-    Ok(Libraries { entries, system, packages })
+
+    /// Takes files of an unpacked package, and what tells of it.
+    pub fn unpacked(&mut self, from: &Unpacked, paths: impl IntoIterator<Item = (String, bool)>) -> Result<(), Error> {
+        let mut names = BTreeSet::new();
+        for (path, executable) in paths {
+            names.insert(from.owner(&path)?);
+            self.put(&path, &from.folder.join(&path), executable)?;
+        }
+        for name in names {
+            if self.files.contains_key(&status_of(name)) {
+                continue;
+            }
+            let package = from.package(name)?;
+            self.put(&status_of(name), &from.folder.join(status_of(name)), false)?;
+            self.put(&copyright_of(name), &from.folder.join(copyright_of(name)), false)?;
+            self.packages.push(package);
+        }
+        Ok(())
+    }
+
+    /// Takes the libraries a program is linked with: those of unpacked packages, else this machine's.
+    pub fn libraries(&mut self, program: &Path, from: Option<&Unpacked>) -> Result<(), Error> {
+        let mut command = Command::new("ldd");
+        command.arg(program);
+        if let Some(from) = from {
+            command.env("LD_LIBRARY_PATH", from.libraries());
+        }
+        for path in linked(&ask(&mut command)?)? {
+            if self.files.contains_key(path.trim_start_matches('/')) {
+                continue;
+            }
+            let unpacked = from.and_then(|from| Some((from, Path::new(&path).strip_prefix(&from.folder).ok()?)));
+            if let Some((from, path)) = unpacked {
+                self.unpacked(from, [(path.to_string_lossy().into_owned(), true)])?;
+            } else {
+                let real = canonical(Path::new(&path))?;
+                self.installed.insert(package_of(&path, &real)?);
+                self.put(&path, &real, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, path: &str, from: &Path, executable: bool) -> Result<(), Error> {
+        let path = path.trim_start_matches('/').to_owned();
+        if let btree_map::Entry::Vacant(place) = self.files.entry(path) {
+            place.insert((read(from)?, executable));
+        }
+        Ok(())
+    }
+
+    /// All files, with what tells of the packages and of the system, and the packages.
+    pub fn finish(mut self) -> Result<(Vec<Entry>, Vec<Package>), Error> {
+        let system = this_system()?;
+        self.put(OS_RELEASE, OS_RELEASE.as_ref(), false)?;
+        for name in std::mem::take(&mut self.installed) {
+            let told = ask(Command::new("dpkg-query").args([
+                "--show",
+                "--showformat",
+                "${Version}\n${Architecture}\n",
+                &name,
+            ]))?;
+            let mut lines = told.lines().map(str::to_owned);
+            let (Some(version), Some(architecture)) = (lines.next(), lines.next()) else {
+                return Err(Error::Failed { program: "dpkg-query".to_owned(), told: format!("no version of {name}") });
+            };
+            let short = name.split(':').next().unwrap_or(&name).to_owned();
+            let status = ask(Command::new("dpkg-query").args(["--status", &name]))?;
+            self.files.insert(status_of(&short), (status.into_bytes(), false));
+            self.put(&copyright_of(&short), &Path::new("/").join(copyright_of(&short)), false)?;
+            self.packages.push(Package { name: short, version, architecture, system: system.clone() });
+        }
+        self.packages.sort_by(|a, b| a.name.cmp(&b.name));
+        let entries = self.files.into_iter().map(|(path, (bytes, executable))| Entry { path, bytes, executable });
+        Ok((entries.collect(), self.packages))
+    }
+}
+
+/// Where scanners of images without a package manager look.
+pub(super) fn status_of(package: &str) -> String {
+    format!("var/lib/dpkg/status.d/{package}")
+}
+
+fn copyright_of(package: &str) -> String {
+    format!("usr/share/doc/{package}/copyright")
+}
+
+fn canonical(path: &Path) -> Result<PathBuf, Error> {
+    std::fs::canonicalize(path).map_err(|cause| Error::Read { path: path.to_owned(), cause })
+}
+
+/// The system of this machine.
+pub fn this_system() -> Result<System, Error> {
+    system(&String::from_utf8_lossy(&read(OS_RELEASE.as_ref())?))
 }
 
 /// What `/etc/os-release` says, as os-release(5) has it: `ID=debian`, `VERSION_ID="12"`.

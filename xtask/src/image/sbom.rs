@@ -12,18 +12,18 @@ use crate::error::Error;
 use crate::workspace::cargo;
 
 /// The list for a program of this package.
-pub fn write(package: &str, version: &str, system: &System, packages: &[Package]) -> Result<String, Error> {
+pub fn write(package: &str, version: &str, packages: &[Package]) -> Result<String, Error> {
     let mut command = cargo();
     // Neither tests' nor build scripts' dependencies, nor macros: they are not in the program.
     command.args(["tree", "--locked", "--edges", "normal,no-proc-macro", "--prefix", "none", "--package", package]);
     command.args(["--format", "{p}\t{l}"]);
-    let list = list(package, version, &ask(&mut command)?, system, packages);
+    let list = list(package, version, &ask(&mut command)?, packages);
     let text = serde_json::to_string_pretty(&list);
     text.map(|text| text + "\n")
         .map_err(|cause| Error::Failed { program: "the list".to_owned(), told: cause.to_string() })
 }
 
-fn list(package: &str, version: &str, tree: &str, system: &System, packages: &[Package]) -> Value {
+fn list(package: &str, version: &str, tree: &str, packages: &[Package]) -> Value {
     let mut components: Vec<Value> = tree
         .lines()
         .filter_map(component)
@@ -45,13 +45,14 @@ fn list(package: &str, version: &str, tree: &str, system: &System, packages: &[P
             component
         })
         .collect();
-    let System { id, release } = system;
-    let distribution = release.as_ref().map_or(String::new(), |release| format!("&distro={id}-{release}"));
-    components.extend(packages.iter().map(|Package { name, version, architecture }| {
-        let version_in_purl = version.replace('+', "%2B");
-        let purl = format!("pkg:deb/{id}/{name}@{version_in_purl}?arch={architecture}{distribution}");
-        json!({ "type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl })
-    }));
+    components.extend(packages.iter().map(
+        |Package { name, version, architecture, system: System { id, release } }| {
+            let distribution = release.as_ref().map_or(String::new(), |release| format!("&distro={id}-{release}"));
+            let version_in_purl = version.replace('+', "%2B");
+            let purl = format!("pkg:deb/{id}/{name}@{version_in_purl}?arch={architecture}{distribution}");
+            json!({ "type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl })
+        },
+    ));
     json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -93,8 +94,9 @@ mod tests {
 
     fn listed(id: &str, release: Option<&str>) -> Vec<Value> {
         let system = System { id: id.into(), release: release.map(str::to_owned) };
-        let libc = Package { name: "libc6".into(), version: "2.36-9+deb12u10".into(), architecture: "amd64".into() };
-        list("app", "0.1.0", TREE, &system, &[libc])["components"].as_array().unwrap().clone()
+        let (version, architecture) = ("2.36-9+deb12u10".into(), "amd64".into());
+        let libc = Package { name: "libc6".into(), version, architecture, system };
+        list("app", "0.1.0", TREE, &[libc])["components"].as_array().unwrap().clone()
     }
 
     #[test]
