@@ -271,7 +271,7 @@ impl References for OneSecret {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_is_found_before_the_host_of_its_service_and_in_another_region() {
     let (domain, region) = ("s3.farm.example".to_owned(), "eu-central-1".to_owned());
-    let options = S3Options { domain: Some(domain.clone()), region: Some(region.clone()), certificate: None };
+    let options = S3Options { domain: Some(domain.clone()), region: Some(region.clone()), ..S3Options::default() };
     let server = server(options).await;
     put(&server, None, "parts", "clip.gcode", b"G28").await;
     let directory = tempfile::tempdir().unwrap();

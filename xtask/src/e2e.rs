@@ -21,6 +21,9 @@ pub struct Arguments {
     /// Only install the chart and print the examples, without anything going wrong.
     #[arg(long)]
     short: bool,
+    /// Only install the chart, print the examples, and let backups go through all that happens to them.
+    #[arg(long, conflicts_with = "short")]
+    backups: bool,
     /// With release builds, as they are published. Otherwise the programs are those of the tests.
     #[arg(long)]
     release: bool,
@@ -41,12 +44,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     if made != ExitCode::SUCCESS {
         return Ok(made);
     }
-    if !arguments.short {
+    if !arguments.short && !arguments.backups {
         let release = first::ensure()?;
         image::older_operator(&first::operator(&release), first::VERSION, &images)?;
     }
     let mut options: Vec<OsString> = vec!["--images".into(), images.into()];
     options.extend(arguments.short.then(|| "--short".into()));
+    options.extend(arguments.backups.then(|| "--backups".into()));
     options.extend(arguments.keep.then(|| "--keep".into()));
     launch::start(NODE, options)
 }

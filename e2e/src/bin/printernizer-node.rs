@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use printernizer_e2e::node::{Cell, Images, NodeError, Programs, end_with_stdin, first_release, trial};
+use printernizer_e2e::node::{Cell, Course, Images, NodeError, Programs, end_with_stdin, first_release, trial};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Installs the chart on a real node, and lets a farm print through everything that happens to an operator.
@@ -20,6 +20,9 @@ struct Arguments {
     /// Only install the chart and print the examples.
     #[arg(long)]
     short: bool,
+    /// Only install the chart, print the examples, and let backups go through all that happens to them.
+    #[arg(long, conflicts_with = "short")]
+    backups: bool,
     /// Leave the logs of the node where they are.
     #[arg(long)]
     keep: bool,
@@ -32,6 +35,16 @@ struct Arguments {
     /// Folder of the node: this process runs in its namespaces.
     #[arg(long, hide = true)]
     inside: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn course(&self) -> Course {
+        match (self.short, self.backups) {
+            (true, _) => Course::Short,
+            (_, true) => Course::Backups,
+            _ => Course::Whole,
+        }
+    }
 }
 
 #[tokio::main]
@@ -61,16 +74,15 @@ async fn outside(arguments: &Arguments, begun: Instant) -> Result<ExitCode, Node
     if arguments.only_build {
         return Ok(ExitCode::SUCCESS);
     }
-    if !arguments.short {
+    if arguments.course().has_older() {
         first_release()?;
     }
     let cell = Cell::take()?;
     let myself = std::env::current_exe().map_err(|source| NodeError::Run { program: "this".to_owned(), source })?;
     let mut options: Vec<OsString> = vec!["--images".into(), arguments.images.clone().into()];
     options.extend(["--inside".into(), OsString::from(cell.folder())]);
-    if arguments.short {
-        options.push("--short".into());
-    }
+    options.extend(arguments.short.then(|| "--short".into()));
+    options.extend(arguments.backups.then(|| "--backups".into()));
     let unusable = |source| NodeError::Run { program: "a handler of signals".to_owned(), source };
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unusable)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(unusable)?;
@@ -110,7 +122,7 @@ async fn inside(arguments: &Arguments, folder: &std::path::Path) -> Result<ExitC
     end_with_stdin();
     let programs = Programs::ensure(&mut tell)?;
     let images = Images { folder: arguments.images.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
-    trial(folder, programs, &images, arguments.short, &tell_in_order).await?;
+    trial(folder, programs, &images, arguments.course(), &tell_in_order).await?;
     Ok(ExitCode::SUCCESS)
 }
 

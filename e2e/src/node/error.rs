@@ -67,6 +67,9 @@ pub enum NodeError {
     /// The API server.
     #[error("the API server does not do what it was asked for")]
     Api(#[from] kube::Error),
+    /// A server of others.
+    #[error(transparent)]
+    Server(#[from] crate::servers::ServerError),
     /// A simulated printer.
     #[error(transparent)]
     Farm(#[from] crate::farm::FarmError),

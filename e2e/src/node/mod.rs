@@ -26,7 +26,7 @@ pub use cell::{Cell, Inmate, end_with_stdin};
 pub use error::NodeError;
 pub use programs::{Programs, first_release};
 use runtime::Runtime;
-pub use trial::{Images, trial};
+pub use trial::{Course, Images, trial};
 
 /// How long the node may take to be ready.
 const READY: Duration = Duration::from_secs(180);
@@ -92,7 +92,16 @@ impl Node {
 
     /// The processes of the pods in this namespace.
     pub async fn processes_in(&self, namespace: &str) -> Result<Vec<Pid>, NodeError> {
-        let processes = self.runtime.processes_in(namespace).await?;
+        self.processes(namespace, None).await
+    }
+
+    /// The processes of this pod.
+    pub async fn processes_of(&self, namespace: &str, pod: &str) -> Result<Vec<Pid>, NodeError> {
+        self.processes(namespace, Some(pod)).await
+    }
+
+    async fn processes(&self, namespace: &str, pod: Option<&str>) -> Result<Vec<Pid>, NodeError> {
+        let processes = self.runtime.processes_in(namespace, pod).await?;
         if processes.is_empty() {
             return Err(NodeError::Wrong(format!("no process runs for {namespace}")));
         }
@@ -104,10 +113,7 @@ impl Node {
     /// live on.
     pub async fn restart(&mut self, processes: &[Pid]) -> Result<(), NodeError> {
         self.runtime.kill().await?;
-        for process in processes {
-            kill(*process, Signal::SIGKILL)
-                .map_err(|error| NodeError::Wrong(format!("process {process} cannot be ended: {error}")))?;
-        }
+        end(processes)?;
         self.runtime.start_containerd().await?;
         self.runtime.start_kubernetes()?;
         self.ready().await
@@ -134,6 +140,15 @@ impl Node {
     pub fn audit_log(&self) -> PathBuf {
         self.folder.join("audit.log")
     }
+}
+
+/// Kills processes.
+pub(super) fn end(processes: &[Pid]) -> Result<(), NodeError> {
+    for process in processes {
+        kill(*process, Signal::SIGKILL)
+            .map_err(|error| NodeError::Wrong(format!("process {process} cannot be ended: {error}")))?;
+    }
+    Ok(())
 }
 
 /// Runs a program to its end and gives what it says on standard output.

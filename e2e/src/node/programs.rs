@@ -7,7 +7,8 @@ use super::{NodeError, first};
 use crate::cache_dir;
 use crate::cluster::{self, Own};
 use crate::go::{self, Module};
-use crate::tools::Tool;
+use crate::servers::{ServerError, s3};
+use crate::tools::{self, Tool};
 
 /// kubelet and kube-proxy.
 const NODE: Own = Own {
@@ -58,6 +59,7 @@ impl Programs {
         let others = [
             ("kubelet", NODE.cached().is_some()),
             ("helm", Tool::Helm.is_cached()),
+            ("versitygw", s3::is_built()),
             ("the first release", first_release().is_ok()),
         ];
         Ok(of_modules.chain(others).filter_map(|(name, is_there)| (!is_there).then_some(name)).collect())
@@ -70,6 +72,10 @@ impl Programs {
         cluster::ensure_binary(progress)?;
         let kubernetes = cluster::ensure(&NODE, progress)?;
         let helm = Tool::Helm.ensure(progress)?;
+        s3::ensure_binary(progress)?;
+        // Where the node is, nothing more can be fetched.
+        tools::postgres(progress).map_err(ServerError::from)?;
+        tools::restic(progress).map_err(|error| NodeError::Wrong(error.to_string()))?;
         let mut containerd = Vec::new();
         for module in &MODULES {
             containerd.push((module.name, go::install(module, progress)?));

@@ -169,9 +169,12 @@ state = "/run/containerd"
         Ok(())
     }
 
-    /// The first processes of the containers, pods' own among them, that belong to pods in this namespace.
-    pub(super) async fn processes_in(&self, namespace: &str) -> Result<Vec<Pid>, NodeError> {
-        let filter = format!("labels.\"io.kubernetes.pod.namespace\"=={namespace}");
+    /// The first processes of the containers, pods' own among them, that belong to pods in this namespace, or to this one of
+    /// them.
+    pub(super) async fn processes_in(&self, namespace: &str, pod: Option<&str>) -> Result<Vec<Pid>, NodeError> {
+        let of = |label: &str, value: &str| format!("labels.\"io.kubernetes.pod.{label}\"=={value}");
+        let labels = [Some(of("namespace", namespace)), pod.map(|pod| of("name", pod))];
+        let filter = labels.into_iter().flatten().collect::<Vec<_>>().join(",");
         let ids = run(&mut self.ctr(&["containers", "list", "--quiet", &filter]), CALL).await?;
         let tasks = run(&mut self.ctr(&["tasks", "list"]), CALL).await?;
         Ok(running(&tasks, &ids))

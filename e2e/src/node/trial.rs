@@ -1,8 +1,9 @@
 //! The course of a trial: the first release there could have been is installed in a cluster with a node, the examples are
 //! applied, simulated printers print them, and in the middle of prints the operator is upgraded to today's, loses its leader,
-//! is restarted, and its node with it. Judged by the ledgers of the machines, by what is stored before and after, and by the
+//! is restarted, and its node with it. Then it is backed up. Judged by the ledgers of the machines, by what is stored before and after, and by the
 //! audit of the API server. It never asks the operator whether it was right.
 
+mod backups;
 mod blow;
 mod errands;
 mod helm;
@@ -26,6 +27,7 @@ use crate::demo::examples::Examples;
 use crate::demo::verdict::Verdict;
 use crate::farm::project;
 use blow::Blow;
+use errands::Rights;
 use helm::{Helm, NAMESPACE, RELEASE};
 use jobs::{FARM, Person};
 
@@ -48,11 +50,11 @@ pub struct Images {
 }
 
 impl Images {
-    fn archives(&self, short: bool) -> Vec<PathBuf> {
+    fn archives(&self, older: bool) -> Vec<PathBuf> {
         let file = |name: &str, version: &str| self.folder.join(format!("{name}-{version}.tar"));
-        let names = ["pause", "printernizer", "printernizer-simulator"];
+        let names = ["pause", "printernizer", "printernizer-simulator", "printernizer-backup"];
         let mut archives: Vec<PathBuf> = names.iter().map(|name| file(name, &self.version)).collect();
-        archives.extend((!short).then(|| file("printernizer", first::VERSION)));
+        archives.extend(older.then(|| file("printernizer", first::VERSION)));
         archives
     }
 
@@ -61,13 +63,31 @@ impl Images {
     }
 }
 
-/// Runs the whole trial inside the node's namespaces. `short` leaves out everything but one print of each example. What the
-/// operator said is left in the folder if something goes wrong.
+/// How much of a trial is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Course {
+    /// All of it.
+    #[default]
+    Whole,
+    /// One print of each example.
+    Short,
+    /// That, and backups.
+    Backups,
+}
+
+impl Course {
+    /// Whether it begins with the first release.
+    pub fn has_older(self) -> bool {
+        self == Self::Whole
+    }
+}
+
+/// Runs a trial inside the node's namespaces. What the operator said is left in the folder if something goes wrong.
 pub async fn trial(
     folder: &Path,
     programs: Programs,
     images: &Images,
-    short: bool,
+    course: Course,
     say: &dyn Fn(&str),
 ) -> Result<(), NodeError> {
     let begun = Instant::now();
@@ -76,8 +96,12 @@ pub async fn trial(
     let account = format!("system:serviceaccount:{NAMESPACE}:{RELEASE}");
     let node = Node::start(folder, programs, &account).await?;
     say("a node is ready");
-    let mut trial = Trial::set(node, helm, images, short, &say).await?;
-    let outcome = if short { trial.short_course(&say).await } else { trial.course(&say).await };
+    let mut trial = Trial::set(node, helm, images, course, &say).await?;
+    let outcome = match course {
+        Course::Whole => trial.course(folder, &say).await,
+        Course::Short => trial.short_course(&say).await,
+        Course::Backups => trial.backup_course(folder, &say).await,
+    };
     if outcome.is_err() {
         trial.keep_what_was_said(&folder.join("logs")).await;
     }
@@ -97,8 +121,14 @@ struct Trial {
 }
 
 impl Trial {
-    async fn set(node: Node, helm: Helm, images: &Images, short: bool, say: &dyn Fn(&str)) -> Result<Self, NodeError> {
-        for archive in images.archives(short) {
+    async fn set(
+        node: Node,
+        helm: Helm,
+        images: &Images,
+        course: Course,
+        say: &dyn Fn(&str),
+    ) -> Result<Self, NodeError> {
+        for archive in images.archives(course.has_older()) {
             node.load(&archive).await?;
         }
         let client = node.cluster.client().await?;
@@ -131,7 +161,21 @@ impl Trial {
         Ok(())
     }
 
-    async fn course(&mut self, say: &dyn Fn(&str)) -> Result<(), NodeError> {
+    /// Install, print, and all about backups.
+    async fn backup_course(&mut self, folder: &Path, say: &dyn Fn(&str)) -> Result<(), NodeError> {
+        self.install(&today(), &self.version).await?;
+        say("helm install: two operators are ready");
+        self.apply_examples().await?;
+        let person = self.person().await?;
+        self.round("", None, say).await?;
+        drop(person);
+        self.backups(folder, say).await?;
+        self.nothing_was_refused(0)?;
+        say(&format!("audit: nothing was refused; {}", self.every_right_was_used(Rights::OfBackups, None).await?));
+        Ok(())
+    }
+
+    async fn course(&mut self, folder: &Path, say: &dyn Fn(&str)) -> Result<(), NodeError> {
         let before = self.things().await?;
         // Who has the first release there could have been is to get to today's.
         self.install(&first_release()?.join("charts/printernizer"), first::VERSION).await?;
@@ -157,8 +201,9 @@ impl Trial {
         self.errands_done(&brief, "-e").await?;
         drop(person);
         say("installed again: the farm prints on");
+        self.backups(folder, say).await?;
         self.nothing_was_refused(until_then)?;
-        say(&format!("audit: nothing was refused; {}", self.every_right_was_used(&older).await?));
+        say(&format!("audit: nothing was refused; {}", self.every_right_was_used(Rights::All, Some(&older)).await?));
         Ok(())
     }
 
@@ -221,12 +266,23 @@ impl Trial {
             "--tail=-1",
         ];
         let before = [logs.as_slice(), &["--previous"]].concat();
-        let stored = ["--namespace", FARM, "get", "printers,printjobs,printrecords", "--output=yaml"];
+        let stored =
+            ["--namespace", FARM, "get", "printers,printjobs,printrecords,backuppolicies,jobs", "--output=yaml"];
+        let runs = [
+            "--namespace",
+            FARM,
+            "logs",
+            "--selector=app.kubernetes.io/name=printernizer-backup",
+            "--prefix",
+            "--tail=-1",
+        ];
+        let runs = [runs.as_slice(), &["--max-log-requests=50"]].concat();
         let pods = ["get", "pods", "--all-namespaces", "--output=yaml"];
         for (name, arguments) in [
             ("operator.log", logs.as_slice()),
             ("operator-before.log", &before),
             ("farm.yaml", &stored),
+            ("backups.log", &runs),
             ("pods.yaml", &pods),
         ] {
             let text = self.kubectl(arguments).await.unwrap_or_else(|error| error.to_string());

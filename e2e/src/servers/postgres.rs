@@ -1,6 +1,8 @@
 //! PostgreSQL, with TLS and passwords: Debian's, on loopback, with a superuser of its own.
 
-use std::net::SocketAddr;
+use std::fs::File;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -30,9 +32,14 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// Starts an empty server that asks for passwords (scram-sha-256), with TLS if it has a certificate.
     pub async fn start(certificate: Option<&Certificate>) -> Result<Self, ServerError> {
+        Self::start_at(None, certificate).await
+    }
+
+    /// The same at an address of this machine that others reach, who must use TLS.
+    pub async fn start_at(host: Option<Ipv4Addr>, certificate: Option<&Certificate>) -> Result<Self, ServerError> {
         let fetching = tokio::task::spawn_blocking(|| tools::postgres(&mut |_| {}));
         let programs = fetching.await.map_err(|error| ServerError::Start(error.to_string()))??;
-        let (directory, address) = (directory()?, free_address()?);
+        let (directory, address) = (directory()?, free_address(host)?);
         let path = directory.path().to_owned();
         std::fs::write(path.join("password"), SUPERUSER.1)?;
         let mut owned = vec![path.clone(), path.join("password")];
@@ -61,10 +68,15 @@ impl PostgresServer {
         ]);
         initialize.arg(format!("--username={}", SUPERUSER.0)).arg("--pwfile").arg(path.join("password"));
         run(initialize.arg("--pgdata").arg(path.join("data")).current_dir(&path)).await?;
+        if host.is_some() {
+            let mut rules = File::options().append(true).open(path.join("data/pg_hba.conf"))?;
+            writeln!(rules, "hostssl all all all scram-sha-256")?;
+        }
         command.arg("-D").arg(path.join("data")).arg("-k").arg(&path).current_dir(&path);
-        for setting in ["fsync=off", "jit=off", "listen_addresses=127.0.0.1", "max_connections=20"] {
+        for setting in ["fsync=off", "jit=off", "max_connections=20"] {
             command.args(["-c", setting]);
         }
+        command.arg("-c").arg(format!("listen_addresses={}", address.ip()));
         command.arg("-c").arg(format!("port={}", address.port()));
         let started = Self { server: Server::start(command, directory, address).await?, programs };
         wait_until("PostgreSQL takes queries", START_LIMIT, async || started.execute("postgres", "SELECT 1").await)

@@ -35,7 +35,7 @@ impl PrometheusServer {
     ) -> Result<Self, ServerError> {
         let fetching = tokio::task::spawn_blocking(|| tools::prometheus(&mut |_| {}));
         let programs = fetching.await.map_err(|error| ServerError::Start(error.to_string()))??;
-        let (directory, address) = (directory()?, free_address()?);
+        let (directory, address) = (directory()?, free_address(None)?);
         let at = directory.path();
         let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
         let configuration = serde_json::json!({

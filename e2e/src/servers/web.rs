@@ -21,7 +21,7 @@ impl WebServer {
     /// Starts a server that shows this certificate. `/closed/` is for this user with this password; `/led/away` leads to
     /// `away`, `/led/around` to itself.
     pub async fn start(certificate: &Certificate, user: (&str, &str), away: &str) -> Result<Self, ServerError> {
-        let (directory, address) = (directory()?, free_address()?);
+        let (directory, address) = (directory()?, free_address(None)?);
         let at = directory.path();
         let (chain, key) = certificate.write(at)?;
         for folder in ["files/open", "files/closed", "temporary"] {

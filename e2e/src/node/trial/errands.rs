@@ -25,22 +25,27 @@ const TRACKED_BY: (&str, &str) = ("argocd.argoproj.io/instance", "farm");
 /// A job that is deleted as soon as it has ended.
 const BRIEF: &str = "brief";
 
-/// What the trial does not use of its rights, all in one place: the reason, and the resources. What is used of them must be
-/// granted all the same.
-const NOT_USED_HERE: [(&str, &[&str]); 1] = [(
-    "the trial has no BackupPolicy yet",
-    &[
-        "backuppolicies.printernizer.io/",
-        "backuppolicies.printernizer.io/status",
-        "cronjobs.batch/",
-        "jobs.batch/",
-        "persistentvolumeclaims./",
-        "pods./",
-        "rolebindings.rbac.authorization.k8s.io/",
-        "roles.rbac.authorization.k8s.io/",
-        "serviceaccounts./",
-    ],
-)];
+/// The resources that only backups are for: what a course without the errands here has to use all the same.
+const OF_BACKUPS: [&str; 9] = [
+    "backuppolicies.printernizer.io/",
+    "backuppolicies.printernizer.io/status",
+    "cronjobs.batch/",
+    "jobs.batch/",
+    "persistentvolumeclaims./",
+    "pods./",
+    "rolebindings.rbac.authorization.k8s.io/",
+    "roles.rbac.authorization.k8s.io/",
+    "serviceaccounts./",
+];
+
+/// Which rights a course must have used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rights {
+    /// All.
+    All,
+    /// Those that only backups are for.
+    OfBackups,
+}
 
 impl Trial {
     /// Before today's operator is installed: nobody has led here, and a record is left of a print of long ago. Gives the number
@@ -108,7 +113,7 @@ impl Trial {
     }
 
     /// The operators of today's release have used every right that it gives, and no other; says so. `older` begins the names of the pods of the release before.
-    pub(super) async fn every_right_was_used(&self, older: &str) -> Result<String, NodeError> {
+    pub(super) async fn every_right_was_used(&self, rights: Rights, older: Option<&str>) -> Result<String, NodeError> {
         let granted = self.granted().await?;
         if granted.is_empty() {
             return Err(NodeError::Wrong("the operator's account has no rights at all".to_owned()));
@@ -119,14 +124,13 @@ impl Trial {
             if let Some(request) = requests.iter().find(|request| pod(request).is_empty()) {
                 return Err(format!("from no pod: {} {}", request["verb"], request["requestURI"]));
             }
-            let of_today = requests.iter().filter(|request| !pod(request).starts_with(older));
+            let of_today =
+                requests.iter().filter(|request| !older.is_some_and(|older| pod(request).starts_with(older)));
             let used = rights::used(of_today);
-            rights::compare(&expected(&granted, &used), &used).map(|()| used.len())
+            rights::compare(&expected(rights, &granted, &used), &used).map(|()| used.len())
         });
         let (used, all) = (compared.await?, granted.len());
-        let excused: Vec<&str> = NOT_USED_HERE.iter().filter(|_| used < all).map(|(reason, _)| *reason).collect();
-        let why = if excused.is_empty() { String::new() } else { format!(" ({})", excused.join("; ")) };
-        Ok(format!("{used} of {all} rights were used{why}, nothing else was asked for"))
+        Ok(format!("{used} of {all} rights were used, nothing else was asked for"))
     }
 
     /// What the roles that are bound to the operator's account allow.
@@ -157,12 +161,12 @@ impl Trial {
 }
 
 /// What must have been used, if this was granted and this used.
-fn expected(granted: &BTreeSet<String>, used: &BTreeSet<String>) -> BTreeSet<String> {
-    let excused = |right: &str| {
+fn expected(rights: Rights, granted: &BTreeSet<String>, used: &BTreeSet<String>) -> BTreeSet<String> {
+    let must = |right: &str| {
         let resource = right.split_once(' ').map_or(right, |(_, resource)| resource);
-        NOT_USED_HERE.iter().any(|(_, resources)| resources.contains(&resource))
+        rights == Rights::All || OF_BACKUPS.contains(&resource)
     };
-    granted.iter().filter(|right| used.contains(*right) || !excused(right)).cloned().collect()
+    granted.iter().filter(|right| used.contains(*right) || must(right)).cloned().collect()
 }
 
 /// The pod that a request came from: its name is in the token.
@@ -198,15 +202,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_right_that_is_not_used_is_excused_only_if_it_stands_in_the_list() {
+    fn a_right_that_is_not_used_is_told_and_a_course_of_backups_has_to_use_those_of_backups() {
         let set = |rights: &[&str]| rights.iter().map(|&right| right.to_owned()).collect::<BTreeSet<_>>();
-        let told = |granted: &[&str], used: &[&str]| {
+        let told = |rights, granted: &[&str], used: &[&str]| {
             let (granted, used) = (set(granted), set(used));
-            rights::compare(&expected(&granted, &used), &used)
+            rights::compare(&expected(rights, &granted, &used), &used)
         };
-        assert_eq!(told(&["get secrets./", "create cronjobs.batch/"], &["get secrets./"]), Ok(()));
-        assert_eq!(told(&["list cronjobs.batch/"], &["list cronjobs.batch/"]), Ok(()));
-        assert!(told(&["get secrets./"], &[]).is_err());
-        assert!(told(&[], &["list cronjobs.batch/"]).is_err(), "what is used must be granted");
+        let granted = ["get secrets./", "create cronjobs.batch/"];
+        assert_eq!(told(Rights::All, &granted, &granted), Ok(()));
+        assert!(
+            told(Rights::All, &granted, &granted[1..]).is_err() && told(Rights::All, &granted, &granted[..1]).is_err()
+        );
+        assert_eq!(told(Rights::OfBackups, &granted, &granted[1..]), Ok(()));
+        assert!(told(Rights::OfBackups, &granted, &granted[..1]).is_err());
+        assert!(told(Rights::OfBackups, &[], &["list cronjobs.batch/"]).is_err(), "what is used must be granted");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::super::{NodeError, Programs, run};
+use super::super::{NodeError, Programs, first, run};
 
 /// Namespace of the release.
 pub(super) const NAMESPACE: &str = "printernizer";
@@ -15,6 +15,14 @@ pub(super) const RELEASE: &str = "printernizer";
 const WAIT: &str = "240s";
 /// How long helm itself may take.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// The values for backups. The first release knows none.
+fn backups(version: &str) -> [String; 4] {
+    let set = |value: String| ["--set".to_owned(), value];
+    let [a, b] = set("backup.image.repository=localhost/printernizer-backup".to_owned());
+    let [c, d] = set(format!("backup.image.tag={version}"));
+    [a, b, c, d]
+}
 
 /// helm, with files of its own.
 pub(super) struct Helm {
@@ -33,6 +41,9 @@ impl Helm {
         let mut command = self.command(kubeconfig, &["install", RELEASE]);
         command.arg(chart).args(["--set", "image.repository=localhost/printernizer", "--set", &tag]);
         command.args(["--set", "printerNetworks={10.244.0.0/24}", "--wait", "--timeout", WAIT]);
+        if version != first::VERSION {
+            command.args(backups(version));
+        }
         run(&mut command, LIMIT).await.map(drop)
     }
 
@@ -40,7 +51,7 @@ impl Helm {
     pub(super) async fn upgrade(&self, kubeconfig: &Path, chart: &Path, version: &str) -> Result<(), NodeError> {
         let tag = format!("image.tag={version}");
         let mut command = self.command(kubeconfig, &["upgrade", RELEASE]);
-        command.arg(chart).args(["--reset-then-reuse-values", "--set", &tag]);
+        command.arg(chart).args(["--reset-then-reuse-values", "--set", &tag]).args(backups(version));
         run(command.args(["--wait", "--timeout", WAIT]), LIMIT).await.map(drop)
     }
 
