@@ -4,7 +4,7 @@
 //! What was claimed a moment ago is remembered until it is heard of, so that a slow watch does not give one job to two
 //! printers. Should it happen all the same, the job names only one of them, and the other takes its claim back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use printernizer_crds::{PrintJob, Printer};
 use printernizer_rules::device::DeviceReport;
 use printernizer_rules::print_job::Waiting;
 use printernizer_rules::scheduling as rules;
-use printernizer_rules::scheduling::{Assignment, Input, JobKey, PrinterView, Schedule, schedule};
+use printernizer_rules::scheduling::{Assignment, Input, JobKey, Memo, PrinterView, Schedule, schedule, schedule_with};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +54,7 @@ const RESYNC: Duration = Duration::from_secs(60);
 #[derive(Clone, Default)]
 pub struct Scheduling {
     wish: Arc<Notify>,
-    waiting: Arc<Mutex<BTreeMap<JobKey, Waiting>>>,
+    waiting: Arc<Mutex<BTreeMap<Arc<JobKey>, rules::Waiting>>>,
 }
 
 impl Scheduling {
@@ -66,7 +66,8 @@ impl Scheduling {
     /// Why a job waits, by the last schedule.
     pub fn waiting(&self, key: &Key) -> Option<Waiting> {
         let key = JobKey { namespace: key.namespace.clone(), name: key.name.clone() };
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+        let why = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()?;
+        Some(Waiting { reason: why.reason(), message: why.message() })
     }
 }
 
@@ -82,7 +83,7 @@ pub fn mapping(job: &PrintJob, printer: &Printer, report: Option<&DeviceReport>)
 
 /// Schedules until cancelled.
 pub async fn run(context: Arc<Context>, heartbeat: Heartbeat, cancel: CancellationToken) {
-    let mut assumed: HashMap<String, (Key, Instant)> = HashMap::new();
+    let mut kept = Kept::default();
     let mut next = Instant::now();
     let mut gather = GATHER;
     loop {
@@ -98,14 +99,26 @@ pub async fn run(context: Arc<Context>, heartbeat: Heartbeat, cancel: Cancellati
         // the more are gathered: a thousand new jobs are not looked at a thousand times.
         tokio::time::sleep(gather).await;
         let began = Instant::now();
-        let pass = caught("the schedule", Box::pin(pass(&context, &mut assumed, &heartbeat))).await;
+        let pass = caught("the schedule", Box::pin(pass(&context, &mut kept, &heartbeat))).await;
         let again = Instant::now() + CLAIM_RETRY;
-        let pass = pass.unwrap_or(Pass { outcome: Outcome::Panicked, looked: GATHER, next: Some(again) });
+        let pass = pass.unwrap_or_else(|_| {
+            // Nobody knows what it left behind half done.
+            kept.memo = Memo::default();
+            Pass { outcome: Outcome::Panicked, looked: GATHER, next: Some(again) }
+        });
         gather = pass.looked.clamp(GATHER, GATHER_CAP);
         context.metrics.reconciled(Controller::Scheduling, pass.outcome, began.elapsed());
         let resync = Instant::now() + RESYNC;
         next = pass.next.unwrap_or(resync).min(resync);
     }
+}
+
+/// What is kept from pass to pass.
+#[derive(Default)]
+struct Kept {
+    /// What was claimed and not heard of yet, by UID of the job: the printer, and since when.
+    assumed: HashMap<String, (Key, Instant)>,
+    memo: Memo,
 }
 
 /// What a pass came to.
@@ -117,7 +130,8 @@ struct Pass {
     next: Option<Instant>,
 }
 
-async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>, heartbeat: &Heartbeat) -> Pass {
+async fn pass(context: &Context, Kept { assumed, memo }: &mut Kept, heartbeat: &Heartbeat) -> Pass {
+    let looking = Instant::now();
     let jobs = context.job_index.all();
     let printers = context.printer_index.all();
     let claims: HashMap<&str, Key> = printers
@@ -125,7 +139,7 @@ async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>, 
         .filter_map(|p| Some((p.status.as_ref()?.current_job.as_ref()?.uid.as_str(), Key::of(p.as_ref()))))
         .collect();
     assumed.retain(|uid, (_, since)| !claims.contains_key(uid.as_str()) && since.elapsed() < ASSUMED);
-    let taken: Vec<&Key> = assumed.values().map(|(k, _)| k).collect();
+    let taken: HashSet<&Key> = assumed.values().map(|(k, _)| k).collect();
     let free_jobs = jobs.iter().filter(|j| {
         let uid = j.metadata.uid.as_deref().unwrap_or_default();
         !claims.contains_key(uid) && !assumed.contains_key(uid)
@@ -138,7 +152,7 @@ async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>, 
                 let key = Key::of(p.as_ref());
                 PrinterView {
                     printer: p.as_ref(),
-                    ready_for_start: !taken.contains(&&key) && could_start(context, &key),
+                    ready_for_start: !taken.contains(&key) && could_start(context, &key),
                 }
             })
             .collect(),
@@ -146,9 +160,9 @@ async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>, 
         resting: resting(context, jobs.iter().map(AsRef::as_ref)),
     };
     let (began, now) = (Instant::now(), Timestamp::now());
-    let Schedule { assignments, waiting, next_change } = schedule(&input, now);
+    let Schedule { assignments, waiting, next_change } = schedule_with(&input, now, memo);
     publish(context, waiting);
-    let looked = began.elapsed();
+    let looked = looking.elapsed();
     let mut outcome = if assignments.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
     let mut retry = None;
     // Each is about a job and a printer of its own. Once the API server does not answer, no further one is begun: the
@@ -201,6 +215,9 @@ async fn pass(context: &Context, assumed: &mut HashMap<String, (Key, Instant)>, 
 
 /// Which of these jobs wait for a printer and could get no file there now, and until when.
 fn resting<'a>(context: &Context, jobs: impl Iterator<Item = &'a PrintJob>) -> BTreeMap<String, Timestamp> {
+    if !context.desk.anything_rests() {
+        return BTreeMap::new();
+    }
     let until = |job: &PrintJob| {
         let left = context.desk.resting(job)?.saturating_duration_since(Instant::now());
         Some((job.metadata.uid.clone()?, Timestamp::now().checked_add(left).ok()?))
@@ -215,16 +232,18 @@ fn could_start(context: &Context, key: &Key) -> bool {
 }
 
 /// Keeps why each job waits, and wakes those for whom that is new.
-fn publish(context: &Context, waiting: BTreeMap<JobKey, printernizer_rules::scheduling::Waiting>) {
-    let new: BTreeMap<JobKey, Waiting> =
-        waiting.into_iter().map(|(k, w)| (k, Waiting { reason: w.reason(), message: w.message() })).collect();
+fn publish(context: &Context, waiting: BTreeMap<Arc<JobKey>, rules::Waiting>) {
     let mut known = context.scheduling.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-    for (key, why) in &new {
-        if known.get(key) != Some(why) {
+    // Both in the order of their keys: thousands are compared one by one.
+    let mut before = known.iter().peekable();
+    for (key, why) in &waiting {
+        while before.next_if(|(earlier, _)| *earlier < key).is_some() {}
+        if before.next_if(|(same, _)| *same == key).is_none_or(|(_, told)| told != why) {
             context.jobs.when_idle(Key::new(&key.namespace, &key.name));
         }
     }
-    *known = new;
+    drop(before);
+    *known = waiting;
 }
 
 /// What a claim came to.

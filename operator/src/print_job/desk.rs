@@ -145,6 +145,11 @@ impl Desk {
         })
     }
 
+    /// Whether there is any job at all whose file cannot be had.
+    pub fn anything_rests(&self) -> bool {
+        self.reader.anything_rests()
+    }
+
     /// Until when it is taken for granted that the job's file cannot be had, so that it is not worth a printer: the file is
     /// not in the cache, and its source, or the cache itself, has let another job down that held one.
     pub fn resting(&self, job: &PrintJob) -> Option<Instant> {

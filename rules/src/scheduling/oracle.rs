@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::color::Color;
 use super::fixtures::{NOW, at};
-use super::{Input, JobKey, Mismatch, PrinterView, Schedule, Waiting, capabilities, fits, requirements, schedule};
+use super::{Input, Mismatch, PrinterView, Schedule, Waiting, capabilities, fits, requirements, schedule};
 use farms::{farm, machine, volume};
 
 /// What the machine lacks, other than filament.
@@ -196,9 +196,9 @@ proptest! {
 
     #[test]
     fn the_counts_of_an_explanation_add_up_to_the_printers((jobs, printers) in farm()) {
-        for (JobKey { name, .. }, waiting) in run(&jobs, &printers).waiting {
+        for (key, waiting) in run(&jobs, &printers).waiting {
             let Waiting::NoMatchingPrinter(text) = waiting else { continue };
-            let job = job_of(&jobs, &name);
+            let job = job_of(&jobs, &key.name);
             match counts(&text) {
                 Some(told) => prop_assert_eq!(told, (printers.len(), printers.len()), "{}", text),
                 None if job.spec.printer_ref.is_some() => prop_assert!(text.starts_with("printer printer-"), "{}", text),

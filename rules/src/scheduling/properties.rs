@@ -12,13 +12,22 @@ use proptest::prelude::*;
 
 use super::fixtures::{NOW, at, declared, filament, job, printer};
 use super::matching::FITS;
+use super::memo::LOOKED_AT;
 use super::{
-    Input, JobKey, MAX_NEXT_FOR, NextFor, PrinterView, Schedule, Waiting, capabilities, fits, printer_accepts_start,
-    requirements, schedule,
+    Input, JobKey, MAX_NEXT_FOR, Memo, NextFor, PrinterView, Schedule, Waiting, capabilities, fits,
+    printer_accepts_start, requirements, schedule_with,
 };
 
 const MATERIALS: [&str; 3] = ["PLA", "PETG", "ASA"];
 const COLORS: [&str; 3] = ["#1F6FEB", "#2065DC", "#FF0000"];
+
+/// What became of a job between two schedules.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Written {
+    Not,
+    Anew,
+    Gone,
+}
 
 #[derive(Clone, Debug)]
 struct Farm {
@@ -31,6 +40,10 @@ struct Farm {
 
 impl Farm {
     fn schedule(&self) -> Schedule {
+        self.schedule_with(&mut Memo::default())
+    }
+
+    fn schedule_with(&self, memo: &mut Memo) -> Schedule {
         let printers = self.printers.iter().map(|(printer, ready)| PrinterView { printer, ready_for_start: *ready });
         let input = Input {
             jobs: self.jobs.iter().collect(),
@@ -38,7 +51,7 @@ impl Farm {
             hold_starts: self.hold_starts,
             resting: self.resting.clone(),
         };
-        schedule(&input, at(NOW))
+        schedule_with(&input, at(NOW), memo)
     }
 
     fn rests(&self, job: &PrintJob) -> bool {
@@ -201,6 +214,28 @@ proptest! {
     }
 
     #[test]
+    fn what_is_kept_from_schedule_to_schedule_makes_no_difference(
+        farms in prop::collection::vec(farm(), 2..5),
+        written in prop::collection::vec(prop::sample::select(vec![Written::Not, Written::Not, Written::Anew, Written::Gone]), 64),
+    ) {
+        let (mut memo, mut now, mut written) = (Memo::default(), farms[0].jobs.clone(), written.into_iter());
+        for (turn, mut farm) in farms.into_iter().enumerate() {
+            for (job, other) in now.iter_mut().zip(&farm.jobs) {
+                match (turn, written.next()) {
+                    (0, _) | (_, Some(Written::Anew)) => {
+                        *job = other.clone();
+                        job.metadata.resource_version = Some(turn.to_string());
+                    }
+                    _ => {}
+                }
+            }
+            farm.jobs = now.iter().filter(|_| written.next() != Some(Written::Gone)).cloned().collect();
+            prop_assert_eq!(farm.schedule_with(&mut memo), farm.schedule());
+            prop_assert_eq!(memo.len().0, farm.jobs.len(), "what is gone is forgotten");
+        }
+    }
+
+    #[test]
     fn who_is_told_that_nothing_fits_is_told_the_truth(farm in farm()) {
         for (key, waiting) in farm.schedule().waiting {
             let job = farm.job(&key.namespace, &key.name);
@@ -246,6 +281,7 @@ fn a_large_farm_is_scheduled_whole() {
         (0..JOBS)
             .map(|n| {
                 let mut job = job(&format!("job-{n:05}"));
+                job.metadata.resource_version = Some("1".into());
                 let grams = format!("{}.5", n % shapes);
                 let file = job.status.as_mut().unwrap().file.as_mut().unwrap();
                 file.filaments = vec![filament(1, MATERIALS[n % shapes % 3], COLORS[0], &grams)];
@@ -265,15 +301,23 @@ fn a_large_farm_is_scheduled_whole() {
             Farm { jobs: jobs(shapes), printers: printers.clone(), hold_starts: false, resting: BTreeMap::new() };
         for (free, expected) in [("all printers free", PRINTERS), ("none free", 0)] {
             farm.hold_starts = expected == 0;
-            #[allow(clippy::disallowed_methods, reason = "measures the rule from outside")]
-            let begin = Instant::now();
-            FITS.set(0);
-            let schedule = farm.schedule();
-            let compared = FITS.get();
-            println!("{JOBS} jobs x {PRINTERS} printers, {what}, {free}: {compared} pairs, {:?}", begin.elapsed());
-            // Each kind is ranked once, told once, and looked at once for the printers that something keeps.
-            assert!(compared <= 3 * decided * PRINTERS + JOBS, "{what}, {free}: {compared}");
-            assert_eq!((schedule.assignments.len(), schedule.waiting.len()), (expected, JOBS - expected));
+            let mut memo = Memo::default();
+            // The first time, and with nothing written since.
+            for anew in [JOBS, 0] {
+                #[allow(clippy::disallowed_methods, reason = "measures the rule from outside")]
+                let begin = Instant::now();
+                FITS.set(0);
+                LOOKED_AT.set(0);
+                let schedule = farm.schedule_with(&mut memo);
+                let (compared, looked_at, took) = (FITS.get(), LOOKED_AT.get(), begin.elapsed());
+                println!(
+                    "{JOBS} jobs, {looked_at} anew, x {PRINTERS} printers, {what}, {free}: {compared} pairs, {took:?}"
+                );
+                // Each kind is ranked once, told once, and looked at once for the printers that something keeps.
+                assert!(compared <= 3 * decided * PRINTERS + JOBS, "{what}, {free}: {compared}");
+                assert_eq!((schedule.assignments.len(), schedule.waiting.len()), (expected, JOBS - expected));
+                assert_eq!(looked_at, anew, "{what}, {free}");
+            }
         }
     }
 }

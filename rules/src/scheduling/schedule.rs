@@ -7,7 +7,8 @@
 //! are decided once, so the cost grows with the number of shapes times printers, not with that of jobs times printers.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use printernizer_crds::print_job::SlotChoice;
@@ -16,9 +17,11 @@ use printernizer_crds::{ConditionType, Conditions, PrintJob, Printer};
 use super::capabilities::{Capabilities, ModelNames};
 use super::free::{NotFree, printer_accepts_start};
 use super::matching::fit;
+use super::memo::{Asks, Memo};
 use super::mismatch::explain;
 use super::requirements::Requirements;
-use super::waiting::{MAX_NEXT_FOR, NextFor, Obstacle, Waiting, is_waiting_for_a_printer, obstacle};
+use super::shapes::{Shape, Shapes};
+use super::waiting::{MAX_NEXT_FOR, NextFor, Obstacle, Waiting, obstacle};
 
 /// Everything a schedule depends on.
 #[derive(Clone, Debug)]
@@ -85,16 +88,23 @@ pub struct Schedule {
     /// Assignments, by namespace, in the order of jobs. No job and no printer occurs twice.
     pub assignments: Vec<Assignment>,
     /// Every waiting job that was not assigned.
-    pub waiting: BTreeMap<JobKey, Waiting>,
+    pub waiting: BTreeMap<Arc<JobKey>, Waiting>,
     /// When time alone will change the result: the end of a pause or rest, or the opening of a start window.
     pub next_change: Option<Timestamp>,
 }
 
 /// Gives waiting jobs to free printers. The result does not depend on the order of the input.
 pub fn schedule(input: &Input<'_>, now: Timestamp) -> Schedule {
-    let mut namespaces: BTreeMap<&str, (Vec<&PrintJob>, Vec<PrinterView<'_>>)> = BTreeMap::new();
-    for job in input.jobs.iter().filter(|j| is_waiting_for_a_printer(j)) {
-        namespaces.entry(job.metadata.namespace.as_deref().unwrap_or_default()).or_default().0.push(job);
+    schedule_with(input, now, &mut Memo::default())
+}
+
+/// The same, by one who makes schedules again and again: only jobs that were written since the last one are looked at anew.
+pub fn schedule_with(input: &Input<'_>, now: Timestamp, memo: &mut Memo) -> Schedule {
+    let mut namespaces: BTreeMap<&str, (Vec<Queued<'_>>, Vec<PrinterView<'_>>)> = BTreeMap::new();
+    for job in &input.jobs {
+        if let Some(asks) = memo.asks(job) {
+            namespaces.entry(job.metadata.namespace.as_deref().unwrap_or_default()).or_default().0.push((job, asks));
+        }
     }
     for view in &input.printers {
         let namespace = view.printer.metadata.namespace.as_deref().unwrap_or_default();
@@ -103,13 +113,16 @@ pub fn schedule(input: &Input<'_>, now: Timestamp) -> Schedule {
         }
     }
     let mut schedule = Schedule::default();
-    let mut names = ModelNames::default();
     for (jobs, printers) in namespaces.into_values() {
-        let namespace = Namespace::new(&printers, input.hold_starts, now, &mut names);
-        namespace.assign(jobs, &input.resting, now, &mut names, &mut schedule);
+        let namespace = Namespace::new(&printers, input.hold_starts, now, &mut memo.names);
+        namespace.assign(jobs, &input.resting, now, &mut schedule);
     }
+    memo.pass_ended();
     schedule
 }
+
+/// A waiting job, and what it asks for.
+type Queued<'a> = (&'a PrintJob, Asks);
 
 /// One printer as the pass sees it.
 struct Candidate<'a> {
@@ -132,39 +145,6 @@ struct Namespace<'a> {
     weighed: bool,
     /// Height of the lowest printer in micrometers. Jobs that are no higher do not differ by their height.
     lowest_micrometers: i64,
-}
-
-/// What jobs ask for that ask for the same, and what was found out for them.
-struct Shape {
-    requirements: Requirements,
-    /// Printers that are free and fit, the best last; unset until a job asks.
-    choices: Option<Vec<usize>>,
-    /// What those wait for that get no printer; unset until a job asks.
-    waiting: Option<Waiting>,
-    /// The first job that waits for a printer to become free, and its turn.
-    first_queued: Option<(usize, JobKey)>,
-}
-
-/// The shapes met so far.
-#[derive(Default)]
-struct Shapes {
-    all: Vec<Shape>,
-    index: HashMap<Requirements, usize>,
-}
-
-impl Shapes {
-    fn of(&mut self, requirements: Requirements) -> Option<&mut Shape> {
-        let at = *self.index.entry(requirements).or_insert_with_key(|requirements| {
-            self.all.push(Shape {
-                requirements: requirements.clone(),
-                choices: None,
-                waiting: None,
-                first_queued: None,
-            });
-            self.all.len() - 1
-        });
-        self.all.get_mut(at)
-    }
 }
 
 impl<'a> Namespace<'a> {
@@ -204,41 +184,31 @@ impl<'a> Namespace<'a> {
 
     fn assign(
         mut self,
-        mut jobs: Vec<&PrintJob>,
+        mut jobs: Vec<Queued<'_>>,
         resting: &BTreeMap<String, Timestamp>,
         now: Timestamp,
-        names: &mut ModelNames,
         schedule: &mut Schedule,
     ) {
-        jobs.sort_by_cached_key(|job| {
-            let queued = job.status.as_ref().and_then(|s| s.queued_time.as_ref()).map_or(Timestamp::MAX, |t| t.0);
-            let created = job.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |t| t.0);
-            (Reverse(job.spec.priority), queued, created, job.metadata.uid.clone(), job.metadata.name.clone())
-        });
+        jobs.sort_by_cached_key(|(job, _)| place_in_the_queue(job));
         let mut shapes = Shapes::default();
         let mut queued = false;
         // Printers of which one job is told already that its file keeps it from them.
         let mut told = BTreeSet::new();
-        for (turn, job) in jobs.into_iter().enumerate() {
+        for (turn, (job, asks)) in jobs.into_iter().enumerate() {
             let pause = job.status.as_ref().and_then(|s| s.not_before.as_ref()).map(|t| t.0).filter(|t| *t > now);
             if let Some(until) = pause {
                 schedule.next_change = Some(earliest(schedule.next_change, until));
-                schedule.waiting.insert(JobKey::of(job), Waiting::BackingOff(until));
+                schedule.waiting.insert(asks.key, Waiting::BackingOff(until));
                 continue;
             }
-            let mut requirements = names.requirements(job);
-            if !self.weighed {
-                requirements.filaments.iter_mut().for_each(|f| f.milligrams = 0);
-            }
-            requirements.height_micrometers = requirements.height_micrometers.filter(|h| *h > self.lowest_micrometers);
             let avoid = job.status.as_ref().and_then(|s| s.avoid.as_ref()).filter(|a| a.until.0 > now);
-            requirements.avoid = avoid.map(|a| a.name.clone());
-            let Some(shape) = shapes.of(requirements) else { continue };
+            let avoided = avoid.map(|a| a.name.as_str());
+            let Some(shape) = shapes.of(&asks, avoided, |asked| self.reduced(asked)) else { continue };
             let rest = job.metadata.uid.as_ref().and_then(|uid| resting.get(uid)).filter(|until| **until > now);
             if let Some((at, _)) = rest.and_then(|_| self.best(shape)) {
                 schedule.next_change = rest.map(|until| earliest(schedule.next_change, *until));
                 let waiting = if told.insert(at) { Waiting::ForFile } else { Waiting::Queued };
-                schedule.waiting.insert(JobKey::of(job), waiting);
+                schedule.waiting.insert(asks.key, waiting);
                 continue;
             }
             if let Some((printer, mapping)) = self.take(shape) {
@@ -255,12 +225,12 @@ impl<'a> Namespace<'a> {
             let waiting = shape.waiting.get_or_insert_with(|| self.waiting(&shape.requirements));
             if *waiting == Waiting::Queued {
                 queued = true;
-                shape.first_queued.get_or_insert_with(|| (turn, JobKey::of(job)));
+                shape.first_queued.get_or_insert_with(|| (turn, Arc::clone(&asks.key)));
             }
             if let Some(avoid) = avoid {
                 schedule.next_change = Some(earliest(schedule.next_change, avoid.until.0));
             }
-            schedule.waiting.insert(JobKey::of(job), waiting.clone());
+            schedule.waiting.insert(asks.key, waiting.clone());
         }
         if let Some(at) = self.opens.filter(|_| queued) {
             schedule.next_change = Some(earliest(schedule.next_change, at));
@@ -270,12 +240,22 @@ impl<'a> Namespace<'a> {
             .extend(self.next_in_line(&shapes).into_iter().map(|(job, next)| (job, Waiting::NextFor(next))));
     }
 
+    /// What of these requirements makes a difference among the printers here.
+    fn reduced(&self, asked: &Requirements) -> Requirements {
+        let mut requirements = asked.clone();
+        if !self.weighed {
+            requirements.filaments.iter_mut().for_each(|f| f.milligrams = 0);
+        }
+        requirements.height_micrometers = requirements.height_micrometers.filter(|h| *h > self.lowest_micrometers);
+        requirements
+    }
+
     /// The jobs that are next for printers which something keeps from taking them, with those printers: at most one job
     /// for each printer, and none that is next for many.
-    fn next_in_line(&self, shapes: &Shapes) -> BTreeMap<JobKey, Vec<NextFor>> {
+    fn next_in_line(&self, shapes: &Shapes<'_>) -> BTreeMap<Arc<JobKey>, Vec<NextFor>> {
         let mut line: Vec<_> = shapes.all.iter().filter_map(|s| Some((s.first_queued.as_ref()?, s))).collect();
         line.sort_unstable_by_key(|((turn, _), _)| *turn);
-        let mut next: BTreeMap<JobKey, Vec<NextFor>> = BTreeMap::new();
+        let mut next: BTreeMap<Arc<JobKey>, Vec<NextFor>> = BTreeMap::new();
         for candidate in &self.printers {
             let Some(obstacle) = &candidate.obstacle else { continue };
             let takes = |requirements: &Requirements| {
@@ -285,7 +265,7 @@ impl<'a> Namespace<'a> {
             };
             if let Some(((_, job), _)) = line.iter().find(|(_, shape)| takes(&shape.requirements)) {
                 let entry = NextFor { printer: candidate.name.to_owned(), obstacle: obstacle.clone() };
-                next.entry(job.clone()).or_default().push(entry);
+                next.entry(Arc::clone(job)).or_default().push(entry);
             }
         }
         next.retain(|_, printers| printers.len() <= MAX_NEXT_FOR);
@@ -378,6 +358,14 @@ impl<'a> Namespace<'a> {
         };
         self.printers.iter().enumerate().take(range.end).skip(range.start)
     }
+}
+
+/// What says whose turn is first: priority, time, then what no two share.
+fn place_in_the_queue(job: &PrintJob) -> (Reverse<i32>, Timestamp, Timestamp, Option<&str>, Option<&str>) {
+    let queued = job.status.as_ref().and_then(|s| s.queued_time.as_ref()).map_or(Timestamp::MAX, |t| t.0);
+    let created = job.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |t| t.0);
+    let (uid, name) = (job.metadata.uid.as_deref(), job.metadata.name.as_deref());
+    (Reverse(job.spec.priority), queued, created, uid, name)
 }
 
 /// Whether the device has ever told anything of itself.

@@ -67,10 +67,15 @@ impl Reader {
         Self { files, accepting, claimed, rests: Rests::default(), inspections }
     }
 
+    /// Whether anything rests that gives files.
+    pub(super) fn anything_rests(&self) -> bool {
+        !self.rests.is_empty()
+    }
+
     /// Until when it is taken for granted that this file cannot be had: it is not in the cache, and what would have to give
     /// it rests. `wanted` is asked only where that may be so.
     pub(super) fn resting(&self, wanted: impl FnOnce() -> Option<(SourceRequest, Expected)>) -> Option<Instant> {
-        if self.rests.is_empty() {
+        if !self.anything_rests() {
             return None;
         }
         let (request, expected) = wanted()?;
