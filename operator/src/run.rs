@@ -38,7 +38,7 @@ use crate::scheduling::{self, Scheduling};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::{Controller, StatusKind};
 use crate::telemetry::{Health, Metrics, http, requests};
-use crate::watch::{self, Index};
+use crate::watch::{self, Index, Mark};
 use crate::{backup_policy, gauges, print_job, printer, records};
 
 /// Passes over objects of one kind that run at the same time.
@@ -276,8 +276,8 @@ impl Running {
             jobs: jobs.clone(),
             policies: policies.clone(),
             backup_image: settings.backup_image.clone(),
-            printer_index: Arc::new(Index::default()),
-            job_index: Arc::new(Index::default()),
+            printer_index: Arc::new(Index::marked_by(printer::marks)),
+            job_index: Arc::new(Index::marked_by(printer::job_marks)),
             policy_index: Arc::new(Index::default()),
         });
         let cancel = CancellationToken::new();
@@ -308,10 +308,8 @@ impl Running {
                     let (before, after) = (old.map(standing), new.map(standing));
                     if before != after {
                         let serials: Vec<String> = [before, after].into_iter().flatten().filter_map(|s| s.0).collect();
-                        for other in c.printer_index.all() {
-                            if serial_claimed(&other).is_some_and(|claimed| serials.iter().any(|s| s == claimed)) {
-                                c.printers.now(Key::of(other.as_ref()));
-                            }
+                        for other in serials.into_iter().flat_map(|s| c.printer_index.marked(&Mark::Device(s))) {
+                            c.printers.now(Key::of(other.as_ref()));
                         }
                     }
                     // Whoever holds, or held, the printer wants to know; so does the scheduler.

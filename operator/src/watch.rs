@@ -1,8 +1,10 @@
 //! What the API server has, as this process last heard. It only wakes the controllers: no verdict, claim, release or
 //! send is decided on it. One object that does not decode harms only itself.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+mod index;
+
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -18,6 +20,8 @@ use crate::api::Key;
 use crate::error::{is_definition_missing, of_list, without_values};
 use crate::telemetry::{Gate, Heartbeat};
 
+pub use index::{Index, Mark};
+
 /// What a watch tells about itself.
 pub struct Signs {
     /// Opened once everything was listed.
@@ -32,33 +36,6 @@ pub struct Signs {
 const WATCH_SECONDS: u32 = 200;
 /// The same trouble is told again only after this time.
 const REPEAT: Duration = Duration::from_secs(60);
-
-/// All objects of one kind, as last heard.
-pub struct Index<K> {
-    objects: RwLock<HashMap<Key, Arc<K>>>,
-}
-
-impl<K> Default for Index<K> {
-    fn default() -> Self {
-        Self { objects: RwLock::new(HashMap::new()) }
-    }
-}
-
-impl<K> Index<K> {
-    /// One object.
-    pub fn get(&self, key: &Key) -> Option<Arc<K>> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
-    /// All objects.
-    pub fn all(&self) -> Vec<Arc<K>> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    fn write<T>(&self, f: impl FnOnce(&mut HashMap<Key, Arc<K>>) -> T) -> T {
-        f(&mut self.objects.write().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// Keeps an index of the selected objects up to date until cancelled, and tells about every one that appears, changes or goes.
 pub async fn follow<K>(
@@ -100,7 +77,7 @@ pub async fn follow<K>(
                 Ok(mut object) => {
                     object.meta_mut().managed_fields = None;
                     let new = Arc::new(object);
-                    let old = index.write(|objects| objects.insert(key.clone(), Arc::clone(&new)));
+                    let old = index.insert(&key, Arc::clone(&new));
                     tell(&key, old.as_ref(), Some(&new));
                 }
                 Err(error) => {
@@ -110,7 +87,7 @@ pub async fn follow<K>(
             key
         };
         let remove = |key: &Key| {
-            if let Some(old) = index.write(|objects| objects.remove(key)) {
+            if let Some(old) = index.remove(key) {
                 tell(key, Some(&old), None);
             }
         };
@@ -127,8 +104,7 @@ pub async fn follow<K>(
             }
             Some(Ok(watcher::Event::InitDone)) => {
                 // What is not listed any more was deleted while nobody watched.
-                let gone: Vec<Key> = index.write(|o| o.keys().filter(|k| !listed.contains(*k)).cloned().collect());
-                gone.iter().for_each(&remove);
+                index.others(&listed).iter().for_each(&remove);
             }
             Some(Ok(watcher::Event::Apply(object))) => {
                 apply(object);

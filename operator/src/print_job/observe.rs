@@ -15,6 +15,7 @@ use super::record_name;
 use crate::api::{ApiError, Key, version};
 use crate::context::Context;
 use crate::fleet::{Attempt, Seen, Session, fresh_id};
+use crate::watch::Mark;
 
 /// What was observed, owned.
 pub(super) struct Facts {
@@ -77,10 +78,8 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
     let uid = job.metadata.uid.as_deref().unwrap_or_default();
 
     // The printer that holds the job, as last heard, else the one the job names; read from the quorum.
-    let holder = context.printer_index.all().into_iter().find(|p| {
-        p.metadata.namespace == job.metadata.namespace
-            && p.status.as_ref().and_then(|s| s.current_job.as_ref()).is_some_and(|c| c.uid == uid)
-    });
+    let holders = context.printer_index.marked(&Mark::Claim(uid.to_owned()));
+    let holder = holders.into_iter().find(|p| p.metadata.namespace == job.metadata.namespace);
     let named = status.and_then(|s| s.printer.as_ref()).map(|p| Key::new(&key.namespace, &p.name));
     let printer = match named.or_else(|| holder.map(|p| Key::of(p.as_ref()))) {
         Some(printer) => context.api.get::<Printer>(&printer).await?,
@@ -171,7 +170,7 @@ fn silent_that_showed(context: &Context, namespace: &str, uid: &str, token: &Tok
         p.metadata.namespace.as_deref() == Some(namespace)
             && shown.is_some_and(|shown| shown.is_of_job(uid) && shown.attempt() >= token.attempt())
     };
-    let printer = context.printer_index.all().into_iter().find(|p| showed(p))?;
+    let printer = context.printer_index.find(showed)?;
     let session = context.fleet.session(&Key::of(printer.as_ref()));
     let link = session.map_or(Link::Connecting, |s| s.seen().link);
     (!matches!(link, Link::Live { .. })).then_some(link)

@@ -5,7 +5,7 @@ mod observe;
 
 use std::sync::Arc;
 
-pub(crate) use observe::{comes_before, has_unresolved_start};
+pub(crate) use observe::{comes_before, has_unresolved_start, job_marks, marks};
 
 use crate::api::{ApiError, Key};
 use crate::context::Context;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use printernizer_crds::{PrintJob, Printer};
+use printernizer_crds::{PrintJob, PrintJobStatus, Printer};
 use printernizer_rules::device::{Link, LinkFault};
 use printernizer_rules::identity::Token;
 use printernizer_rules::print_job::status::is_terminal;
@@ -13,6 +13,7 @@ use printernizer_rules::timing::Timing;
 use crate::api::{ApiError, Key, version};
 use crate::context::Context;
 use crate::fleet::{Attempt, Seen, Session, fresh_id};
+use crate::watch::Mark;
 
 /// What was observed, owned.
 pub(super) struct Facts {
@@ -109,11 +110,14 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         Link::Live { report, .. } => report.identity.name.as_deref().and_then(Token::find),
         _ => None,
     };
+    // Nearly always it is a job that was just read: thousands are looked through for a foreign print only.
+    let is_shown = |j: &PrintJob, token: &Token| {
+        j.metadata.namespace.as_deref() == Some(&key.namespace)
+            && j.metadata.uid.as_deref().is_some_and(|uid| token.is_of_job(uid))
+    };
     let shown_job_exists = shown_token.is_some_and(|token| {
-        context.job_index.all().iter().any(|j| {
-            j.metadata.namespace.as_deref() == Some(&key.namespace)
-                && j.metadata.uid.as_deref().is_some_and(|uid| token.is_of_job(uid))
-        })
+        [&job, &last_start_job].into_iter().flatten().any(|j| is_shown(j, &token))
+            || context.job_index.find(|j| is_shown(j, &token)).is_some()
     });
     let deleted = seen.as_ref().map(|s| s.deleted_now.clone()).unwrap_or_default();
     let orphan = orphan(context, &printer).await?;
@@ -135,9 +139,24 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
     }))
 }
 
+/// What a Printer is found by: the device it stands for, and the job it holds.
+pub(crate) fn marks(printer: &Printer) -> Vec<Mark> {
+    let held = printer.status.as_ref().and_then(|s| s.current_job.as_ref());
+    let device = serial_claimed(printer).map(|serial| Mark::Device(serial.to_owned()));
+    device.into_iter().chain(held.map(|job| Mark::Claim(job.uid.clone()))).collect()
+}
+
+/// What a PrintJob is found by: the device it was given to, while its start on it is not resolved.
+pub(crate) fn job_marks(job: &PrintJob) -> Vec<Mark> {
+    let started = |s: &&PrintJobStatus| !is_terminal(s) && (s.start.is_some() || s.start_time.is_some());
+    let given_to = job.status.as_ref().filter(started).and_then(|s| s.printer.as_ref());
+    given_to.map(|printer| Mark::Device(printer.serial_number.clone())).into_iter().collect()
+}
+
 /// Another Printer for the same device that comes first, as last heard.
 fn duplicate(context: &Context, printer: &Printer) -> Option<String> {
-    let others = context.printer_index.all();
+    // In a farm of thousands few stand for the same device.
+    let others = context.printer_index.marked(&Mark::Device(serial_claimed(printer)?.to_owned()));
     let first = others.iter().filter(|other| comes_before(other, printer)).min_by_key(|other| rank(other))?;
     Some(Key::of(first.as_ref()).to_string())
 }
@@ -166,24 +185,16 @@ pub(crate) fn has_unresolved_start(printer: &Printer) -> bool {
 async fn orphan(context: &Context, printer: &Printer) -> Result<Option<PrintJob>, ApiError> {
     let status = printer.status.clone().unwrap_or_default();
     let Some(serial) = serial_claimed(printer) else { return Ok(None) };
-    let candidate = context.job_index.all().into_iter().find(|job| {
-        let Some(s) = job.status.as_ref() else { return false };
-        let named = s.printer.as_ref();
+    let candidate = context.job_index.marked(&Mark::Device(serial.to_owned())).into_iter().find(|job| {
+        let named = job.status.as_ref().and_then(|s| s.printer.as_ref());
         job.metadata.namespace == printer.metadata.namespace
-            && !is_terminal(s)
-            && (s.start.is_some() || s.start_time.is_some())
-            && named.is_some_and(|n| n.serial_number == serial && Some(&n.uid) != printer.metadata.uid.as_ref())
+            && named.is_some_and(|n| Some(&n.uid) != printer.metadata.uid.as_ref())
     });
     let Some(candidate) = candidate else { return Ok(None) };
     // A cache only wakes us: the claim is taken over on what the API server says now.
     let Some(job) = context.api.get::<PrintJob>(&Key::of(candidate.as_ref())).await? else { return Ok(None) };
-    let claimed_elsewhere = context.printer_index.all().iter().any(|p| {
-        p.metadata.uid != printer.metadata.uid
-            && p.status
-                .as_ref()
-                .and_then(|s| s.current_job.as_ref())
-                .is_some_and(|c| Some(&c.uid) == job.metadata.uid.as_ref())
-    });
+    let holders = context.printer_index.marked(&Mark::Claim(job.metadata.uid.clone().unwrap_or_default()));
+    let claimed_elsewhere = holders.iter().any(|p| p.metadata.uid != printer.metadata.uid);
     let named = job.status.as_ref().and_then(|s| s.printer.as_ref());
     let still = !job.status.as_ref().is_some_and(is_terminal)
         && named.is_some_and(|n| n.serial_number == serial)
