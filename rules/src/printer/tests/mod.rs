@@ -2,6 +2,7 @@
 
 mod bed;
 mod letting_go;
+mod takeover;
 mod trust;
 mod words;
 
