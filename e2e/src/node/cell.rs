@@ -34,6 +34,9 @@ const DYING: Duration = Duration::from_secs(30);
 const FIRST: &str = r#"
 set -e
 for place in /run /var/lib /var/log; do mount -t tmpfs -o mode=755 tmpfs "$place"; done
+# Nobody would remove what is left in that of the machine.
+mkdir -m 1777 /run/tmp
+export TMPDIR=/run/tmp
 for place in kernel vm; do
     mount --bind "/proc/sys/$place" "/proc/sys/$place"
     mount -o remount,bind,ro "/proc/sys/$place"
