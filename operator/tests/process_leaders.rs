@@ -3,15 +3,11 @@
 
 mod support;
 
-use std::time::Duration;
-
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use printernizer_crds::print_job::Phase;
-use printernizer_crds::{ConditionType, Conditions as _, Reason};
+use printernizer_crds::{ConditionType, Reason};
 use printernizer_e2e::farm::Operator;
 use printernizer_simulator::Config;
 use serde_json::json;
@@ -65,33 +61,6 @@ async fn a_killed_leader_is_followed_by_the_next_one() {
     let (mut shop, second) = printing("killed").await;
     shop.kill_operator().await;
     follows(shop, second).await;
-}
-
-/// What its connection says of the printer, and since when.
-async fn known(shop: &Shop) -> Vec<Condition> {
-    let status = shop.printer_says("prusa-1", ConditionType::Reachable, Reason::Connected).await;
-    let of = |type_| status.conditions.condition(type_).cloned();
-    [ConditionType::Reachable, ConditionType::Authorized, ConditionType::Ready].into_iter().filter_map(of).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_known_of_a_printer_stands_while_the_next_leader_connects() {
-    let mut shop = Shop::open("takes-over", Config::prusalink(1).time_scale(20.0)).await;
-    let before = known(&shop).await;
-    shop.close_operator().await;
-    // Conditions count whole seconds.
-    let next_second = before.iter().map(|c| c.last_transition_time.0).max().unwrap() + Duration::from_secs(1);
-    printernizer_e2e::wait_until("another second has begun", SOON, async || {
-        if Timestamp::now() >= next_second { Ok(()) } else { Err("not yet") }
-    })
-    .await
-    .unwrap();
-    shop.operate(&["--identity", "second"]).await;
-    leads(shop.operator.as_ref().unwrap()).await;
-    // It has judged what it heard: a machine that shows no print may have made any while nobody watched.
-    shop.printer_says("prusa-1", ConditionType::BedCleared, Reason::Unconfirmed).await;
-    assert_eq!(known(&shop).await, before, "nothing was taken back");
-    shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -172,8 +172,6 @@ pub struct Session {
 pub struct Seen {
     /// The connection.
     pub link: Link,
-    /// Since when this session is there.
-    pub lasting: Duration,
     /// What was seen of the attempt.
     pub watch: Watch,
     /// How the upload stands.
@@ -254,7 +252,6 @@ impl Session {
             };
             Seen {
                 link,
-                lasting: s.since.map_or(Duration::ZERO, |at| at.elapsed()),
                 watch: s.watching.as_ref().map(|w| w.watch().clone()).unwrap_or_default(),
                 upload: s.upload.clone(),
                 closed: s.closed.clone(),

@@ -36,19 +36,13 @@ pub(super) async fn run<C: Reach>(
 ) {
     let mut failures: u32 = 0;
     let mut uploads = Uploads::default();
-    // Whoever begins a session has just read its Printer; a farm that begins has other things to read.
-    let mut just_read = true;
     while !session.cancel.is_cancelled() {
         // Version of the Secret that is tried.
         let mut version = String::new();
         // On the heap: connecting needs room that a session would keep otherwise.
         let result = Box::pin(async {
             // What is remembered may have grown since the session began.
-            let newest = if std::mem::take(&mut just_read) {
-                None
-            } else {
-                context.api.get::<Printer>(&session.printer).await.ok().flatten()
-            };
+            let newest = context.api.get::<Printer>(&session.printer).await.ok().flatten();
             let printer = newest.as_ref().unwrap_or(&printer);
             let login = read_login(&context.api, printer, &connection).await?;
             version.clone_from(&login.version);

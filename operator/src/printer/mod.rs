@@ -19,9 +19,6 @@ pub async fn reconcile(context: Arc<Context>, key: Key) -> Result<Done, ApiError
         context.printers.forget(&key);
         return Ok(Done { outcome: Outcome::Unchanged, again: None });
     };
-    if let Some(left) = facts.stands_for() {
-        return Ok(Done { outcome: Outcome::Unchanged, again: Some(left) });
-    }
     let plan = printernizer_rules::printer::decide(&facts.observed());
     act::act(&context, &facts, plan).await
 }

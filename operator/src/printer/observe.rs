@@ -7,7 +7,7 @@ use printernizer_crds::{PrintJob, PrintJobStatus, Printer};
 use printernizer_rules::device::{Link, LinkFault};
 use printernizer_rules::identity::Token;
 use printernizer_rules::print_job::status::is_terminal;
-use printernizer_rules::printer::{Observed, owes_verdict, serial_claimed, stands_for, wants_connection};
+use printernizer_rules::printer::{Observed, owes_verdict, serial_claimed, wants_connection};
 use printernizer_rules::timing::Timing;
 
 use crate::api::{ApiError, Key, version};
@@ -53,11 +53,6 @@ impl Facts {
             now: self.now,
             timing: &self.timing,
         }
-    }
-
-    /// How long yet nothing is decided, because what is stored stands.
-    pub(super) fn stands_for(&self) -> Option<Duration> {
-        stands_for(&self.observed(), self.seen.as_ref()?.lasting)
     }
 }
 

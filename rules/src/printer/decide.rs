@@ -3,8 +3,6 @@
 //! Rules of the bed come from the start protocol: whatever the device shows that the bed does not account for makes it
 //! occupied, with an id of its own; a claim with a sent start is released only by a verdict.
 
-use std::time::Duration;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::print_job::PrintJobStatus;
@@ -25,23 +23,6 @@ use crate::timing::elapsed;
 pub fn wants_connection(printer: &Printer) -> bool {
     printer.metadata.deletion_timestamp.is_none()
         || printer.metadata.finalizers.iter().flatten().any(|f| f == PRINTER_FINALIZER)
-}
-
-/// How long yet what is stored of a printer stands although nothing is decided, while its first connection is being made:
-/// who led before knew it a moment ago. The new leader of a large farm would else first write of every printer that it is not
-/// known, and then take that back. `None` where something is to be decided now.
-pub fn stands_for(seen: &Observed<'_>, connecting: Duration) -> Option<Duration> {
-    let metadata = &seen.printer.metadata;
-    let judged = seen.printer.status.as_ref().and_then(|s| s.observed_generation);
-    let is_all_judged = judged.is_some() && judged == metadata.generation;
-    let is_all_the_same = metadata.deletion_timestamp.is_none()
-        && seen.orphan.is_none()
-        && seen.duplicate_of.is_none()
-        // A bed that nobody vouches for under held starts is told at once.
-        && !seen.hold_starts;
-    let waits = matches!(seen.link, Link::Connecting) && is_all_judged && is_all_the_same;
-    let left = seen.timing.stale_after.saturating_sub(connecting);
-    (waits && !left.is_zero()).then_some(left)
 }
 
 /// Decides what to do about a Printer now.

@@ -16,7 +16,7 @@ use crate::device::Link;
 use crate::timing::Timing;
 
 pub(crate) use decide::leftovers;
-pub use decide::{decide, owes_verdict, stands_for, wants_connection};
+pub use decide::{decide, owes_verdict, wants_connection};
 pub(crate) use status::DEVELOPER_MODE;
 pub use status::{fault_of, serial_claimed};
 

@@ -52,17 +52,12 @@ impl Scene {
 
     /// What the rules say about the printer now.
     pub(crate) fn printer_plan(&self) -> Plan {
-        self.with_printer(printer::decide)
-    }
-
-    /// What is observed of the printer now.
-    pub(crate) fn with_printer<T>(&self, look: impl FnOnce(&printer::Observed<'_>) -> T) -> T {
         let status = self.printer_status();
         let fresh_id = format!("id-{}", self.fresh);
         let jobs = [Some(&self.job).filter(|_| !self.job_gone), self.other_job.as_ref()];
         let job_of = |uid: &str| jobs.into_iter().flatten().find(|j| j.metadata.uid.as_deref() == Some(uid));
         let unresolved = status.last_start.as_ref().filter(|l| l.verdict.is_none());
-        look(&printer::Observed {
+        printer::decide(&printer::Observed {
             printer: &self.printer,
             link: &self.link(),
             host: Some("192.0.2.7"),

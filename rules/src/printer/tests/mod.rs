@@ -2,7 +2,6 @@
 
 mod bed;
 mod letting_go;
-mod takeover;
 mod trust;
 mod words;
 
