@@ -110,7 +110,7 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         Link::Live { report, .. } => report.identity.name.as_deref().and_then(Token::find),
         _ => None,
     };
-    // Nearly always it is a job that was just read: thousands are looked through for a foreign print only.
+    // Often it is a job that was just read; else all are looked through, as long as the print is shown.
     let is_shown = |j: &PrintJob, token: &Token| {
         j.metadata.namespace.as_deref() == Some(&key.namespace)
             && j.metadata.uid.as_deref().is_some_and(|uid| token.is_of_job(uid))

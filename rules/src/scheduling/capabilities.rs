@@ -89,6 +89,9 @@ impl<'a> Said<'a> {
     }
 }
 
+/// How many spellings are kept: what people and slicers write may be anything.
+const MAX_SPELLINGS: usize = 1000;
+
 /// Canonical names of models, worked out once for each spelling: a farm has thousands of jobs and few spellings.
 #[derive(Default)]
 pub(super) struct ModelNames(HashMap<String, Cow<'static, str>>);
@@ -100,8 +103,17 @@ impl ModelNames {
             return known.clone();
         }
         let canonical = models::canonical(name);
+        if self.0.len() == MAX_SPELLINGS {
+            self.0.clear();
+        }
         self.0.insert(name.to_owned(), canonical.clone());
         canonical
+    }
+
+    /// How many spellings are kept now.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// See the function of this name.
@@ -204,6 +216,17 @@ mod tests {
 
     use super::super::fixtures::{declared, printer};
     use super::*;
+
+    #[test]
+    fn whatever_models_are_called_no_more_than_so_many_spellings_are_kept() {
+        let mut names = ModelNames::default();
+        for number in 0..=MAX_SPELLINGS {
+            let name = format!("Voron {number}");
+            assert_eq!(names.canonical(&name), models::canonical(&name));
+        }
+        assert!((1..=MAX_SPELLINGS).contains(&names.len()), "{}", names.len());
+        assert_eq!(names.canonical("Voron 0"), models::canonical("Voron 0"));
+    }
 
     #[test]
     fn every_listed_build_volume_is_of_a_known_model() {
