@@ -93,6 +93,7 @@ impl Connection {
         let authority = self.authority.as_ref().map(|path| ("PGSSLROOTCERT".into(), path.clone().into()));
         let password = self.password.as_ref().map(|p| ("PGPASSWORD".into(), p.expose_secret().into()));
         // Who has not proven to be the server may be anybody: nobody of them gets the password itself.
+        // libpq before 16 does not know the variable, and tells it.
         let methods = self.authority.is_none().then(|| ("PGREQUIREAUTH".into(), "!password".into()));
         variables.extend(authority.into_iter().chain(password).chain(methods));
         variables

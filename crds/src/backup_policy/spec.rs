@@ -15,10 +15,10 @@ use crate::print_job::TolerationOperator;
 const SCHEDULE_RULE: &str = r"self.matches('^@(hourly|daily|midnight|weekly|monthly|yearly|annually)$') || self.matches('^[0-9A-Za-z*,/?-]+( +[0-9A-Za-z*,/?-]+){4}$')";
 /// Target and copies that are in S3 are reached alike: restic, which copies from the one to the other, knows one key and one set
 /// of options.
-const ONE_KEY_RULE: &str = "!has(self.spec.target.s3) || !has(self.spec.copies) || self.spec.copies.all(c, !has(c.s3) || \
-    (c.s3.credentialsSecretRef.name == self.spec.target.s3.credentialsSecretRef.name && \
-    (has(c.s3.region) ? c.s3.region : 'us-east-1') == (has(self.spec.target.s3.region) ? self.spec.target.s3.region : 'us-east-1') && \
-    (has(c.s3.forcePathStyle) && c.s3.forcePathStyle) == (has(self.spec.target.s3.forcePathStyle) && self.spec.target.s3.forcePathStyle)))";
+const ONE_KEY_RULE: &str = "!has(self.target.s3) || !has(self.copies) || self.copies.all(c, !has(c.s3) || \
+    (c.s3.credentialsSecretRef.name == self.target.s3.credentialsSecretRef.name && \
+    (has(c.s3.region) ? c.s3.region : 'us-east-1') == (has(self.target.s3.region) ? self.target.s3.region : 'us-east-1') && \
+    (has(c.s3.forcePathStyle) && c.s3.forcePathStyle) == (has(self.target.s3.forcePathStyle) && self.target.s3.forcePathStyle)))";
 /// What to write instead of a wrong schedule.
 const SCHEDULE_MESSAGE: &str = "a schedule has five fields (minute hour day month weekday), for example 0 3 * * *, or is one of @hourly, @daily, @weekly, @monthly, @yearly";
 
@@ -37,7 +37,6 @@ const SCHEDULE_MESSAGE: &str = "a schedule has five fields (minute hour day mont
     status = "BackupPolicyStatus",
     derive = "PartialEq",
     doc = "BackupPolicy backs up volumes, databases and Kubernetes objects on a schedule, checks the backups, restores them for practice, and says whether more could be lost today than its objectives allow.",
-    validation = Rule::new(ONE_KEY_RULE).message("a copy in S3 of a target in S3 must have its credentialsSecretRef, region and forcePathStyle: both are spoken to at the same time, with one key; or make one of the two a persistentVolumeClaim"),
     validation = Rule::new("self.metadata.name.size() <= 63").message("the name of a BackupPolicy must not be longer than 63 characters: it becomes a label of its pods"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the policy can run as it is written."),
     printcolumn(name = "Last Backup", type_ = "date", json_path = ".status.lastSuccessfulTime", description = "Age of the newest good recovery point: what was written since would be lost."),
@@ -49,6 +48,9 @@ const SCHEDULE_MESSAGE: &str = "a schedule has five fields (minute hour day mont
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1, description = "What the policy says of itself, or what to do.")
 )]
+// A rule of the spec alone: what was stored before it came is not judged by it until somebody changes the spec, and its status
+// can be written.
+#[x_kube(validation = Rule::new(ONE_KEY_RULE).message("a copy in S3 of a target in S3 must have its credentialsSecretRef, region and forcePathStyle: both are spoken to at the same time, with one key; or make one of the two a persistentVolumeClaim"))]
 #[serde(rename_all = "camelCase")]
 pub struct BackupPolicySpec {
     /// When a backup is made: five fields (minute hour day month weekday), for example 0 3 * * *, or @hourly, @daily,

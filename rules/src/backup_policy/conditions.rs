@@ -192,8 +192,9 @@ impl Teller<'_> {
         let missed = self.status.last_missed_time.as_ref().map(|t| t.0);
         if let Some(missed) = missed.filter(|missed| last.is_none_or(|last| last.end_time.0 < *missed)) {
             let text = format!(
-                "the backup due at {} was not begun within {} (spec.startingDeadlineSeconds): an older run was still under \
-                 way, or nothing could begin. It is not made up for; set spec.trigger.manual to a new text to make one now",
+                "the backup due at {} was not made: an older run was still under way, nothing could begin within {} \
+                 (spec.startingDeadlineSeconds), or it waited for a node that its volumes had left. It is not made up for; set \
+                 spec.trigger.manual to a new text to make one now",
                 self.clock(missed),
                 words(self.seen.policy.spec.starting_deadline_seconds)
             );

@@ -17,8 +17,7 @@ use super::{Effect, Observed, Plan, conditions, count, due, needs, nodes, stuck,
 
 /// How long before a backup begins it is looked up where its volumes are in use.
 const BEFORE_A_RUN: SignedDuration = SignedDuration::from_secs(30);
-/// How long the pod of a backup may wait for a node on which its volumes are in use no longer: long enough for the pods that use
-/// them to have come back there.
+/// How long the pod of a backup may wait for a node when its volumes are in use on another one by then.
 const WAITS_IN_VAIN: SignedDuration = SignedDuration::from_mins(5);
 /// How soon it is looked again whether what is missing, and not watched, is there.
 const MISSING: SignedDuration = SignedDuration::from_secs(30);
@@ -75,13 +74,13 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
             effects = objects(seen, &own, schedules, &maker, &stops);
             effects.extend(manual(&own, &maker, &stops));
             stale = own.stale(schedules, seen.pods);
-            for (cron_job, since) in given_up.iter().filter(|(_, since)| since.is_over(seen.now)) {
+            for (cron_job, waiting) in given_up.iter().filter(|(_, waiting)| waiting.is_over(seen.now)) {
                 // Made anew at the next look, for where the volumes are in use then.
                 let name = cron_job.metadata.name.as_ref();
                 effects.retain(|e| !matches!(e, Effect::ApplyCronJob(c) if c.metadata.name.as_ref() == name));
                 stale.push(Effect::DeleteCronJob(Box::new((*cron_job).clone())));
-                let missed = status.last_missed_time.take().filter(|last| last.0 > since.0);
-                status.last_missed_time = Some(missed.unwrap_or(Time(since.0)));
+                let missed = status.last_missed_time.take().filter(|last| last.0 > waiting.due);
+                status.last_missed_time = Some(missed.unwrap_or(Time(waiting.due)));
             }
         }
         _ => effects.extend(own.cron_jobs.iter().filter(|c| stops.role_of(c)).filter_map(|c| suspend(c))),
@@ -91,7 +90,7 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     }
 
     let mut again = vec![soon];
-    again.extend(given_up.iter().map(|(_, since)| since.end()));
+    again.extend(given_up.iter().map(|(_, waiting)| waiting.end()));
     if let Some(schedules) = &schedules {
         again.extend(bring_up(seen, &own, schedules, &mut status));
     }
@@ -218,20 +217,23 @@ impl<'a> Own<'a> {
         self.jobs.iter().copied().filter(move |job| !has_ended(job) && !is_seen(job))
     }
 
-    /// CronJobs whose Job waits for another node than the one backups must run on by now, and since when: its pods cannot be
-    /// moved, and Kubernetes begins no other run beside it. The Job goes with its CronJob.
+    /// CronJobs whose Job waits for another node than the one its volumes are in use on by now, and since when: its pods cannot
+    /// be moved, and Kubernetes begins no other run beside it. The Job goes with its CronJob. Where nothing uses the volumes,
+    /// the node it waits for may take it yet; and what a person made of the CronJob is theirs to end.
     fn waiting_in_vain(&self, seen: &Observed<'_>, node: Option<&str>) -> Vec<(&'a CronJob, Waiting)> {
+        let Some(node) = node else { return Vec::new() };
         let waits = |cron_job: &&'a CronJob| {
             let uid = cron_job.metadata.uid.as_deref();
             let runs = |job: &&&Job| !has_ended(job) || is_unread(job, seen.pods);
             let mut running = self.jobs.iter().filter(|job| controller_of(&job.metadata) == uid).filter(runs);
             let (Some(job), None) = (running.next(), running.next()) else { return None };
-            if nodes::of_job(job).is_none_or(|pinned| Some(pinned) == node) {
+            if is_by_hand(job) || nodes::of_job(job).is_none_or(|pinned| pinned == node) {
                 return None;
             }
             let of_job = |pod: &&Pod| controller_of(&pod.metadata) == job.metadata.uid.as_deref();
             let mut pods = seen.pods.iter().filter(of_job).filter(|pod| stuck::is_unscheduled(pod));
-            Some((*cron_job, Waiting(pods.next()?.metadata.creation_timestamp.as_ref()?.0)))
+            let since = pods.next()?.metadata.creation_timestamp.as_ref()?.0;
+            Some((*cron_job, Waiting { since, due: due_time(job).unwrap_or(since) }))
         };
         self.cron_jobs.iter().filter_map(waits).collect()
     }
@@ -254,19 +256,34 @@ impl<'a> Own<'a> {
     }
 }
 
-/// Since when a pod waits for a node in vain.
+/// A run whose pod waits for a node in vain.
 #[derive(Clone, Copy)]
-struct Waiting(Timestamp);
+struct Waiting {
+    /// Since when the pod is there.
+    since: Timestamp,
+    /// When the run was due.
+    due: Timestamp,
+}
 
 impl Waiting {
     /// When its run is given up.
     fn end(self) -> Option<Timestamp> {
-        self.0.checked_add(WAITS_IN_VAIN).ok()
+        self.since.checked_add(WAITS_IN_VAIN).ok()
     }
 
     fn is_over(self, now: Timestamp) -> bool {
         self.end().is_some_and(|end| end <= now)
     }
+}
+
+/// Whether somebody made this Job of its CronJob by `kubectl create job --from`.
+fn is_by_hand(job: &Job) -> bool {
+    job.metadata.annotations.as_ref().is_some_and(|all| all.contains_key("cronjob.kubernetes.io/instantiate"))
+}
+
+/// When Kubernetes was to make this Job of its CronJob.
+fn due_time(job: &Job) -> Option<Timestamp> {
+    job.metadata.annotations.as_ref()?.get("batch.kubernetes.io/cronjob-scheduled-timestamp")?.parse().ok()
 }
 
 /// A name that is wanted belongs to something else.

@@ -251,6 +251,12 @@ impl Scene {
         );
     }
 
+    /// Kubernetes, or kubectl, says something of a Job.
+    pub fn annotate(&mut self, job: &str, name: &str, value: &str) {
+        let job = self.jobs.iter_mut().find(|j| j.metadata.name.as_deref() == Some(job)).unwrap();
+        job.metadata.annotations.get_or_insert_default().insert(name.to_owned(), value.to_owned());
+    }
+
     /// A pod of a Job with this status.
     pub fn pod(&mut self, job: &str, status: &Value) {
         let uid = self.jobs.iter().find(|j| j.metadata.name.as_deref() == Some(job)).unwrap().metadata.uid.clone();

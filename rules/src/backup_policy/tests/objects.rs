@@ -255,13 +255,15 @@ fn a_run_that_waits_for_a_node_where_its_volume_is_no_longer_in_use_is_given_up(
     for (facts, seconds, is_given_up) in [
         (moved(), 299, false),
         (moved(), 300, true),
-        (claim("ReadWriteOnce"), 300, true),
+        // Nothing uses it: the node may take the pod yet.
+        (claim("ReadWriteOnce"), 3000, false),
         // It is busy there and no other will do.
         (everything().found.claims["shop"].clone().unwrap(), 3000, false),
     ] {
         let mut scene = everything();
         let job = scene.begin("farm-backup");
-        let begun = scene.now;
+        let due = scene.now - SignedDuration::from_secs(20);
+        scene.annotate(&job, "batch.kubernetes.io/cronjob-scheduled-timestamp", &due.to_string());
         scene.pod(&job, &unscheduled);
         scene.found.claims.insert("shop".into(), Some(facts));
         scene.look();
@@ -277,11 +279,19 @@ fn a_run_that_waits_for_a_node_where_its_volume_is_no_longer_in_use_is_given_up(
         let doomed = scene.decide();
         doomed.effects.into_iter().for_each(|effect| scene.carry_out(effect));
         assert_eq!(scene.jobs.len(), 0, "it goes with its CronJob");
-        assert_eq!(scene.status().last_missed_time, Some(time(begun)));
+        assert_eq!(scene.status().last_missed_time, Some(time(due)));
         scene.assert_says(ConditionType::LastBackupSucceeded, "False", Reason::BackupMissed);
         assert_eq!(done(&scene.look()), ["apply farm-backup"]);
         scene.assert_says(ConditionType::Ready, "True", Reason::PolicyReady);
     }
+    // What a person made of the CronJob is theirs to end.
+    let mut scene = everything();
+    let job = scene.begin("farm-backup");
+    scene.annotate(&job, "cronjob.kubernetes.io/instantiate", "manual");
+    scene.pod(&job, &unscheduled);
+    scene.found.claims.insert("shop".into(), Some(moved()));
+    scene.pass(3000);
+    assert_eq!(done(&scene.look()), ["apply farm-backup"]);
     // A run that has begun is nobody's to end.
     let mut scene = everything();
     let job = scene.begin("farm-backup");
