@@ -17,6 +17,7 @@ use printernizer_simulator::{Config, SlicedFile};
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::ceiling;
 use crate::figures::{Measured, OURS, WRITES, figure};
 use crate::results::{Burst, Milliseconds, Results};
 
@@ -71,7 +72,9 @@ pub async fn measure(results: &mut Results) {
     results.writes_per_hour_printing = Some(writes_of_printing(&m, total).await);
     results.free_to_assigned = Some(next_jobs(&m, seen).await);
     passes(&m).await;
-    m.end().await;
+    let (farm, namespace) = m.end_operator().await;
+    results.own_writes_per_second = Some(ceiling::of_printed_jobs(&farm.jobs()).await);
+    namespace.delete().await.unwrap();
 }
 
 /// Creates the jobs and waits until all of them wait for a printer.

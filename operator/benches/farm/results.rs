@@ -47,8 +47,10 @@ pub struct Cost {
 pub struct Results {
     pub printers: u32,
     pub jobs: u32,
-    /// Status writes a second of a client that does nothing else.
+    /// Status writes a second of a client that does nothing else, of jobs that hold next to nothing.
     pub api_writes_per_second: Option<f64>,
+    /// The same of jobs as large as the operator's own are once they are printed, beside all jobs of the farm.
+    pub own_writes_per_second: Option<f64>,
     /// Jobs accepted and queued a second.
     pub accepted_per_second: Option<f64>,
     /// The last one is of all printers.
@@ -71,6 +73,7 @@ impl Results {
             printers,
             jobs,
             api_writes_per_second: None,
+            own_writes_per_second: None,
             accepted_per_second: None,
             bursts: Vec::new(),
             free_to_assigned: None,
@@ -84,9 +87,9 @@ impl Results {
     }
 
     /// The rate of the whole burst as a share of the rate at which the API server alone would have taken its writes.
-    fn share_of_ceiling(&self) -> Option<f64> {
-        let (burst, ceiling) = (self.bursts.last()?, self.api_writes_per_second?);
-        Some(burst.assignments_per_second * burst.writes_per_assignment / ceiling)
+    fn share_of(&self, ceiling: Option<f64>) -> Option<f64> {
+        let burst = self.bursts.last()?;
+        Some(burst.assignments_per_second * burst.writes_per_assignment / ceiling?)
     }
 
     pub fn json(&self) -> String {
@@ -114,10 +117,12 @@ impl Results {
             "printers": self.printers,
             "jobs": self.jobs,
             "api_writes_per_second": one(self.api_writes_per_second, 0),
+            "own_writes_per_second": one(self.own_writes_per_second, 0),
             "accepted_per_second": one(self.accepted_per_second, 1),
             "assignments_per_second": one(self.bursts.last().map(|b| b.assignments_per_second), 1),
             "writes_per_assignment": one(self.bursts.last().map(|b| b.writes_per_assignment), 2),
-            "assignment_share_of_ceiling": one(self.share_of_ceiling(), 2),
+            "assignment_share_of_ceiling": one(self.share_of(self.api_writes_per_second), 2),
+            "assignment_share_of_own_ceiling": one(self.share_of(self.own_writes_per_second), 2),
             "assignments": bursts.collect::<Vec<_>>(),
             "free_to_assigned_ms": self.free_to_assigned.map(Milliseconds::json),
             "report_to_watch_ms": reports.collect::<Vec<_>>(),
@@ -141,7 +146,10 @@ impl Results {
         let at_least = |value: f64, goal: f64| Some(value >= goal);
         let below = |value: f64, goal: f64| Some(value < goal);
         if let Some(v) = self.api_writes_per_second {
-            table.row("status writes a second of a bare client", &format!("{v:.0}"), "", None);
+            table.row("status writes a second of a bare client, small jobs", &format!("{v:.0}"), "", None);
+        }
+        if let Some(v) = self.own_writes_per_second {
+            table.row("the same, jobs as large as those that were printed", &format!("{v:.0}"), "", None);
         }
         if let Some(v) = self.accepted_per_second {
             table.row(&format!("{jobs} jobs created, accepted and queued, a second"), &format!("{v:.0}"), "", None);
@@ -156,14 +164,13 @@ impl Results {
         if let Some(b) = self.bursts.last() {
             table.row("writes for each assignment", &format!("{:.2}", b.writes_per_assignment), "", None);
         }
-        if let Some(v) = self.share_of_ceiling() {
-            let share = format!("{:.0} %", v * 100.0);
-            table.row(
-                "assignments as a share of what the bare writes allow",
-                &share,
-                "at least 70 %",
-                at_least(v, 0.7),
-            );
+        let percent = |share: f64| format!("{:.0} %", share * 100.0);
+        if let Some(v) = self.share_of(self.api_writes_per_second) {
+            let what = "assignments as a share of what the bare writes of small jobs allow";
+            table.row(what, &percent(v), "at least 70 %", at_least(v, 0.7));
+        }
+        if let Some(v) = self.share_of(self.own_writes_per_second) {
+            table.row("the same of bare writes of jobs as large as its own", &percent(v), "", None);
         }
         if let Some(v) = self.free_to_assigned {
             let what = "from a cleared bed to the next assignment, p50 and p99";

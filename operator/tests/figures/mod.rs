@@ -247,9 +247,15 @@ impl Measured {
     }
 
     pub async fn end(self) {
+        let (_, namespace) = self.end_operator().await;
+        namespace.delete().await.unwrap();
+    }
+
+    /// Ends the operator; the farm and its objects stay.
+    pub async fn end_operator(self) -> (Farm, Namespace) {
         let status = self.operator.terminate(Duration::from_secs(10)).await.unwrap();
         assert!(status.success());
-        self.namespace.delete().await.unwrap();
+        (self.farm, self.namespace)
     }
 }
 
