@@ -1,4 +1,4 @@
-//! The project's commands as documents and workflows name them: each one exists. Tests alone.
+//! Commands as documents and workflows name them: the project's own exist, Helm's keep a release whole. Tests alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -37,4 +37,15 @@ fn every_command_that_documents_and_workflows_name_exists() {
         unknown.extend(named(text).difference(&known).map(|name| format!("{}: {name}", path.display())));
     }
     assert_eq!(unknown, Vec::<String>::new(), "there are {known:?}");
+}
+
+/// Helm then renders the newer chart with the older one's values alone, and every value that is new is missing: templates
+/// fail on it, or take it for what it is not.
+#[test]
+fn no_document_upgrades_with_the_values_of_an_older_chart_alone() {
+    let texts = links::files(&root()).unwrap();
+    let upgrades = texts.values().map(|text| text.matches(" --reset-then-reuse-values").count()).sum::<usize>();
+    let wrong: Vec<_> =
+        texts.iter().filter(|(_, text)| text.contains(" --reuse-values")).map(|(path, _)| path).collect();
+    assert!(wrong.is_empty() && upgrades > 0, "{wrong:?}");
 }
