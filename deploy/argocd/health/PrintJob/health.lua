@@ -1,6 +1,7 @@
 -- Health of a PrintJob, for Argo CD. Healthy is a job that printed its part, or was cancelled in Git; Degraded is one that
 -- ended without a part, or that gets no further without a person. A job that was printed before, and that Git has created
--- again, has nothing left to do.
+-- again, has nothing left to do. One that fits no printer waits: whoever loads a spool or adds a printer lets it go on, and
+-- its message says what is missing.
 local function answer(status, message)
   return { status = status, message = message }
 end
@@ -27,6 +28,9 @@ end
 if status.phase == "Failed" or status.phase == "AttentionNeeded" then
   return answer("Degraded", message)
 end
+if status.waitingFor == "PausedAtPrinter" then
+  return answer("Degraded", status.waitingFor .. ": " .. message)
+end
 if status.phase == "Held" or status.phase == "Paused" then
   return answer("Suspended", message)
 end
@@ -38,5 +42,8 @@ for _, condition in ipairs(status.conditions or {}) do
 end
 if status.phase == "Printing" and status.progress ~= nil then
   return answer("Progressing", "printing, " .. status.progress.percent .. " %")
+end
+if status.waitingFor == "NoMatchingPrinter" then
+  return answer("Progressing", status.waitingFor .. ": " .. message)
 end
 return answer("Progressing", message)
