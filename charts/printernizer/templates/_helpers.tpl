@@ -66,7 +66,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
 {{- define "printernizer.image" -}}
-{{- $name := required "image.repository must be given: no image of Printernizer is published yet. Build one, push it to a registry of yours, and name it: --set image.repository=registry.example.com/printernizer" .Values.image.repository -}}
+{{- $name := required "image.repository must be given: only the chart of a release names an image. Build one, push it to a registry of yours, and name it: --set image.repository=registry.example.com/printernizer" .Values.image.repository -}}
 {{- include "printernizer.imageName" (dict "image" .Values.image "tag" .Chart.AppVersion) -}}
 {{- end -}}
 
