@@ -12,6 +12,8 @@ fn the_krew_manifest_names_this_program_and_an_archive_for_each_platform() {
         ("VERSION", "v1.2.3"),
         ("SHA256_LINUX_AMD64", &"a".repeat(64)),
         ("SHA256_LINUX_ARM64", &"b".repeat(64)),
+        ("SHA256_DARWIN_AMD64", &"c".repeat(64)),
+        ("SHA256_DARWIN_ARM64", &"d".repeat(64)),
     ] {
         assert!(text.contains(&format!("${{{variable}}}")), "{variable}");
         text = text.replace(&format!("${{{variable}}}"), value);
@@ -23,11 +25,15 @@ fn the_krew_manifest_names_this_program_and_an_archive_for_each_platform() {
     assert_eq!(manifest["spec"]["version"], "v1.2.3");
     assert!(manifest["spec"]["shortDescription"].as_str().unwrap().len() < 50);
     let platforms = manifest["spec"]["platforms"].as_array().unwrap();
-    assert_eq!(platforms.len(), 2);
+    let release = std::fs::read_to_string(project().join(".github/workflows/release.yml")).unwrap();
+    let mut sums = std::collections::BTreeSet::new();
     for platform in platforms {
-        let arch = platform["selector"]["matchLabels"]["arch"].as_str().unwrap();
-        assert!(platform["uri"].as_str().unwrap().ends_with(&format!("_linux_{arch}.tar.gz")), "{platform}");
+        let [os, arch] = ["os", "arch"].map(|label| platform["selector"]["matchLabels"][label].as_str().unwrap());
+        assert!(platform["uri"].as_str().unwrap().ends_with(&format!("_{os}_{arch}.tar.gz")), "{platform}");
+        assert!(release.contains(&format!("{{platform: {os}_{arch}, runner: ")), "no release builds {os} {arch}");
+        assert!(sums.insert(platform["sha256"].as_str().unwrap()), "{platform}");
         assert_eq!(platform["sha256"].as_str().unwrap().len(), 64);
         assert_eq!(platform["bin"], "kubectl-printernizer");
     }
+    assert_eq!((platforms.len(), release.matches("{platform: ").count()), (4, 4));
 }

@@ -148,6 +148,13 @@ const NEEDS: &[Need] = &[
         used: Use::Chart,
     },
     Need {
+        purpose: "shellcheck, for what the workflows run",
+        probe: &["shellcheck", "--version"],
+        suffices: |_| true,
+        source: Source::Debian(&["shellcheck"]),
+        used: Use::Chart,
+    },
+    Need {
         purpose: "Debian's packages, for the libraries of images",
         probe: &["dpkg-query", "--version"],
         suffices: |_| true,
