@@ -162,8 +162,11 @@ pub fn read(variable: impl Fn(&str) -> Option<OsString>, limits: Limits) -> Resu
             value.map(|value| value.into_string().map_err(|_| Failure::invalid(format!("{name} is not UTF-8"))));
         value.transpose()
     };
+    // Without blanks and line ends around it, as restic reads a password file and as a person types it: a Secret made of a
+    // file ends with the file's line end, and a repository with that in its password cannot be opened by hand.
     let secret = |name: &str, whose: &str| -> Result<SecretString, Failure> {
-        let value = text(name)?.ok_or_else(|| {
+        let value = text(name)?.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let value = value.ok_or_else(|| {
             Failure::invalid(format!(
                 "{name} is not set: {whose}; the Secret is missing, has not this key, or it is empty"
             ))
@@ -266,6 +269,11 @@ mod tests {
     }
 
     fn told_without(change: impl Fn(&mut Value), without: &[&str]) -> Result<Told, Failure> {
+        told_as(change, |name, value| (!without.contains(&name)).then(|| value.to_owned()))
+    }
+
+    /// What is read where each variable has the value that this makes of it.
+    fn told_as(change: impl Fn(&mut Value), given: impl Fn(&str, &str) -> Option<String>) -> Result<Told, Failure> {
         let mut configuration = json!({
             "namespace": "farm", "policy": "nightly",
             "sources": {
@@ -289,7 +297,7 @@ mod tests {
                 "PRINTERNIZER_BACKUP_POSTGRES_0_PASSWORD" => "pg-secret",
                 _ => return None,
             };
-            (!without.contains(&name)).then(|| value.into())
+            given(name, value).map(OsString::from)
         };
         let limits = Limits { answer: Duration::ZERO, lock: Duration::ZERO, dead_lock: Duration::ZERO };
         read(variable, limits)
@@ -320,6 +328,16 @@ mod tests {
             let failure = told(|_| {}, variable).unwrap_err();
             assert!(failure.message.contains(variable) && failure.message.contains(secret), "{failure}");
         }
+    }
+
+    #[test]
+    fn the_line_end_of_a_file_is_no_part_of_a_secret() {
+        let secrets = told_as(|_| {}, |_, value| Some(format!(" {value}\r\n"))).unwrap().secrets;
+        assert_eq!(secrets.password.expose_secret(), "correct horse");
+        assert_eq!(secrets.target.as_ref().unwrap().secret.expose_secret(), "s3-secret");
+        assert_eq!(secrets.redact("Fatal: correct horse"), "Fatal: ***");
+        let empty = told_as(|_| {}, |name, value| Some(if name == PASSWORD { "\n" } else { value }.to_owned()));
+        assert!(empty.unwrap_err().message.contains("it is empty"));
     }
 
     #[test]

@@ -108,7 +108,9 @@ fn what_was_emptied_makes_no_recovery_point_unless_it_may_be_empty() {
 /// The commands of README.md, as a person would type them who has restic, the password and nothing of this project.
 #[test]
 fn a_person_restores_with_stock_restic() {
-    let pod = Pod::new();
+    let mut pod = Pod::new();
+    // As the Secret has it that was made of a file.
+    pod.set("PRINTERNIZER_BACKUP_PASSWORD", &format!("{PASSWORD}\n"));
     fill(&pod);
     let before = hashes(&pod.path("sources/volumes/models/parts"));
     pod.succeed(&["backup"]);
