@@ -162,17 +162,10 @@ const NEEDS: &[Need] = &[
         used: Use::Image,
     },
     Need {
-        purpose: "certificate authorities, for the image of backups",
-        probe: &["test", "-d", "/usr/share/ca-certificates/mozilla"],
+        purpose: "the keys Debian signs with, for the image of backups",
+        probe: &["test", "-f", "/usr/share/keyrings/debian-archive-keyring.gpg"],
         suffices: |_| true,
-        source: Source::Debian(&["ca-certificates"]),
-        used: Use::Image,
-    },
-    Need {
-        purpose: "time zones, for the image of backups",
-        probe: &["test", "-f", "/usr/share/zoneinfo/Europe/Berlin"],
-        suffices: |_| true,
-        source: Source::Debian(&["tzdata"]),
+        source: Source::Debian(&["debian-archive-keyring"]),
         used: Use::Image,
     },
     Need {

@@ -1,6 +1,7 @@
 //! Programs from Debian's packages: downloaded by apt-get and unpacked into the cache, never installed, which would bring
 //! ten times as much and start a service. Here Prometheus and promtool; where both are on the PATH those are used.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -8,6 +9,8 @@ use crate::cache_dir;
 
 /// The Debian package.
 const PACKAGE: &str = "prometheus";
+/// Whom packages of Debian are signed by, as its package debian-archive-keyring has it.
+const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The two programs.
 #[derive(Clone, Debug)]
@@ -60,7 +63,7 @@ pub fn prometheus(progress: &mut dyn FnMut(&str)) -> Result<Prometheus, DebianEr
         return Ok(found);
     }
     progress("fetching Debian's package prometheus: 20 MB, then cached");
-    let place = fetch(&cache, &[PACKAGE.to_owned()], |_| Ok(()))?;
+    let place = fetch(&Apt::default(), &cache, &[PACKAGE.to_owned()], |_| Ok(()))?;
     Prometheus::in_folder(&place.join("usr/bin")).ok_or_else(|| DebianError::Command {
         command: format!("dpkg-deb --extract {PACKAGE}"),
         said: "the package has no usr/bin/prometheus and usr/bin/promtool".to_owned(),
@@ -79,9 +82,108 @@ pub(super) fn unpacked(cache: &Path) -> Vec<PathBuf> {
     versions
 }
 
+/// Whose packages apt is asked for: by default those of this machine's release.
+#[derive(Debug, Default)]
+pub(super) struct Apt {
+    /// The configuration of another release, and all that apt knows of it.
+    other: Option<tempfile::TempDir>,
+}
+
+impl Apt {
+    /// Asks for the packages of Debian 13, whatever this machine is and has installed.
+    #[allow(dead_code, reason = "who makes images has this file, too")]
+    pub(super) fn of_debian_13() -> Result<Self, DebianError> {
+        let place = std::env::temp_dir();
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DebianError::File { path, source }
+        };
+        let folder = tempfile::Builder::new().prefix("printernizer-apt-").tempdir().map_err(failed(&place))?;
+        let at = |name: &str| folder.path().join(name);
+        for name in ["state/lists/partial", "cache/archives/partial", "empty"] {
+            std::fs::create_dir_all(at(name)).map_err(failed(&at(name)))?;
+        }
+        let root = folder.path().display();
+        let configuration = format!(
+            "Dir::State \"{root}/state\";\nDir::State::status \"{root}/status\";\nDir::Cache \"{root}/cache\";\n\
+             Dir::Etc::SourceList \"{root}/sources.list\";\nDir::Etc::SourceParts \"{root}/empty\";\n\
+             Dir::Etc::PreferencesParts \"{root}/empty\";\nDir::Etc::Preferences \"{root}/none\";\n\
+             APT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\n"
+        );
+        let source = |archive: &str, suite: &str| {
+            format!("deb [signed-by={DEBIAN_KEYS}] http://deb.debian.org/{archive} {suite} main\n")
+        };
+        let sources = [("debian", "trixie"), ("debian", "trixie-updates"), ("debian-security", "trixie-security")];
+        let sources: String = sources.into_iter().map(|(archive, suite)| source(archive, suite)).collect();
+        for (name, text) in [("apt.conf", configuration), ("sources.list", sources), ("status", String::new())] {
+            std::fs::write(at(name), text).map_err(failed(&at(name)))?;
+        }
+        Ok(Self { other: Some(folder) })
+    }
+
+    /// One of apt's programs.
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
+        if let Some(folder) = &self.other {
+            command.env("APT_CONFIG", folder.path().join("apt.conf"));
+        }
+        command
+    }
+
+    /// Asks once more after an update if apt does not know: a fresh container knows no packages.
+    pub(super) fn updated<T>(&self, mut ask: impl FnMut() -> Result<T, DebianError>) -> Result<T, DebianError> {
+        ask().or_else(|_| run(self.program("apt-get").arg("update")).and_then(|_| ask()))
+    }
+
+    /// Names of the packages that this one depends on.
+    pub(super) fn dependencies(&self, package: &str) -> Result<Vec<String>, DebianError> {
+        let said = run(self.program("apt-cache").args(["depends", "--important", package]))?;
+        let names = said.lines().filter_map(|line| line.trim_start_matches([' ', '|']).strip_prefix("Depends: "));
+        Ok(names.filter(|name| !name.starts_with('<')).map(str::to_owned).collect())
+    }
+
+    /// These packages and those of what they depend on, directly or not, that are wanted.
+    pub(super) fn with_dependencies(
+        &self,
+        mut packages: Vec<String>,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, DebianError> {
+        let mut known: BTreeSet<String> = packages.iter().cloned().collect();
+        let mut looked_at = 0;
+        while let Some(package) = packages.get(looked_at).cloned() {
+            looked_at += 1;
+            for name in self.dependencies(&package)? {
+                if wanted(&name) && known.insert(name.clone()) {
+                    packages.push(name);
+                }
+            }
+        }
+        Ok(packages)
+    }
+
+    /// The newest PostgreSQL of the release: its server and its client.
+    pub(super) fn postgresql(&self) -> Result<[String; 2], DebianError> {
+        const NAME: &str = "postgresql";
+        let meta = self.updated(|| self.dependencies(NAME))?;
+        let server = meta.into_iter().find(|name| name.starts_with("postgresql-"));
+        let server = server.ok_or_else(|| DebianError::Command {
+            command: format!("apt-cache depends {NAME}"),
+            said: "it names no version".to_owned(),
+        })?;
+        let client = server.replacen("postgresql-", "postgresql-client-", 1);
+        Ok([server, client])
+    }
+}
+
+/// A library. LLVM, 100 MB, is only for queries that are compiled.
+pub(super) fn is_library(package: &str) -> bool {
+    package.starts_with("lib") && !package.starts_with("libllvm")
+}
+
 /// Downloads packages, whose signatures and checksums apt-get verifies, and unpacks them together into a folder of the cache's
 /// that has the version of the first. `finish` may add to it.
 pub(super) fn fetch(
+    apt: &Apt,
     cache: &Path,
     packages: &[String],
     finish: impl FnOnce(&Path) -> std::io::Result<()>,
@@ -92,7 +194,7 @@ pub(super) fn fetch(
     };
     std::fs::create_dir_all(cache).map_err(file(cache))?;
     let work = tempfile::Builder::new().prefix(".fetching-").tempdir_in(cache).map_err(file(cache))?;
-    updated(|| run(Command::new("apt-get").arg("download").args(packages).current_dir(work.path())))?;
+    apt.updated(|| run(apt.program("apt-get").arg("download").args(packages).current_dir(work.path())))?;
     let entries = std::fs::read_dir(work.path()).map_err(file(work.path()))?;
     let downloaded: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -135,11 +237,6 @@ pub(super) fn unpack(package: &Path, to: &Path) -> Result<(), DebianError> {
     std::fs::write(folder.join(format!("{name}.md5sums")), files).map_err(failed)
 }
 
-/// Asks apt once more after an update if it does not know: a fresh container knows no packages.
-pub(super) fn updated<T>(mut ask: impl FnMut() -> Result<T, DebianError>) -> Result<T, DebianError> {
-    ask().or_else(|_| run(Command::new("apt-get").arg("update")).and_then(|_| ask()))
-}
-
 /// Version and architecture of a package, from the name Debian gives its file: `NAME_VERSION_ARCHITECTURE.deb`.
 fn version(package: &Path) -> Option<String> {
     let (_, version) = package.file_stem()?.to_str()?.split_once('_')?;
@@ -148,7 +245,7 @@ fn version(package: &Path) -> Option<String> {
 }
 
 /// What a command says on its standard output.
-pub(super) fn run(command: &mut Command) -> Result<String, DebianError> {
+fn run(command: &mut Command) -> Result<String, DebianError> {
     let failed = |said: String, command: &Command| DebianError::Command { command: format!("{command:?}"), said };
     match command.stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),

@@ -1,21 +1,18 @@
 //! PostgreSQL's programs, as Debian ships them: those that are installed on this machine, else Debian's packages in the
 //! cache, with the libraries they need.
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::cache_dir;
 
-use super::debian::{DebianError, fetch, run, unpacked, updated};
+use super::debian::{Apt, DebianError, fetch, is_library, unpacked};
 
-/// The package.
-const NAME: &str = "postgresql";
 /// The folder in the cache: packages with what they are.
 const FOLDER: &str = "debian-postgresql";
 /// What backups and their tests run.
-pub const PROGRAMS: [&str; 5] = ["psql", "pg_dump", "pg_restore", "initdb", "postgres"];
+const PROGRAMS: [&str; 5] = ["psql", "pg_dump", "pg_restore", "initdb", "postgres"];
 /// Where Debian installs them, in a folder for each version.
 const INSTALLED: &str = "/usr/lib/postgresql";
 
@@ -42,13 +39,6 @@ pub fn postgres(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, DebianError> 
     fetched(progress)
 }
 
-/// The folder with Debian's packages, unpacked, whatever this machine has: for images.
-#[allow(dead_code, reason = "who makes images has this file, too")]
-pub fn postgres_packages(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, DebianError> {
-    let programs = cached().into_iter().find(|folder| is_whole(folder)).map_or_else(|| fetched(progress), Ok)?;
-    Ok(programs.parent().unwrap_or(&programs).to_owned())
-}
-
 fn is_whole(folder: &Path) -> bool {
     PROGRAMS.iter().all(|program| folder.join(program).is_file())
 }
@@ -59,8 +49,9 @@ fn cached() -> Vec<PathBuf> {
 
 fn fetched(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, DebianError> {
     progress("fetching Debian's package postgresql: 20 MB, then cached");
-    let packages = packages()?;
-    Ok(fetch(&cache().join(FOLDER), &packages, starters)?.join("bin"))
+    let apt = Apt::default();
+    let packages = apt.with_dependencies(apt.postgresql()?.into(), |name| is_library(name) && !is_installed(name))?;
+    Ok(fetch(&apt, &cache().join(FOLDER), &packages, starters)?.join("bin"))
 }
 
 fn cache() -> PathBuf {
@@ -80,37 +71,6 @@ fn starters(unpacked: &Path) -> std::io::Result<()> {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755))?;
     }
     Ok(())
-}
-
-/// The server and the client of Debian's version, and the libraries of theirs that this machine lacks.
-fn packages() -> Result<Vec<String>, DebianError> {
-    let meta = updated(|| dependencies(NAME))?;
-    let server = meta.into_iter().find(|name| name.starts_with("postgresql-")).ok_or_else(|| DebianError::Command {
-        command: format!("apt-cache depends {NAME}"),
-        said: "it names no version".to_owned(),
-    })?;
-    let client = server.replacen("postgresql-", "postgresql-client-", 1);
-    let mut packages = vec![server, client];
-    let mut known: BTreeSet<String> = packages.iter().cloned().collect();
-    let mut looked_at = 0;
-    while let Some(package) = packages.get(looked_at).cloned() {
-        looked_at += 1;
-        for name in dependencies(&package)? {
-            // LLVM, 100 MB, is only for queries that are compiled.
-            let wanted = name.starts_with("lib") && !name.starts_with("libllvm");
-            if wanted && known.insert(name.clone()) && !is_installed(&name) {
-                packages.push(name);
-            }
-        }
-    }
-    Ok(packages)
-}
-
-/// Names of the packages that this one depends on.
-fn dependencies(package: &str) -> Result<Vec<String>, DebianError> {
-    let said = run(Command::new("apt-cache").args(["depends", "--important", package]))?;
-    let names = said.lines().filter_map(|line| line.trim_start_matches([' ', '|']).strip_prefix("Depends: "));
-    Ok(names.filter(|name| !name.starts_with('<')).map(str::to_owned).collect())
 }
 
 fn is_installed(package: &str) -> bool {

@@ -63,8 +63,8 @@ fn place() -> PathBuf {
     cache_dir().join("debian-restic").join(format!("{PACKAGE}-{}", std::env::consts::ARCH))
 }
 
-/// The folder with Debian's package, unpacked, whatever this machine has: for images.
-pub fn restic_package(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, ResticError> {
+/// The folder with Debian's package, unpacked.
+fn restic_package(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, ResticError> {
     let place = place();
     let cache = place.parent().unwrap_or(&place).to_owned();
     if place.join(PROGRAM).is_file() {

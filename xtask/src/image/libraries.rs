@@ -12,6 +12,9 @@ use crate::error::Error;
 
 /// What a system says it is.
 const OS_RELEASE: &str = "/etc/os-release";
+/// Where programs look for their dynamic loader, and its name.
+const LOADER: (&str, &str) =
+    if cfg!(target_arch = "aarch64") { ("lib", "ld-linux-aarch64.so.1") } else { ("lib64", "ld-linux-x86-64.so.2") };
 
 /// The distribution of this machine, of which the libraries are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,50 +53,62 @@ impl Collection {
         self.files.insert(entry.path, (entry.bytes, entry.executable));
     }
 
-    /// Takes a file of this package, which is installed.
-    pub fn installed(&mut self, path: &Path, package: &str, executable: bool) -> Result<(), Error> {
-        self.installed.insert(package.to_owned());
-        self.put(&path.to_string_lossy(), path, executable)
+    /// Takes files of unpacked packages.
+    pub fn unpacked(&mut self, from: &Unpacked, paths: impl IntoIterator<Item = (String, bool)>) -> Result<(), Error> {
+        paths.into_iter().try_for_each(|(path, executable)| self.unpacked_as(from, &path, &path, executable))
     }
 
-    /// Takes files of an unpacked package, and what tells of it.
-    pub fn unpacked(&mut self, from: &Unpacked, paths: impl IntoIterator<Item = (String, bool)>) -> Result<(), Error> {
-        let mut names = BTreeSet::new();
-        for (path, executable) in paths {
-            names.insert(from.owner(&path)?);
-            self.put(&path, &from.folder.join(&path), executable)?;
+    /// Takes a file of an unpacked package by another path.
+    pub fn unpacked_as(&mut self, from: &Unpacked, path: &str, to: &str, executable: bool) -> Result<(), Error> {
+        self.put(to, &from.folder.join(path), executable)?;
+        self.tell(from, from.owner(path)?)
+    }
+
+    /// Takes what tells of an unpacked package.
+    pub fn tell(&mut self, from: &Unpacked, name: &str) -> Result<(), Error> {
+        if self.files.contains_key(&status_of(name)) {
+            return Ok(());
         }
-        for name in names {
-            if self.files.contains_key(&status_of(name)) {
-                continue;
+        let package = from.package(name)?;
+        self.put(&status_of(name), &from.folder.join(status_of(name)), false)?;
+        self.put(&copyright_of(name), &from.folder.join(copyright_of(name)), false)?;
+        self.packages.push(package);
+        Ok(())
+    }
+
+    /// Takes the libraries a program is linked with from unpacked packages. It may have been built on another system, whose C
+    /// library is not newer than theirs.
+    pub fn unpacked_libraries(&mut self, from: &Unpacked, program: &Path) -> Result<(), Error> {
+        let libraries = Unpacked::libraries();
+        let (at, name) = LOADER;
+        let loader = format!("{libraries}/{name}");
+        self.unpacked_as(from, &loader, &format!("{at}/{name}"), true)?;
+        let folder = from.folder.join(&libraries);
+        let mut command = Command::new(from.folder.join(&loader));
+        command.arg("--inhibit-cache").arg("--library-path").arg(&folder).arg("--list").arg(program);
+        for path in linked(&ask(&mut command)?)? {
+            if let Ok(path) = Path::new(&path).strip_prefix(&from.folder) {
+                self.unpacked(from, [(path.to_string_lossy().into_owned(), true)])?;
+            } else if !path.ends_with(name) {
+                return Err(Error::Missing(format!(
+                    "a library for {} in {}: {path}",
+                    program.display(),
+                    folder.display()
+                )));
             }
-            let package = from.package(name)?;
-            self.put(&status_of(name), &from.folder.join(status_of(name)), false)?;
-            self.put(&copyright_of(name), &from.folder.join(copyright_of(name)), false)?;
-            self.packages.push(package);
         }
         Ok(())
     }
 
-    /// Takes the libraries a program is linked with: those of unpacked packages, else this machine's.
-    pub fn libraries(&mut self, program: &Path, from: Option<&Unpacked>) -> Result<(), Error> {
-        let mut command = Command::new("ldd");
-        command.arg(program);
-        if let Some(from) = from {
-            command.env("LD_LIBRARY_PATH", from.libraries());
-        }
-        for path in linked(&ask(&mut command)?)? {
+    /// Takes the libraries a program is linked with, as they are on this machine.
+    pub fn libraries(&mut self, program: &Path) -> Result<(), Error> {
+        for path in linked(&ask(Command::new("ldd").arg(program))?)? {
             if self.files.contains_key(path.trim_start_matches('/')) {
                 continue;
             }
-            let unpacked = from.and_then(|from| Some((from, Path::new(&path).strip_prefix(&from.folder).ok()?)));
-            if let Some((from, path)) = unpacked {
-                self.unpacked(from, [(path.to_string_lossy().into_owned(), true)])?;
-            } else {
-                let real = canonical(Path::new(&path))?;
-                self.installed.insert(package_of(&path, &real)?);
-                self.put(&path, &real, true)?;
-            }
+            let real = canonical(Path::new(&path))?;
+            self.installed.insert(package_of(&path, &real)?);
+            self.put(&path, &real, true)?;
         }
         Ok(())
     }

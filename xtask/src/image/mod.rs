@@ -2,7 +2,7 @@
 //!
 //! Made without Docker and without root: the image is the release build, the few shared libraries it is linked with,
 //! as packages of Debian, or of Ubuntu, have installed them on this machine, and four small files. There is no shell and
-//! no package manager; only backups have more, PostgreSQL and a shell among it. The same program and the same libraries give the same image, byte by byte: files have the time of
+//! no package manager; only backups have more, PostgreSQL and a shell among it, and all of that is Debian 13's. The same program and the same libraries give the same image, byte by byte: files have the time of
 //! the commit, or that of SOURCE_DATE_EPOCH. It pushes nothing.
 
 mod backup;
@@ -188,12 +188,16 @@ struct Contents {
 /// The files of a program's image, and where its libraries are from.
 fn files(program: Program, file: &Path) -> Result<Contents, Error> {
     let mut found = Collection::default();
-    found.libraries(file, None)?;
+    let search = if program == Program::Backup {
+        backup::add(file, &mut found)?
+    } else {
+        found.libraries(file)?;
+        SEARCH.to_owned()
+    };
     for entry in furniture() {
         found.own(entry);
     }
     found.own(Entry { path: format!("usr/bin/{}", program.file()), bytes: read(file)?, executable: true });
-    let search = if program == Program::Backup { backup::add(&mut found)? } else { SEARCH.to_owned() };
     let (entries, packages) = found.finish()?;
     Ok(Contents { entries, packages, search })
 }

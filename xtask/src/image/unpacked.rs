@@ -1,4 +1,4 @@
-//! Debian's packages that were unpacked into the cache, with what each of their files is from.
+//! Packages of Debian 13 that were unpacked into the cache, with what each of their files is from.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,13 @@ use crate::error::Error;
 pub struct Unpacked {
     /// The folder.
     pub folder: PathBuf,
-    /// Of which system they are.
-    system: System,
     /// The package of each file.
     owners: BTreeMap<String, String>,
 }
 
 impl Unpacked {
-    /// What is in this folder, of packages of this system.
-    pub fn read(folder: PathBuf, system: System) -> Result<Self, Error> {
+    /// What is in this folder.
+    pub fn read(folder: PathBuf) -> Result<Self, Error> {
         let mut owners = BTreeMap::new();
         let lists = folder.join(status_of(""));
         for name in names(&lists)? {
@@ -31,7 +29,7 @@ impl Unpacked {
         if owners.is_empty() {
             return Err(Error::Missing(format!("packages in {}; remove it", folder.display())));
         }
-        Ok(Self { folder, system, owners })
+        Ok(Self { folder, owners })
     }
 
     /// The package of this file. A link is of the package of what it leads to.
@@ -52,24 +50,32 @@ impl Unpacked {
             value.map(str::to_owned).ok_or_else(|| Error::Missing(format!("{field} of the package {name}")))
         };
         let (version, architecture) = (field("Version")?, field("Architecture")?);
-        Ok(Package { name: name.to_owned(), version, architecture, system: self.system.clone() })
+        let system = System { id: "debian".to_owned(), release: Some("13".to_owned()) };
+        Ok(Package { name: name.to_owned(), version, architecture, system })
     }
 
-    /// The folder with libraries.
-    pub fn libraries(&self) -> PathBuf {
-        self.folder.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH))
+    /// The folder with libraries, in this one.
+    pub fn libraries() -> String {
+        format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH)
     }
 
-    /// The files below this path, without those in these folders of it.
-    pub fn below(&self, path: &str, without: &[&str]) -> Vec<String> {
-        let left_out = |rest: &str| {
-            let mut ends = without.iter().filter_map(|folder| rest.strip_prefix(folder));
-            ends.any(|end| end.is_empty() || end.starts_with('/'))
-        };
-        let inside = |file: &&String| {
-            file.strip_prefix(path).and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| !left_out(rest))
-        };
-        self.owners.keys().filter(inside).cloned().collect()
+    /// The files below this path and the links to files, without those in these folders of it.
+    pub fn below(&self, path: &str, without: &[&str]) -> Result<Vec<String>, Error> {
+        let mut found = Vec::new();
+        for name in names(&self.folder.join(path))? {
+            if without.contains(&name.as_str()) {
+                continue;
+            }
+            let inside = format!("{path}/{name}");
+            let place = self.folder.join(&inside);
+            if place.is_dir() && !place.is_symlink() {
+                found.extend(self.below(&inside, &[])?);
+            } else if place.is_file() {
+                found.push(inside);
+            }
+        }
+        found.sort();
+        Ok(found)
     }
 }
 
@@ -103,15 +109,14 @@ mod tests {
         fs::write(at.join(status_of("liba.md5sums")), "0  usr/lib/a/x.so.1\n0  usr/lib/a/man/x\n").unwrap();
         fs::write(at.join("usr/lib/a/x.so.1"), "").unwrap();
         std::os::unix::fs::symlink("x.so.1", at.join("usr/lib/a/x.so")).unwrap();
-        let system = System { id: "debian".to_owned(), release: Some("13".to_owned()) };
-        let found = Unpacked::read(at.clone(), system.clone()).unwrap();
+        let found = Unpacked::read(at.clone()).unwrap();
         assert_eq!(found.owner("usr/lib/a/x.so").unwrap(), "liba");
         assert!(found.owner("usr/lib/a/y").unwrap_err().to_string().contains("usr/lib/a/y"));
-        assert_eq!(found.below("usr/lib", &["a/man"]), ["usr/lib/a/x.so.1"]);
-        assert!(found.below("usr/li", &[]).is_empty(), "no folder");
+        assert_eq!(found.below("usr/lib/a", &["man"]).unwrap(), ["usr/lib/a/x.so", "usr/lib/a/x.so.1"]);
+        assert!(found.below("usr/li", &[]).is_err(), "no folder");
         let package = found.package("liba").unwrap();
-        assert_eq!((package.version.as_str(), &package.system), ("1.0-1", &system));
+        assert_eq!((package.version.as_str(), package.system.release.as_deref()), ("1.0-1", Some("13")));
         fs::remove_file(at.join(status_of("liba.md5sums"))).unwrap();
-        assert!(Unpacked::read(at, system).is_err(), "nothing says what it holds");
+        assert!(Unpacked::read(at).is_err(), "nothing says what it holds");
     }
 }
