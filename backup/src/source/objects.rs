@@ -4,7 +4,8 @@
 //! (whose ids mean nothing elsewhere, so that the garbage collector would delete what names them), finalizers and the field
 //! managers' notes. Annotations stay: by `printernizer.io/run` the operator knows that a restored PrintJob is a copy, and
 //! never prints it. A job that still waited for a printer has none yet and gets it in the backup: by the time of a restore
-//! it may have been printed. Status stays too, for people: `kubectl apply` leaves it alone. Secrets are never asked for.
+//! it may have been printed. BackupPolicies come back suspended, and ask for no run: else the first backup of a cluster that is
+//! half restored would be the newest recovery point. Status stays too, for people: `kubectl apply` leaves it alone. Secrets are never asked for.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -155,9 +156,21 @@ fn mark_own_run(object: &mut Value) {
     }
 }
 
+/// Has a policy begin nothing by itself in the cluster it is restored into, nor at once what somebody asked for in the former.
+fn rest(object: &mut Value) {
+    if object.get("kind").and_then(Value::as_str) != Some("BackupPolicy") {
+        return;
+    }
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("trigger");
+        spec.insert("suspend".to_owned(), true.into());
+    }
+}
+
 /// The object as a document of YAML, without what belongs to its cluster.
 fn yaml(mut object: Value) -> Result<String, serde_saphyr::ser::Error> {
     mark_own_run(&mut object);
+    rest(&mut object);
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         for name in FOREIGN.iter().chain(&["finalizers"]) {
             metadata.remove(*name);
@@ -236,6 +249,18 @@ mod tests {
         assert_eq!(marked(Some("of-another/2"), "2"), "of-another/2");
         let printer = json!({"kind": "Printer", "metadata": {"name": "core-1", "uid": "u"}});
         assert!(!yaml(printer).unwrap().contains(RUN_ANNOTATION));
+    }
+
+    #[test]
+    fn a_restored_policy_begins_nothing() {
+        let spec = |kind: &str, spec: Value| -> Value {
+            let read: Value =
+                serde_saphyr::from_str(&yaml(json!({"kind": kind, "metadata": {}, "spec": spec})).unwrap()).unwrap();
+            read["spec"].clone()
+        };
+        let written = json!({"schedule": "@daily", "trigger": {"manual": "now"}});
+        assert_eq!(spec("BackupPolicy", written.clone()), json!({"schedule": "@daily", "suspend": true}));
+        assert_eq!(spec("PrintJob", written.clone()), written);
     }
 
     #[test]

@@ -172,6 +172,13 @@ impl Trial {
         })
         .await?;
         same("starts on the machines", &starts, &self.starts().await?)?;
+        // Nothing is backed up by itself until somebody says that all is restored.
+        for policy in ["farm", "once", "clock"] {
+            same("suspension of a restored policy", &true, &self.policy(policy).await?.spec.suspend)?;
+            let go_on = r#"{"spec":{"suspend":false}}"#;
+            self.kubectl(&["--namespace", FARM, "patch", "backuppolicy", policy, "--type=merge", "--patch", go_on])
+                .await?;
+        }
         say(&format!(
             "{} restored jobs are copies, and none was started: the ledgers have {starts} starts still",
             all.len()
