@@ -148,6 +148,8 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let metrics = Metrics::new().map_err(RunError::Metrics)?;
     metrics.count_panics();
     let health = Health::new();
+    // A rollout ends the last operator that works only for one that has the way and the rights to take over.
+    let lease_was_read = health.gate("the Lease is read");
     let mut config = Config::infer().await.map_err(|e| RunError::Config(Box::new(e)))?;
     // A write that is repeated by a library is not the write that was decided on.
     config.default_retry = false;
@@ -169,6 +171,11 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let store = KubeLeaseStore::new(config, &metrics, &settings.lease_namespace, "printernizer")
         .map_err(|e| RunError::Config(Box::new(e)))?;
     tokio::spawn(runner.run(store));
+    let reader = leadership.clone();
+    tokio::spawn(async move {
+        reader.reached().await;
+        lease_was_read.open();
+    });
 
     let mut signals = Signals::new().map_err(RunError::Signals)?;
     if settings.simulated_time > 1 {

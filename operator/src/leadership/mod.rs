@@ -114,6 +114,8 @@ struct Shared {
     roles: watch::Sender<Role>,
     stop: watch::Sender<bool>,
     released: watch::Sender<Option<bool>>,
+    /// Whether the Lease was ever read.
+    reached: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -174,6 +176,7 @@ impl Leadership {
             roles: watch::Sender::new(Role::Standby),
             stop: watch::Sender::new(false),
             released: watch::Sender::new(None),
+            reached: watch::Sender::new(false),
         });
         Ok((Self { shared: Arc::clone(&shared) }, Runner::new(shared)))
     }
@@ -202,6 +205,13 @@ impl Leadership {
             Ok(Role::Ended(loss)) => Err(NotLeader::Lost(loss)),
             Ok(Role::Standby) | Err(_) => Err(NotLeader::Lost(Loss::Stopped)),
         }
+    }
+
+    /// Waits until the API server has answered for the first time what was asked about the Lease. It says nothing of later:
+    /// an outage takes nothing back.
+    pub async fn reached(&self) {
+        // The sender lives as long as this handle.
+        let _ = self.shared.reached.subscribe().wait_for(|reached| *reached).await;
     }
 
     /// Waits until leadership, or the standing for it, has ended. May come up to one retry period after permits have
@@ -242,6 +252,7 @@ impl Leadership {
             roles: watch::Sender::new(role),
             stop: watch::Sender::new(false),
             released: watch::Sender::new(None),
+            reached: watch::Sender::new(false),
         };
         Self { shared: Arc::new(shared) }
     }

@@ -76,6 +76,9 @@ impl Runner {
             warn!(event = "lease_unreachable", error, "leader election cannot reach its Lease and keeps trying");
         }
         self.troubled = matches!(result, Err(LeaseError::Unclear(_)));
+        if !self.troubled {
+            self.shared.reached.send_replace(true);
+        }
         if let Ok(lease) = &result {
             self.tell_leader(lease);
         }

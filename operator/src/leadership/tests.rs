@@ -166,6 +166,20 @@ async fn a_silent_api_server_ends_leadership_after_the_renew_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_lease_is_reached_with_the_first_answer_and_an_outage_takes_nothing_back() {
+    let store = MemoryStore::new();
+    store.set(Fault::Silent);
+    let one = candidate(&store, "one");
+    let reached = timeout(Duration::from_secs(60), one.leadership.reached()).await;
+    assert!(reached.is_err(), "nothing was answered");
+    store.set(Fault::None);
+    timeout(Duration::from_secs(60), one.leadership.reached()).await.unwrap();
+    store.set(Fault::Silent);
+    one.leadership.lost().await;
+    timeout(Duration::ZERO, one.leadership.reached()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_suspended_machine_has_no_permit_from_the_moment_it_wakes() {
     let one = candidate(&MemoryStore::new(), "one");
     let term = one.leadership.wait_until_leader().await.unwrap();
