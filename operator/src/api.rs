@@ -51,6 +51,12 @@ pub enum ApiError {
     /// No answer in time: a write may have been carried out or not.
     #[error("the API server did not answer in time")]
     Timeout,
+    /// It was written, and less than that is stored.
+    #[error(
+        "{0} is not stored: the cluster has the definitions of an older version; bring them up to date: printernizer crds | \
+         kubectl apply -f -"
+    )]
+    Dropped(String),
     /// This process does not lead.
     #[error("not carried out: {0}")]
     NotLeader(#[from] NotLeader),
@@ -267,19 +273,26 @@ impl Api {
         self.get(key).await
     }
 
-    /// Replaces the status of exactly the version of the object that is given; gives back what is stored now.
+    /// Replaces the status of exactly the version of the object that is given; gives back what is stored now, which has all
+    /// that was written.
     pub async fn replace_status<K: WithStatus>(&self, object: &K, status: K::Status) -> Result<K, ApiError> {
         let key = Key::of(object);
         let mut new = object.clone();
         new.set_status(status);
         new.meta_mut().managed_fields = None;
         let params = PostParams::default();
-        let written = self.write(self.of::<K>(&key.namespace).replace_status(&key.name, &params, &new)).await;
+        let answer = self.write(self.of::<K>(&key.namespace).replace_status(&key.name, &params, &new)).await;
+        // A definition that does not know a field drops it without a word.
+        let written = answer.and_then(|after| match status::dropped(new.status(), after.status()) {
+            None => Ok(after),
+            Some(field) => Err(ApiError::Dropped(field)),
+        });
         match &written {
             Ok(after) => {
                 self.metrics.status_written(K::KIND);
                 K::count(object, after, &self.metrics);
             }
+            Err(ApiError::Dropped(_)) => self.metrics.status_written(K::KIND),
             Err(ApiError::Conflict) => self.metrics.status_conflict(K::KIND),
             Err(_) => {}
         }

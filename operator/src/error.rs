@@ -65,6 +65,7 @@ pub fn pass_error(error: &ApiError) -> PassError {
     match error {
         ApiError::Timeout => PassError::Timeout,
         ApiError::NotFound => PassError::NotFound,
+        ApiError::Dropped(_) => PassError::Unreadable,
         // Neither is a failure of a pass; as one of a step in it they are refusals.
         ApiError::Conflict | ApiError::NotLeader(_) => PassError::Refused,
         ApiError::Other(error) => match error.as_ref() {
@@ -135,6 +136,7 @@ mod tests {
         let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         assert_eq!(of(kube::Error::Service(Box::new(broken))), PassError::Unreachable);
         assert_eq!(pass_error(&ApiError::Timeout), PassError::Timeout);
+        assert_eq!(pass_error(&ApiError::Dropped("status.lastStart".into())), PassError::Unreadable);
     }
 
     #[test]

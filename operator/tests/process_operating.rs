@@ -28,7 +28,7 @@ use serde_json::json;
 use support::{SOON, Shop};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
 fn run(kubeconfig: &Path, cache: &Path) -> Command {
@@ -212,6 +212,77 @@ async fn a_reader_of_the_log_that_goes_takes_nothing_with_it() {
     assert!(ended.success(), "{ended}");
     assert_eq!(holder().await.unwrap(), None, "the Lease was given back");
     namespace.delete().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_cannot_read_its_lease_is_not_ready() {
+    let directory = TempDir::new().unwrap();
+    let nobody_listens = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let kubeconfig = directory.path().join("kubeconfig");
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": { "server": format!("http://{nobody_listens}") } }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
+        "users": [{ "name": "u", "user": {} }],
+    });
+    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+    let log = directory.path().join("log");
+    let mut operator =
+        run(&kubeconfig, &directory.path().join("cache")).stdout(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    let address = wait_until("it has asked for its Lease", SOON, async || {
+        let text = std::fs::read_to_string(&log).unwrap();
+        let mut lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let address = lines.find_map(|line| Some(line["address"].as_str()?.to_owned()));
+        address.filter(|_| text.contains("lease_unreachable")).ok_or(text)
+    });
+    let address = address.await.unwrap();
+    let status = tokio::time::timeout(SOON, readiness(&address)).await.unwrap();
+    assert_eq!(status, Ok(503));
+    signal(&operator, Signal::SIGTERM);
+    let ended = tokio::time::timeout(SOON, operator.wait()).await.expect("it ends").unwrap();
+    assert!(ended.success(), "{ended}");
+}
+
+/// What `helm rollback` makes of a cluster: older definitions, which do not know what this operator writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_older_definitions_do_not_keep_is_named_and_nothing_is_started_without_it() {
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(Options::default()).await.unwrap()));
+    let mut shop = Shop::empty_in(cluster, "older", Config::prusalink(1)).await;
+    shop.farm.add_printers().await.unwrap();
+    shop.farm.add_file("part", support::part(support::PRINT)).await.unwrap();
+    shop.operate(&[]).await;
+    shop.clear_all().await;
+    let field = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/lastStart";
+    let older = json!([{ "op": "remove", "path": field }]).to_string();
+    kubectl(cluster, &["patch", "crd", "printers.printernizer.io", "--type=json", "--patch", &older]).await;
+    let start =
+        json!({ "token": "t", "jobName": "j", "jobUID": "u", "remoteName": "r", "deadline": "2026-11-22T12:00:00Z" });
+    let tried = json!({ "status": { "lastStart": start } }).to_string();
+    let namespace = shop.farm.namespace().to_owned();
+    let try_it =
+        ["patch", "printer", "prusa-1", "--subresource=status", "--type=merge", "--dry-run=server", "--output=json"];
+    wait_until("the API server drops the field", SOON, async || {
+        let kept = kubectl(cluster, &[&try_it[..], &["--namespace", &namespace, "--patch", &tried]].concat()).await;
+        if kept.contains("lastStart") { Err(kept) } else { Ok(()) }
+    })
+    .await
+    .unwrap();
+
+    shop.print("early", json!({})).await;
+    let log = || shop.operator.as_ref().unwrap().tail();
+    wait_until("the log names the field", SOON, async || {
+        let text = log();
+        if text.contains("status.lastStart") && text.contains("printernizer crds") { Ok(()) } else { Err(text) }
+    })
+    .await
+    .unwrap();
+    assert_eq!(shop.starts("pz-"), 0, "{}", log());
+    Farm::define(cluster).await.unwrap();
+    shop.phase("early", Phase::Printing).await;
+    assert_eq!(shop.starts("pz-"), 1);
+    shop.finish_prints();
+    shop.phase("early", Phase::Succeeded).await;
+    shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use printernizer_crds::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::StatusKind;
@@ -26,6 +27,8 @@ pub trait WithStatus:
     type Status: Serialize + Clone + PartialEq;
     /// How writes of it are counted.
     const KIND: StatusKind;
+    /// The status.
+    fn status(&self) -> Option<&Self::Status>;
     /// Puts a status into the object.
     fn set_status(&mut self, status: Self::Status);
     /// Counts what a write that was carried out means for the farm.
@@ -35,6 +38,9 @@ pub trait WithStatus:
 impl WithStatus for Printer {
     type Status = PrinterStatus;
     const KIND: StatusKind = StatusKind::Printer;
+    fn status(&self) -> Option<&PrinterStatus> {
+        self.status.as_ref()
+    }
     fn set_status(&mut self, status: PrinterStatus) {
         self.status = Some(status);
     }
@@ -43,6 +49,9 @@ impl WithStatus for Printer {
 impl WithStatus for PrintJob {
     type Status = PrintJobStatus;
     const KIND: StatusKind = StatusKind::PrintJob;
+    fn status(&self) -> Option<&PrintJobStatus> {
+        self.status.as_ref()
+    }
     fn set_status(&mut self, status: PrintJobStatus) {
         self.status = Some(status);
     }
@@ -64,6 +73,9 @@ impl WithStatus for PrintJob {
 impl WithStatus for PrintRecord {
     type Status = PrintRecordStatus;
     const KIND: StatusKind = StatusKind::PrintRecord;
+    fn status(&self) -> Option<&PrintRecordStatus> {
+        self.status.as_ref()
+    }
     fn set_status(&mut self, status: PrintRecordStatus) {
         self.status = Some(status);
     }
@@ -72,8 +84,35 @@ impl WithStatus for PrintRecord {
 impl WithStatus for BackupPolicy {
     type Status = BackupPolicyStatus;
     const KIND: StatusKind = StatusKind::BackupPolicy;
+    fn status(&self) -> Option<&BackupPolicyStatus> {
+        self.status.as_ref()
+    }
     fn set_status(&mut self, status: BackupPolicyStatus) {
         self.status = Some(status);
+    }
+}
+
+/// The first field that was written and is not in what is stored, as `status.lastStart`. What the API server adds is no loss.
+pub(super) fn dropped<S: Serialize + PartialEq>(written: Option<&S>, stored: Option<&S>) -> Option<String> {
+    if written == stored {
+        return None;
+    }
+    // Compared as they are sent: a time has fewer digits there than here.
+    let sent = |status: Option<&S>| serde_json::to_value(status).unwrap_or_default();
+    missing("status".to_owned(), &sent(written), &sent(stored))
+}
+
+fn missing(path: String, written: &Value, stored: &Value) -> Option<String> {
+    match written {
+        Value::Null => None,
+        Value::Object(fields) => fields.iter().find_map(|(name, field)| {
+            missing(format!("{path}.{name}"), field, stored.get(name).unwrap_or(&Value::Null))
+        }),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(at, item)| missing(format!("{path}[{at}]"), item, stored.get(at).unwrap_or(&Value::Null))),
+        _ => (written != stored).then_some(path),
     }
 }
 
@@ -91,7 +130,7 @@ fn first_printer_after(before: &PrintJob, after: &PrintJob, now: Timestamp) -> O
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -105,6 +144,24 @@ mod tests {
         object["status"]["conditions"] = json!([{ "type": "Accepted", "status": accepted.0, "reason": accepted.1,
             "message": "", "lastTransitionTime": ACCEPTED_AT }]);
         serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_stored_of_a_status_is_named_and_what_is_added_is_no_loss() {
+        let of = |status: Value| serde_json::from_value::<PrinterStatus>(status).unwrap();
+        let start = json!({ "token": "t", "jobName": "j", "jobUID": "u", "remoteName": "r", "deadline": ACCEPTED_AT });
+        let whole = of(json!({ "state": "Idle", "lastStart": start }));
+        let without = of(json!({ "state": "Idle" }));
+        assert_eq!(dropped(Some(&whole), Some(&whole)), None);
+        assert_eq!(dropped(Some(&without), Some(&whole)), None);
+        assert_eq!(dropped(Some(&whole), Some(&without)).as_deref(), Some("status.lastStart.deadline"));
+        assert!(dropped(Some(&whole), None).is_some());
+        assert_eq!(dropped(Some(&PrinterStatus::default()), None), None, "there was nothing to keep");
+        let mut precise = whole.clone();
+        let deadline = &mut precise.last_start.as_mut().unwrap().deadline.0;
+        *deadline += jiff::SignedDuration::from_nanos(1);
+        assert_ne!(precise, whole);
+        assert_eq!(dropped(Some(&precise), Some(&whole)), None, "no API server keeps that");
     }
 
     #[test]

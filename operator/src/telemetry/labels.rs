@@ -75,7 +75,7 @@ labels! {
         NotFound = "not_found",
         /// It refuses what was asked (any other 4xx).
         Refused = "refused",
-        /// Its answer cannot be read: objects or definitions of another version.
+        /// Its answer cannot be read, or has less than was written: objects or definitions of another version.
         Unreadable = "unreadable",
         /// A bug of the operator.
         Panic = "panic",

@@ -104,6 +104,8 @@ impl Try<'_> {
                 Ok(job) => return Ok(Objects { job, ..objects }),
                 Err(ApiError::Conflict) if conflicts < MOST_CONFLICTS => conflicts += 1,
                 Err(ApiError::Conflict) => return Err(Closed::Changed("the job changed before the intent")),
+                // Part of the intent is stored and may name us as its sender: that is no intent.
+                Err(error @ ApiError::Dropped(_)) => return Err(api_server(&error)),
                 Err(error) => {
                     // On an unclear answer read back: only the sender named there may send.
                     let read = api.get::<PrintJob>(&self.attempt.job).await.ok().flatten();
@@ -138,6 +140,7 @@ impl Try<'_> {
                     self.ask::<D>(objects, Some(&self.sender)).map_err(|closed| closed.to_string())?;
                 }
                 Err(ApiError::Conflict) => return Err("the printer changed before the intent was whole".into()),
+                Err(error @ ApiError::Dropped(_)) => return Err(format!("the intent is not whole: {error}")),
                 Err(error) => {
                     // Written or not: nothing is sent without knowing that it is.
                     let read = api.get::<Printer>(&self.session.printer).await.ok().flatten();
