@@ -67,6 +67,7 @@ mod tests {
             repository: Some(RepositoryFacts {
                 id: "f".repeat(64),
                 snapshot_count: i32::MAX,
+                broken_count: Some(i32::MAX),
                 oldest_recovery_point: Some(time.clone()),
                 newest_recovery_point: Some(time),
                 size_bytes: Some(i64::MAX),
@@ -74,6 +75,8 @@ mod tests {
             bytes: Some(i64::MAX),
             bytes_changed: Some(i64::MIN),
             restore_seconds: Some(i64::MAX),
+            read_data_percent: Some(100),
+            previous_snapshot: Some("r".repeat(64)),
         }
     }
 

@@ -4,24 +4,12 @@
 
 mod support;
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use printernizer_crds::backup_policy::RunReason;
 use serde_json::{Value, json};
-use support::{PASSWORD, Pod, entries, finish, restic};
-
-/// Lets the pod find a script in the place of restic; `REAL` in it is restic.
-fn replace_restic(pod: &mut Pod, script: &str) {
-    let folder = pod.path("programs");
-    std::fs::create_dir_all(&folder).unwrap();
-    let program = folder.join("restic");
-    let script = format!("#!/bin/sh\n{}\n", script.replace("REAL", &restic().display().to_string()));
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-    pod.set("PATH", &format!("{}:/usr/bin:/bin", folder.display()));
-}
+use support::{PASSWORD, Pod, entries, finish, replace_restic, restic, spoil_a_pack};
 
 fn with_copy() -> Pod {
     let mut pod = Pod::new();
@@ -90,4 +78,72 @@ fn snapshots(pod: &Pod, repository: &Path) -> usize {
     command.env("RESTIC_REPOSITORY", repository).env("RESTIC_PASSWORD", PASSWORD);
     let said = finish(command.env("RESTIC_CACHE_DIR", pod.path("scratch/cache")).args(["snapshots", "--json"]));
     serde_json::from_str::<Vec<Value>>(&said).unwrap().len()
+}
+
+#[test]
+fn a_copy_that_does_not_answer_is_told_of_the_copy_and_the_others_are_looked_at() {
+    let mut pod = Pod::new();
+    pod.write("models/vase.gcode", "G28\n");
+    let copy = |claim: &str| json!({"persistentVolumeClaim": {"claimName": claim}});
+    pod.configuration["copies"] = json!([copy("second"), copy("third")]);
+    for place in ["copies/0", "copies/1"] {
+        std::fs::create_dir_all(pod.path(place)).unwrap();
+    }
+    pod.succeed(&["backup"]);
+    pod.succeed(&["backup"]);
+    std::fs::rename(pod.path("copies/0"), pod.path("away")).unwrap();
+    let told = pod.fail(&["check"], RunReason::CopyFailed);
+    assert!(told.contains("is whole by") && told.contains("pvc:second") && !told.contains("pvc:third"), "{told}");
+    let ended = pod.run(&["prune"]);
+    assert_eq!((ended.report.reason, ended.success), (RunReason::CopyFailed, false), "{ended:#?}");
+    assert!(ended.report.message.contains("pvc:second"), "{ended:#?}");
+    assert_eq!(ended.report.repository.unwrap().snapshot_count, 1);
+    assert_eq!(finish(&mut pod.command(&["list", "--copy", "1"])).lines().count(), 1, "it was not pruned");
+
+    // Damage is damage wherever it is.
+    spoil_a_pack(&pod.path("copies/1"));
+    let told = pod.fail(&["check"], RunReason::RepositoryDamaged);
+    assert!(told.contains("pvc:second") && told.contains("pvc:third is damaged"), "{told}");
+}
+
+#[test]
+fn a_point_that_a_prune_forgets_while_it_is_copied_is_missed_by_nobody() {
+    let mut pod = with_copy();
+    let copies = std::mem::replace(&mut pod.configuration["copies"], json!([]));
+    let first = pod.succeed(&["backup"]).snapshot.unwrap();
+    pod.configuration["copies"] = copies;
+    let usual = pod.environment.clone();
+    // As soon as the first point is to be copied it is gone.
+    let forget = format!("forget --tag run={first} --unsafe-allow-remove-all >&2");
+    let there = format!("RESTIC_REPOSITORY=$RESTIC_FROM_REPOSITORY RESTIC_PASSWORD={PASSWORD} REAL {forget}");
+    let once = pod.path("once");
+    let script = format!(r#"case " $* " in *" copy "*) mkdir {} && {there};; esac; exec REAL "$@""#, once.display());
+    replace_restic(&mut pod, &script);
+    pod.succeed(&["backup"]);
+    assert!(once.exists(), "nothing was copied");
+    pod.environment = usual;
+    assert_eq!(finish(&mut pod.command(&["list", "--copy", "0"])).lines().count(), 1);
+}
+
+#[test]
+fn what_a_copy_lost_and_the_target_has_is_copied_again_and_nothing_is_forgotten_there_before() {
+    let mut pod = with_copy();
+    pod.configuration["retention"] = json!({"keepLast": 2});
+    for _ in 0..3 {
+        pod.succeed(&["backup"]);
+    }
+    let newest = pod.succeed(&["backup"]).snapshot.unwrap();
+    let copy = pod.path("copies/0/one");
+    let by_hand = |arguments: &[&str]| {
+        let mut command = Command::new(restic());
+        command.env("RESTIC_REPOSITORY", &copy).env("RESTIC_PASSWORD", PASSWORD);
+        finish(command.env("RESTIC_CACHE_DIR", pod.path("scratch/cache")).args(arguments))
+    };
+    by_hand(&["forget", "--tag", &format!("run={newest},source=files"), "--unsafe-allow-remove-all"]);
+    let told = pod.fail(&["prune"], RunReason::CopyFailed);
+    assert!(told.contains("the target has") && told.contains("2 kept"), "{told}");
+    assert_eq!(finish(&mut pod.command(&["list", "--copy", "0"])).lines().count(), 3);
+    pod.succeed(&["backup"]);
+    pod.succeed(&["prune"]);
+    assert_eq!(finish(&mut pod.command(&["list", "--copy", "0"])).lines().count(), 2);
 }

@@ -6,13 +6,13 @@ mod support;
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use printernizer_crds::backup_policy::RunReason;
 use serde_json::json;
-use support::{Bucket, PASSWORD, Pod, entries, noise, restic, until};
+use support::{Bucket, Pod, entries, hold, noise, restic, type_what_is_told, until, walk};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_of_an_s3_target_is_told_apart() {
@@ -125,25 +125,6 @@ fn as_nobody(pod: &Pod, arguments: &[&str]) -> support::Ended {
 }
 
 #[test]
-fn a_damaged_pack_is_found_by_the_check_and_by_the_drill() {
-    let pod = Pod::new();
-    pod.write("models/a", noise(4, 3_000_000));
-    pod.succeed(&["backup"]);
-    pod.succeed(&["check"]);
-    let mut packs: Vec<_> = walk(&pod.path("target/data"));
-    packs.sort_by_key(|path| path.metadata().unwrap().len());
-    let largest = packs.last().unwrap();
-    let mut bytes = std::fs::read(largest).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0xff;
-    std::fs::set_permissions(largest, PermissionsExt::from_mode(0o600)).unwrap();
-    std::fs::write(largest, bytes).unwrap();
-    let told = pod.fail(&["check"], RunReason::RepositoryDamaged);
-    assert!(told.contains("broken pack"), "{told}");
-    pod.fail(&["drill"], RunReason::RepositoryDamaged);
-}
-
-#[test]
 fn a_snapshot_that_somebody_rewrote_is_not_what_was_backed_up() {
     let pod = Pod::new();
     pod.write("models/a", "one");
@@ -156,11 +137,6 @@ fn a_snapshot_that_somebody_rewrote_is_not_what_was_backed_up() {
     std::fs::create_dir_all(pod.path("restore/fresh")).unwrap();
     pod.fail(&["restore", "--volume", "models=fresh"], RunReason::RestoreDiffers);
     assert_eq!(entries(&pod.path("restore/fresh")), 0);
-}
-
-fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let found = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    found.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
 /// A pod that backs up a small volume and then a large one, with a first recovery point of the small one.
@@ -218,18 +194,11 @@ fn a_run_waits_for_the_lock_of_another_one_and_takes_that_of_a_dead_one_away() {
     let mut pod = Pod::new();
     pod.write("models/a", "one");
     pod.succeed(&["backup"]);
-    let mut holder = Command::new(restic());
-    holder.env("RESTIC_REPOSITORY", pod.path("target")).env("RESTIC_PASSWORD", PASSWORD).arg("check").arg("--no-cache");
-    let mut holder = holder.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    // While it is written it has another name.
-    let whole = |path: std::path::PathBuf| !path.to_string_lossy().contains("-tmp-");
-    until("the lock of a check", || walk(&pod.path("target/locks")).into_iter().any(whole));
-    let id = Pid::from_raw(holder.id().cast_signed());
-    kill(id, Signal::SIGSTOP).unwrap();
+    let mut holder = hold(&pod);
     pod.set("PRINTERNIZER_BACKUP_LOCK_SECONDS", "2");
     let told = pod.fail(&["backup"], RunReason::RepositoryLocked);
     assert!(told.contains("next run"), "{told}");
-    kill(id, Signal::SIGKILL).unwrap();
+    holder.kill().unwrap();
     holder.wait().unwrap();
     // A lock is not judged by a clock or a process, which are of another node; only by nobody replacing it for long.
     pod.fail(&["backup"], RunReason::RepositoryLocked);
@@ -251,60 +220,6 @@ fn pods_that_read_no_database_run_without_its_login() {
     }
     let told = pod.fail(&["backup"], RunReason::InvalidConfiguration);
     assert!(told.contains("POSTGRES_0_USERNAME") && told.contains("Secret shop-db"), "{told}");
-}
-
-#[test]
-fn a_snapshot_that_cannot_be_loaded_is_damage_and_no_smaller_repository() {
-    let pod = Pod::new();
-    pod.write("models/a", "one");
-    let first = pod.succeed(&["backup"]).snapshot.unwrap();
-    let second = pod.succeed(&["backup"]).snapshot.unwrap();
-    let listed = pod.by_hand(&["snapshots", "--json", "--tag", &format!("run={second},manifest")]);
-    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
-    let file = pod.path("target/snapshots").join(listed[0]["id"].as_str().unwrap());
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
-    std::fs::write(&file, "no snapshot").unwrap();
-    // As in a pod of its own.
-    std::fs::remove_dir_all(pod.path("scratch/cache")).unwrap();
-    for command in ["prune", "drill", "backup"] {
-        let told = pod.fail(&[command], RunReason::RepositoryDamaged);
-        assert!(told.contains("cannot be loaded"), "{told}");
-    }
-    assert_eq!(entries(&pod.path("target/snapshots")), 4, "nothing was forgotten");
-
-    // What is whole can be had all the same, by its name.
-    let shown = pod.command(&["list"]).output().unwrap();
-    let text = [shown.stdout, shown.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    assert!(text.contains(&first) && text.contains("warning") && text.contains("cannot be loaded"), "{text}");
-    std::fs::create_dir_all(pod.path("restore/fresh")).unwrap();
-    pod.fail(&["restore", "--volume", "models=fresh"], RunReason::RepositoryDamaged);
-    let restored = pod.succeed(&["restore", "--point", &first, "--volume", "models=fresh"]);
-    assert_eq!(restored.snapshot.unwrap(), first);
-}
-
-#[test]
-fn what_is_left_of_a_point_that_was_whole_stays_until_a_person_has_looked() {
-    let pod = Pod::new();
-    pod.write("models/a", "one");
-    let first = pod.succeed(&["backup"]).snapshot.unwrap();
-    pod.succeed(&["backup"]);
-    let parts = pod.by_hand(&["snapshots", "--json", "--tag", &format!("run={first},source=files")]);
-    let parts: serde_json::Value = serde_json::from_str(&parts).unwrap();
-    pod.by_hand(&["forget", parts[0]["id"].as_str().unwrap()]);
-    let told = pod.fail(&["prune"], RunReason::RepositoryDamaged);
-    assert!(told.contains(&first), "{told}");
-    assert_eq!(entries(&pod.path("target/snapshots")), 3, "what was left is gone");
-    type_what_is_told(&pod, &told);
-    assert_eq!(pod.succeed(&["prune"]).repository.unwrap().snapshot_count, 1);
-}
-
-/// Types the command of restic that a message ends with.
-fn type_what_is_told(pod: &Pod, told: &str) {
-    let (_, command) = told.split_once("restic ").unwrap();
-    let (command, _) = command.split_once("remove-all").unwrap();
-    let command = format!("{command}remove-all");
-    pod.by_hand(&command.split_whitespace().collect::<Vec<_>>());
 }
 
 #[test]

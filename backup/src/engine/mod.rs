@@ -32,6 +32,12 @@ pub enum EngineError {
     /// Another run holds it.
     #[error("another run holds the repository at {0} and did not let go in time; the next run tries again")]
     Locked(String),
+    /// A lock that nobody replaces, and that does not look old.
+    #[error(
+        "a lock is on the repository at {0} that nobody has replaced for a long time and that restic takes for a young one: the \
+         clock of the run that wrote it was ahead; when no run is at work there, type restic unlock --remove-all"
+    )]
+    DeadLock(String),
     /// It does not answer.
     #[error("{location} does not answer: {said}{advice}")]
     Unreachable {
@@ -98,7 +104,7 @@ impl EngineError {
         match self {
             Self::Missing(_) => RunReason::RepositoryMissing,
             Self::WrongPassword(_) => RunReason::WrongPassword,
-            Self::Locked(_) => RunReason::RepositoryLocked,
+            Self::Locked(_) | Self::DeadLock(_) => RunReason::RepositoryLocked,
             Self::Unreachable { .. } => RunReason::TargetUnreachable,
             Self::Refused { .. } => RunReason::TargetRefused,
             Self::NotFound { .. } => RunReason::TargetNotFound,

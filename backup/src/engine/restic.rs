@@ -175,17 +175,22 @@ impl Restic {
         let dead_lock = self.settings.limits.dead_lock;
         let places = std::iter::once(self).chain(call.from);
         let mut watched: Vec<(&Self, Watch)> = places.map(|place| (place, Watch::default())).collect();
+        let mut stays = None;
         let mut answer = once(call).await?;
         while answer.code == 11 {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(EngineError::Locked(self.location.name.clone()));
+                return Err(
+                    stays.map_or_else(|| EngineError::Locked(self.location.name.clone()), EngineError::DeadLock)
+                );
             }
             // The lock may be that of a run that was killed.
             for (place, watch) in &mut watched {
                 let locks = place.locks().await?;
-                if watch.are_of_the_dead(locks, Instant::now(), dead_lock) {
+                if watch.are_of_the_dead(locks.clone(), Instant::now(), dead_lock) {
                     place.unlock().await?;
+                    let left = place.locks().await?;
+                    stays = locks.iter().any(|id| left.contains(id)).then(|| place.location.name.clone());
                 }
             }
             let turn = left.min(LOCK_TURN).min(dead_lock / 6);
@@ -276,7 +281,8 @@ impl Restic {
         self.succeeded(&answer).map(|()| ids)
     }
 
-    /// Takes away locks that are too old by this machine's clock, or of a process of this machine that is gone.
+    /// Takes away locks that are too old by this machine's clock, or of a process of this machine that is gone. Those of a clock
+    /// that was ahead stay, for restic can take away these or all, and another one may be of a run that lives.
     async fn unlock(&self) -> Result<(), EngineError> {
         let answer = self.once(&Call::new(["unlock"]), Output::Lines(&mut |_| {})).await?;
         self.succeeded(&answer)

@@ -7,7 +7,7 @@ use printernizer_crds::backup_policy::{RunReason, VolumeSource};
 use rand::Rng as _;
 
 use super::points::{MANIFEST_TAG, PARTS_TAG, RUN_TAG, SOURCE_TAG};
-use super::{Facts, Run, points, signed, sized, take_away};
+use super::{Facts, Run, no_longer_whole, points, signed, sized, take_away, who_forgot};
 use crate::engine::{Data, Engine as _, EngineError, Entry, Marks, Snapshot, Stored};
 use crate::failure::Failure;
 use crate::manifest::{MANIFEST_PATH, Manifest, Part, PartSource};
@@ -50,7 +50,9 @@ impl Run {
             None => self.begin().await?,
         };
         // As it is now: a run that begins later may end earlier.
-        let ahead = self.held(&self.target).await?.ahead_of(self.started).cloned();
+        let before = self.held(&self.target).await?;
+        let ahead = before.ahead_of(self.started).cloned();
+        facts.previous = before.newest().map(|point| point.run.clone());
         let run = format!("{}-{:06x}", self.started.strftime("%Y%m%dT%H%M%SZ"), rand::rng().random_range(0..1 << 24));
         let kept = self.store_sources(&run).await?;
 
@@ -86,7 +88,8 @@ impl Run {
             tree: String::new(),
             tags: self.marks(&run, &tags).tags,
         };
-        let held = points::held(listed.into_iter().chain([made]).collect());
+        // Of what is broken since, a run may be at work on it.
+        let held = points::held(listed.into_iter().chain([made]).collect()).after(&before);
         if let Some(point) = held.find(&run) {
             facts.concern(point);
         }
@@ -95,7 +98,12 @@ impl Run {
         facts.bytes_changed = Some(signed(added + stored.bytes_added));
         let (count, size) = (manifest.parts.len(), sized(manifest.bytes()));
         let sources = if count == 1 { "1 source".to_owned() } else { format!("{count} sources") };
-        let done = format!("{sources} with {size} backed up, {} of it new", sized(added + stored.bytes_added));
+        let mut done = format!("{sources} with {size} backed up, {} of it new", sized(added + stored.bytes_added));
+        if let Some(broken) = no_longer_whole(&held, &self.target) {
+            done = format!("{done}; but {broken}");
+        } else if before.points.is_empty() && self.has_had_points() {
+            done = format!("{done}; but no recovery point from before is left: {}", who_forgot());
+        }
         let spread = self.make_copies(&held).await;
         if let Some(ahead) = ahead {
             let more = spread.err().map(|failure| format!("; {failure}")).unwrap_or_default();

@@ -1,8 +1,11 @@
-//! Reads the repository and its copies and compares them with their own checksums.
+//! Reads the repository and its copies and compares them with their own checksums, and looks whether every recovery point is
+//! whole. All places are looked at before it fails, so that what is wrong is told at once.
 
 use printernizer_crds::backup_policy::RunReason;
 
-use super::{Facts, Run, sized};
+use super::copies::Failures;
+use super::points::Held;
+use super::{Facts, Run, no_longer_whole, sized};
 use crate::engine::{Engine as _, Restic};
 use crate::failure::Failure;
 
@@ -10,38 +13,52 @@ impl Run {
     pub(super) async fn check(&self, facts: &mut Facts) -> Result<String, Failure> {
         let percent = self.told.configuration.verification.check.as_ref().map_or(0, |check| check.read_data_percent);
         let percent = u8::try_from(percent.clamp(0, 100)).unwrap_or(100);
+        facts.read_data_percent = Some(percent);
         let id = self.existing().await?;
         let held = self.held(&self.target).await?;
         let mut known = held.facts(&id);
         held.newest().into_iter().for_each(|point| facts.concern(point));
         facts.repository = Some(known.clone());
-        self.check_one(&self.target, percent).await?;
+        self.refuse_a_loss(&held)?;
+        check_one(&self.target, &held, percent).await?;
         let size = self.target.size_bytes().await?;
         known.size_bytes = Some(super::signed(size));
         facts.repository = Some(known);
+        let read = if percent == 0 {
+            "its structure".to_owned()
+        } else {
+            format!("its structure and {percent} % of its data")
+        };
+        let done = format!("the repository with {} is whole by {read}", sized(size));
+        let mut failures = Failures::default();
         for copy in &self.copies {
-            if copy.open().await?.is_none() {
-                return Err(Failure::new(
-                    RunReason::CopyFailed,
-                    format!("the target is whole, and no copy is at {}: the next backup makes it", copy.location()),
-                ));
-            }
-            self.check_one(copy, percent).await?;
+            failures.note(copy, self.check_copy(copy, &held, percent).await)?;
         }
         let places = match self.copies.len() {
             0 => String::new(),
             1 => ", and so is its copy".to_owned(),
             count => format!(", and so are its {count} copies"),
         };
-        let read = if percent == 0 {
-            "its structure".to_owned()
-        } else {
-            format!("its structure and {percent} % of its data")
-        };
-        Ok(format!("the repository with {} is whole by {read}{places}", sized(size)))
+        failures.told(&done, "but not everywhere").map(|()| format!("{done}{places}"))
     }
 
-    async fn check_one(&self, engine: &Restic, percent: u8) -> Result<(), Failure> {
-        Ok(engine.check(percent).await?)
+    async fn check_copy(&self, copy: &Restic, target: &Held, percent: u8) -> Result<(), Failure> {
+        if copy.open().await?.is_none() {
+            return Err(Failure::other(format!("no copy is at {}: the next backup makes it", copy.location())));
+        }
+        let held = self.held(copy).await?;
+        check_one(copy, &held.beside(target), percent).await
+    }
+}
+
+/// Checks one place. Data and points are looked at both, and what is wrong with either is told.
+async fn check_one(engine: &Restic, held: &Held, percent: u8) -> Result<(), Failure> {
+    let checked = engine.check(percent).await;
+    match (no_longer_whole(held, engine), checked) {
+        (None, checked) => Ok(checked?),
+        (Some(told), Ok(())) => Err(Failure::new(RunReason::RepositoryDamaged, told)),
+        (Some(told), Err(error)) => {
+            Err(Failure::new(RunReason::RepositoryDamaged, format!("{error}. Besides, {told}")))
+        }
     }
 }

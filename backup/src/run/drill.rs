@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use printernizer_crds::backup_policy::RunReason;
 
 use super::databases::verify_sqlite;
-use super::{Facts, Run, refuse_the_future};
+use super::{Facts, Run, no_longer_whole, refuse_broken_newest, refuse_the_future};
 use crate::engine::{Engine as _, Restic};
 use crate::failure::Failure;
 use crate::manifest::{Manifest, Part, PartSource};
@@ -41,6 +41,7 @@ impl Run {
         facts.repository = Some(held.facts(&id));
         let point = held.newest().ok_or_else(|| self.nothing_yet())?;
         refuse_the_future(&held, engine, "nothing was restored")?;
+        refuse_broken_newest(&held, engine, "nothing was restored")?;
         facts.concern(point);
         let manifest = self.manifest(engine, point).await?;
         let mut bytes = 0;
@@ -54,7 +55,9 @@ impl Run {
         }
         facts.bytes = Some(bytes);
         facts.restore_time = Some(begun.elapsed());
-        Ok(told(&manifest, point))
+        // It is about the newest point; that others are broken is in the report as well.
+        let more = no_longer_whole(&held, engine).map(|broken| format!("; but {broken}")).unwrap_or_default();
+        Ok(told(&manifest, point) + &more)
     }
 
     /// Restores a part into an empty folder: a volume's files, or one file. Gives the bytes.

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Run, points, sized};
-use crate::engine::{Engine as _, EngineError};
+use super::{Run, no_longer_whole, points, sized};
+use crate::engine::Engine as _;
 use crate::failure::Failure;
 
 /// A recovery point in a list.
@@ -31,12 +31,8 @@ impl Listed {
 
 impl Run {
     /// The recovery points at the target or at a copy, the newest first and at most so many; and what is wrong if there may
-    /// be more, whose snapshots cannot be loaded.
-    pub async fn list(
-        &self,
-        copy: Option<usize>,
-        at_most: usize,
-    ) -> Result<(Vec<Listed>, Option<EngineError>), Failure> {
+    /// be more, whose snapshots cannot be loaded or lack parts.
+    pub async fn list(&self, copy: Option<usize>, at_most: usize) -> Result<(Vec<Listed>, Option<String>), Failure> {
         let engine = self.source_of(copy).await?;
         let (snapshots, damage) = engine.loadable(&self.host()).await?;
         let held = points::held(snapshots);
@@ -50,6 +46,7 @@ impl Run {
                 sources: manifest.parts.iter().map(|part| part.source.to_string()).collect(),
             });
         }
-        Ok((listed, damage))
+        let wrong = damage.map(|damage| damage.to_string());
+        Ok((listed, wrong.or_else(|| no_longer_whole(&held, engine))))
     }
 }

@@ -38,6 +38,8 @@ pub struct Facts {
     bytes: Option<u64>,
     bytes_changed: Option<i64>,
     restore_time: Option<Duration>,
+    read_data_percent: Option<u8>,
+    previous: Option<String>,
 }
 
 impl Facts {
@@ -154,15 +156,36 @@ impl Run {
     }
 
     fn nothing_yet(&self) -> Failure {
-        Failure::new(
-            RunReason::NoRecoveryPoint,
-            format!("no recovery point of this policy is at {} yet: make a backup first", self.target.location()),
-        )
+        let location = self.target.location();
+        let text = if self.has_had_points() {
+            format!(
+                "no whole recovery point of this policy is left at {location}, where there were some: {}",
+                who_forgot()
+            )
+        } else {
+            format!("no recovery point of this policy is at {location} yet: make a backup first")
+        };
+        Failure::new(RunReason::NoRecoveryPoint, text)
     }
 
-    /// What the target holds of the policy.
+    /// Whether the target has ever held a recovery point of the policy: its id is known from the first one on.
+    fn has_had_points(&self) -> bool {
+        self.told.configuration.repository_id.is_some()
+    }
+
+    /// Fails where points were and none is left.
+    fn refuse_a_loss(&self, held: &Held) -> Result<(), Failure> {
+        if held.points.is_empty() && self.has_had_points() { Err(self.nothing_yet()) } else { Ok(()) }
+    }
+
+    /// What a repository holds of the policy.
     async fn held(&self, engine: &Restic) -> Result<Held, Failure> {
-        Ok(points::held(engine.snapshots(&self.host()).await?))
+        let host = self.host();
+        let held = points::held(engine.snapshots(&host).await?);
+        if held.broken.is_empty() {
+            return Ok(held);
+        }
+        Ok(points::held(engine.snapshots(&host).await?).after(&held))
     }
 
     /// The manifest of a recovery point.
@@ -187,6 +210,39 @@ fn refuse_the_future(held: &Held, engine: &Restic, outcome: &str) -> Result<(), 
             take_away(&newest.run)
         ))),
     }
+}
+
+/// Refuses to go by which point is the newest while a newer one has lost parts.
+fn refuse_broken_newest(held: &Held, engine: &Restic, outcome: &str) -> Result<(), Failure> {
+    match held.broken_newest().and(no_longer_whole(held, engine)) {
+        None => Ok(()),
+        Some(told) => Err(Failure::new(RunReason::RepositoryDamaged, format!("{outcome}: {told}"))),
+    }
+}
+
+/// What a person must know of recovery points that are no longer whole, if there are any.
+fn no_longer_whole(held: &Held, engine: &Restic) -> Option<String> {
+    /// How many are named.
+    const NAMED: usize = 4;
+    let first = held.broken.first()?;
+    let mut named: Vec<&str> = held.broken.iter().take(NAMED).map(|broken| broken.run.as_str()).collect();
+    if held.broken.len() > NAMED {
+        named.push("and more");
+    }
+    Some(format!(
+        "recovery points at {} that were whole are no longer, for they have a manifest and lack parts: {}; what is left of them was \
+         not touched. {}; to let one go: {}",
+        engine.location(),
+        named.join(", "),
+        who_forgot(),
+        take_away(&first.run)
+    ))
+}
+
+/// What to do where snapshots are gone.
+fn who_forgot() -> &'static str {
+    "find out who forgot snapshots there, and look whether a copy has them; until the next prune there restic recover brings \
+     back what they held"
 }
 
 /// What a person types to take everything of a run away, with stock restic.
@@ -218,6 +274,8 @@ pub fn report(role: Role, started: Timestamp, facts: Facts, ended: Result<String
         bytes_changed: facts.bytes_changed,
         // Rounded up: a restore never takes no time.
         restore_seconds: facts.restore_time.map(|time| signed(time.as_secs() + u64::from(time.subsec_nanos() > 0))),
+        read_data_percent: facts.read_data_percent.map(i32::from),
+        previous_snapshot: facts.previous,
     }
 }
 

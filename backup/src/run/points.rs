@@ -77,8 +77,17 @@ pub struct Held {
     pub points: Vec<Point>,
     /// Snapshots of runs that have no manifest.
     pub unfinished: Vec<Snapshot>,
-    /// Runs that have a manifest and are no recovery points all the same: parts are gone, or manifests contradict each other.
-    pub broken: Vec<String>,
+    /// What has a manifest and is no recovery point all the same: parts are gone, or manifests contradict each other.
+    pub broken: Vec<Broken>,
+}
+
+/// A run that was a recovery point once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Its id.
+    pub run: String,
+    /// When it began.
+    pub time: Timestamp,
 }
 
 /// What to forget, in two steps: with its manifest a run is no recovery point any more, so that one that is stopped between
@@ -106,8 +115,10 @@ pub fn held(snapshots: Vec<Snapshot>) -> Held {
         let (manifests, parts): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(is_manifest);
         match Point::of(&run, &manifests, &parts) {
             Some(point) => held.points.push(point),
-            None if manifests.is_empty() => held.unfinished.extend(parts),
-            None => held.broken.push(run),
+            None => match manifests.first().map(|manifest| manifest.time) {
+                None => held.unfinished.extend(parts),
+                Some(time) => held.broken.push(Broken { run, time }),
+            },
         }
     }
     held.points.sort_by(|a, b| (a.time, &a.run).cmp(&(b.time, &b.run)));
@@ -128,8 +139,22 @@ impl Held {
     #[must_use]
     pub fn beside(mut self, target: &Self) -> Self {
         self.unfinished.retain(|snapshot| !snapshot.tag(RUN_TAG).is_some_and(|run| target.has(run)));
-        self.broken.retain(|run| !target.has(run));
+        self.broken.retain(|broken| !target.has(&broken.run));
         self
+    }
+
+    /// As [`Self`], of two looks, the second: what is broken is so in both. A look takes a while, and one that came in the middle of
+    /// a backup may have seen its manifest and not yet its parts.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        self.broken.retain(|broken| before.broken.contains(broken));
+        self
+    }
+
+    /// The newest of what is broken, if it is newer than every recovery point.
+    pub fn broken_newest(&self) -> Option<&Broken> {
+        let newest = self.broken.iter().max_by_key(|broken| broken.time)?;
+        self.newest().is_none_or(|point| point.time < newest.time).then_some(newest)
     }
 
     /// The ids of what is here once more, and of no use.
@@ -147,6 +172,7 @@ impl Held {
         RepositoryFacts {
             id: id.to_owned(),
             snapshot_count: i32::try_from(self.points.len()).unwrap_or(i32::MAX),
+            broken_count: (!self.broken.is_empty()).then(|| i32::try_from(self.broken.len()).unwrap_or(i32::MAX)),
             oldest_recovery_point: self.points.first().map(|point| Time(point.time)),
             newest_recovery_point: self.newest().map(|point| Time(point.time)),
             size_bytes: None,
@@ -226,9 +252,27 @@ mod tests {
         assert_eq!(runs, ["a", "b"]);
         let unfinished: Vec<&str> = held.unfinished.iter().map(|snapshot| snapshot.id.as_str()).collect();
         assert_eq!(unfinished, ["half"]);
-        assert_eq!(held.broken, ["d", "e"]);
+        assert_eq!(broken(&held), ["d", "e"]);
         let facts = held.facts("repository");
         assert_eq!((facts.snapshot_count, facts.newest_recovery_point), (2, Some(Time(at(20)))));
+        assert_eq!(facts.broken_count, Some(2));
+    }
+
+    fn broken(held: &Held) -> Vec<&str> {
+        held.broken.iter().map(|broken| broken.run.as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_broken_is_so_at_a_second_look_and_hides_which_point_is_the_newest() {
+        let lonely = |run: &str, time| snapshot(&format!("lonely-{run}"), run, time, &["manifest", "parts=1"]);
+        let first = held([whole("b", 20), vec![lonely("a", 10), lonely("c", 30)]].concat());
+        assert_eq!(first.broken_newest().map(|broken| broken.run.as_str()), Some("c"));
+        // Its part was stored before its manifest, and was seen later.
+        let second = held([whole("b", 20), whole("c", 30), vec![lonely("a", 10), lonely("d", 40)]].concat());
+        let both = second.after(&first);
+        assert_eq!(broken(&both), ["a"]);
+        assert_eq!(both.broken_newest(), None, "a newer point is whole");
+        assert_eq!(held(vec![lonely("a", 10)]).broken_newest().map(|broken| broken.time), Some(at(10)));
     }
 
     #[test]
@@ -251,7 +295,7 @@ mod tests {
         snapshots.push(snapshot("second", "b", 0, &[]));
         snapshots.push(snapshot("manifest-b", "b", 0, &["manifest", "parts=2"]));
         let held = held(snapshots);
-        assert_eq!(held.broken, ["b"]);
+        assert_eq!(broken(&held), ["b"]);
         assert_eq!(held.to_forget(&["manifest-b".to_owned()], at(900 * DAY)), Forgotten::default());
     }
 
@@ -280,11 +324,11 @@ mod tests {
         for snapshot in half.iter_mut().filter(|snapshot| is_manifest(snapshot)) {
             snapshot.tags = vec!["run=c".to_owned(), "manifest".to_owned(), "parts=2".to_owned()];
         }
-        assert_eq!(held(half).broken, ["c"]);
+        assert_eq!(broken(&held(half)), ["c"]);
         // Manifests that say different things make no point.
         let mut differs = copied_twice("d", 0);
         differs.last_mut().unwrap().tree = "another".to_owned();
-        assert_eq!(held(differs).broken, ["d"]);
+        assert_eq!(broken(&held(differs)), ["d"]);
     }
 
     #[test]
@@ -294,7 +338,7 @@ mod tests {
         let lonely = |run: &str| snapshot(&format!("lonely-{run}"), run, 0, &["manifest", "parts=1"]);
         let copy = held(vec![half("a"), half("c"), lonely("b"), lonely("d")]).beside(&target);
         assert_eq!(copy.to_forget(&[], at(90 * DAY)).others, ["half-c"]);
-        assert_eq!(copy.broken, ["d"]);
+        assert_eq!(broken(&copy), ["d"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use printernizer_crds::backup_policy::{OBJECTS_HEADER, RunReason};
 
 use super::drill::file_of;
 use super::points::{Held, LATEST};
-use super::{Facts, Run, points, refuse_the_future, sized};
+use super::{Facts, Run, points, refuse_broken_newest, refuse_the_future, sized};
 use crate::engine::{Engine as _, EngineError, Restic};
 use crate::failure::Failure;
 use crate::manifest::{Part, PartSource};
@@ -146,12 +146,14 @@ impl Run {
         Ok(format!("{} with {} restored as of {time} and verified", done.join(", "), sized(bytes)))
     }
 
-    /// What can be chosen from. Which one is the newest is only known where every snapshot can be loaded and no clock was wrong;
-    /// one that is named is restored all the same, for that may be all there is.
+    /// What can be chosen from. Which one is the newest is only known where every snapshot can be loaded, no clock was wrong and
+    /// the newest lost nothing; one that is named is restored all the same, for that may be all there is.
     async fn choice(&self, engine: &Restic, point: &str) -> Result<(Held, Option<EngineError>), Failure> {
         if point == LATEST {
             let held = self.held(engine).await?;
-            refuse_the_future(&held, engine, "nothing was restored (a point that is named by --point is)")?;
+            let outcome = "nothing was restored (a point that is named by --point is)";
+            refuse_the_future(&held, engine, outcome)?;
+            refuse_broken_newest(&held, engine, outcome)?;
             return Ok((held, None));
         }
         let (snapshots, damage) = engine.loadable(&self.host()).await?;

@@ -3,11 +3,14 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use printernizer_crds::backup_policy::{Report, RunReason};
 use printernizer_e2e::servers::Certificate;
 use printernizer_e2e::servers::s3::{S3Options, S3Server};
@@ -223,4 +226,52 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "waited for: {what}");
         std::thread::sleep(Duration::from_millis(3));
     }
+}
+
+/// Every file below a folder.
+pub fn walk(folder: &Path) -> Vec<PathBuf> {
+    let found = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    found.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+/// Changes a byte in the middle of the largest pack of a repository.
+pub fn spoil_a_pack(repository: &Path) {
+    let packs = walk(&repository.join("data"));
+    let largest = packs.iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(largest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::set_permissions(largest, PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::write(largest, bytes).unwrap();
+}
+
+/// A restic that has the repository of the volume target for itself and keeps still.
+pub fn hold(pod: &Pod) -> Child {
+    let mut holder = Command::new(restic());
+    holder.env("RESTIC_REPOSITORY", pod.path("target")).env("RESTIC_PASSWORD", PASSWORD).arg("check").arg("--no-cache");
+    let holder = holder.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // While it is written it has another name.
+    let whole = |path: PathBuf| !path.to_string_lossy().contains("-tmp-");
+    until("the lock of a check", || walk(&pod.path("target/locks")).into_iter().any(whole));
+    kill(Pid::from_raw(holder.id().cast_signed()), Signal::SIGSTOP).unwrap();
+    holder
+}
+
+/// Types the command that takes a point away, as a message tells it.
+pub fn type_what_is_told(pod: &Pod, told: &str) {
+    let (_, command) = told.split_once("restic forget").unwrap();
+    let (command, _) = command.split_once("remove-all").unwrap();
+    let command = format!("forget{command}remove-all");
+    pod.by_hand(&command.split_whitespace().collect::<Vec<_>>());
+}
+
+/// Lets the pod find a script in the place of restic; `REAL` in it is restic.
+pub fn replace_restic(pod: &mut Pod, script: &str) {
+    let folder = pod.path("programs");
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("restic");
+    let script = format!("#!/bin/sh\n{}\n", script.replace("REAL", &restic().display().to_string()));
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    pod.set("PATH", &format!("{}:/usr/bin:/bin", folder.display()));
 }

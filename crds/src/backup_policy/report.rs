@@ -115,6 +115,12 @@ pub struct Report {
     /// Seconds a restore took, from the first byte asked for to the last one verified: the measured recovery time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_seconds: Option<i64>,
+    /// How much of the data a check was told to read, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_data_percent: Option<i32>,
+    /// The newest recovery point there was before a backup made its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_snapshot: Option<String>,
 }
 
 /// What a repository holds of a policy.
@@ -127,6 +133,10 @@ pub struct RepositoryFacts {
     /// Whole recovery points of the policy.
     #[schemars(range(min = 0))]
     pub snapshot_count: i32,
+    /// Recovery points that were whole once and lack parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub broken_count: Option<i32>,
     /// Age of the oldest (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_recovery_point: Option<Time>,
