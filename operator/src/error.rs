@@ -8,8 +8,9 @@ use printernizer_crds::USAGE_LABEL;
 use crate::api::ApiError;
 use crate::telemetry::metrics::PassError;
 
-/// What to do where the API server does not know our kinds.
-const NO_DEFINITIONS: &str = "the definitions are missing: printernizer crds | kubectl apply -f -";
+/// What to do where the API server does not know our kinds. What kubectl has written over Helm's fails its next upgrade.
+const NO_DEFINITIONS: &str = "the definitions are missing: with Helm `helm upgrade` with crds.enabled brings them, by hand \
+                              printernizer crds | kubectl apply -f -";
 
 /// The error and all its causes, the outermost first.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
@@ -143,7 +144,9 @@ mod tests {
     fn an_unknown_kind_says_which_command_makes_it_known() {
         let error = watcher::Error::InitialListFailed(answer(404, "404 page not found\n"));
         assert!(is_definition_missing(&error));
-        assert!(of_list(&error).contains("printernizer crds | kubectl apply -f -"), "{}", of_list(&error));
+        for command in ["helm upgrade", "printernizer crds | kubectl apply -f -"] {
+            assert!(of_list(&error).contains(command), "{}", of_list(&error));
+        }
     }
 
     #[test]
