@@ -192,6 +192,11 @@ impl Error {
         }
     }
 
+    /// Whether it says nothing that was not said already: of one thing alone, why it was not done.
+    pub fn was_told(&self) -> bool {
+        matches!(self, Self::Some { all: 1, .. })
+    }
+
     /// Whether the API server has said no: what was to be done was not done, and will not be. After any other failure it
     /// may have been done, or be done yet.
     pub fn is_refusal(&self) -> bool {
@@ -263,6 +268,8 @@ mod tests {
         assert_eq!(code(&[Err(NOT_NOW), Err(NOT_NOW)]), Some(NOT_NOW));
         assert_eq!(code(&[Ok(()), Err(NOT_NOW)]), Some(FAILED), "something was written");
         assert_eq!(code(&[Err(FAILED), Err(NOT_NOW)]), Some(FAILED));
-        assert_eq!(several(&[Ok(()), Err(NOT_NOW)]).unwrap_err().to_string(), "1 of 2 were not done");
+        let error = several(&[Ok(()), Err(NOT_NOW)]).unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.was_told()), ("1 of 2 were not done", false));
+        assert!(several(&[Err(NOT_NOW)]).unwrap_err().was_told());
     }
 }

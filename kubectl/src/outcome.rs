@@ -33,7 +33,7 @@ pub async fn answer(session: &mut Session<'_>, arguments: &Outcome) -> Result<()
     session.evidence(&evidence(&job, &asked, printer.as_ref(), session.paint_aside, session.now))?;
     let answer = Answer::from(became);
     still(&job, &asked, answer)?;
-    sure(session.person, arguments.sure.yes, &confirmation(became))?;
+    sure(session.person, arguments.sure.yes, confirmation(&job, became))?;
     let changed = session.cluster.change(job, |now| still(now, &asked, answer)).await;
     let result = changed.map(|change| match change {
         Change::Written(job) => (job, "answered"),
@@ -71,13 +71,20 @@ fn still(job: &PrintJob, shown: &Question, answer: Answer) -> Result<Option<Valu
     Ok((!same).then(|| json!({ "outcome": { "questionID": shown.id, "answer": answer } })))
 }
 
-fn confirmation(became: Became) -> String {
+fn confirmation(job: &PrintJob, became: Became) -> &'static str {
     match became {
         Became::Succeeded => "Is the part printed, and good?",
         Became::Failed => "Was it begun, and is it no good?",
+        Became::NotPrinted if is_going(job) => {
+            "Is it sure that nothing was printed and nothing is printing? The job was deleted, and is not printed."
+        }
         Became::NotPrinted => "Is it sure that nothing was printed and nothing is printing? The job is printed again.",
     }
-    .to_owned()
+}
+
+/// Whether the job was deleted, and stays only until it is answered.
+fn is_going(job: &PrintJob) -> bool {
+    job.metadata.deletion_timestamp.is_some()
 }
 
 /// The printer that was claimed, or why it is no evidence.
@@ -154,7 +161,11 @@ fn choices(job: &PrintJob, flags: &Flags) -> String {
     let mut text = "Look at the machine, then answer:\n".to_owned();
     let mut rows = vec![("succeeded", "the part is printed, and good"), ("failed", "it was begun, and is no good")];
     if !ran {
-        rows.push(("not-printed", "nothing was printed and nothing is printing: the job is printed again"));
+        rows.push(if is_going(job) {
+            ("not-printed", "nothing was printed and nothing is printing; the job was deleted, and is not printed")
+        } else {
+            ("not-printed", "nothing was printed and nothing is printing: the job is printed again")
+        });
     }
     for (answer, meaning) in rows {
         let _ = writeln!(text, "  {}", flags.command(&format!("outcome {name} {answer}")));
@@ -201,6 +212,17 @@ mod tests {
         assert!(still(&ran, &shown, Answer::Succeeded).is_ok());
         let never = asked("1", json!({}));
         assert!(still(&never, &shown, Answer::NotPrinted).is_ok());
+    }
+
+    #[test]
+    fn a_job_that_was_deleted_is_not_said_to_be_printed_again() {
+        let flags = Flags::default();
+        let stays = asked("1", json!({}));
+        let goes = asked("1", json!({ "metadata": { "deletionTimestamp": "2026-11-22T12:00:00Z" } }));
+        for (job, again) in [(stays, true), (goes, false)] {
+            assert_eq!(choices(&job, &flags).contains("is printed again"), again);
+            assert_eq!(confirmation(&job, Became::NotPrinted).contains("is printed again"), again);
+        }
     }
 
     #[test]

@@ -117,7 +117,7 @@ pub async fn program() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            if writeln!(aside, "error: {}", error.chain()).is_err() {
+            if !error.was_told() && writeln!(aside, "error: {}", error.chain()).is_err() {
                 return ExitCode::from(FAILED);
             }
             ExitCode::from(error.code())

@@ -37,7 +37,7 @@ pub struct AddPrinter {
     /// User of PrusaLink
     #[arg(long, value_name = "NAME", default_value = "maker")]
     pub username: String,
-    /// Model. Default: what the printer says
+    /// Model. Default: what the printer says; a Prusa does not
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// Shelf or room
