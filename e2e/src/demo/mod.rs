@@ -133,6 +133,9 @@ impl Show {
 
     /// Shows the table until the end.
     async fn play(&mut self, screen: &mut Screen, signals: &mut Signals) -> Result<End, DemoError> {
+        if !self.options.once && !screen.shows_table() {
+            table::reach_lines(&self.stage.reach).try_for_each(|line| Screen::say(&line))?;
+        }
         let (printers, writer) = reflector::store::<Printer>();
         let watch = watcher(self.stage.farm.printers(), watcher::Config::default()).default_backoff();
         let mut printer_changes = reflector::reflector(writer, watch).boxed();

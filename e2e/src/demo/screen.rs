@@ -34,6 +34,11 @@ impl Screen {
         writeln!(std::io::stdout(), "{line}").map_err(DemoError::Screen)
     }
 
+    /// Whether the table is shown: elsewhere than on a terminal there is only the story.
+    pub fn shows_table(&self) -> bool {
+        self.is_terminal
+    }
+
     /// Shows a frame on a terminal; elsewhere the new lines of the story.
     pub fn show(&mut self, frame: &Frame, news: &[String]) -> Result<(), DemoError> {
         if self.is_terminal {

@@ -186,5 +186,8 @@ fn reach(cluster: &Cluster, namespace: Option<&str>, person: bool) -> String {
          k patch printer NAME --type merge -p '{\"spec\":{\"bed\":{\"clearedFor\":\"'$id'\"}}}'"
             .to_owned()
     });
+    lines.push(
+        "# the same in one word each, with the plugin of docs/kubectl.md: kubectl printernizer status".to_owned(),
+    );
     lines.join("\n")
 }

@@ -64,12 +64,9 @@ pub fn frame(view: &View<'_>) -> Frame {
         lines.push(Line::default());
     }
     if let Some(reach) = view.reach {
-        let heading = "The farm stays up until Ctrl-C. To try in another terminal:";
-        lines.push(Line::of(heading, Tone::Dim));
-        // A command is to be copied: it stays in one line.
-        lines.extend(reach.lines().map(|line| {
-            let tone = if line.starts_with('#') { Tone::Dim } else { Tone::Plain };
-            Line::of(format!("  {line}"), tone)
+        lines.extend(reach_lines(reach).enumerate().map(|(index, line)| {
+            let tone = if index == 0 || line.trim_start().starts_with('#') { Tone::Dim } else { Tone::Plain };
+            Line::of(line, tone)
         }));
         lines.push(Line::default());
     }
@@ -77,6 +74,12 @@ pub fn frame(view: &View<'_>) -> Frame {
     let told = view.told.iter().flat_map(|text| wrap(text, WIDTH, STORY));
     lines.extend(told.map(|text| Line::of(text, Tone::Dim)));
     Frame(lines)
+}
+
+/// How to reach the farm that stays. A command is to be copied: it stays in one line.
+pub fn reach_lines(reach: &str) -> impl Iterator<Item = String> + '_ {
+    let heading = "The farm stays up until Ctrl-C. To try in another terminal:".to_owned();
+    std::iter::once(heading).chain(reach.lines().map(|line| format!("  {line}")))
 }
 
 fn heading(view: &View<'_>) -> Line {
