@@ -73,6 +73,22 @@ fn a_release_without_an_image_is_told_what_to_give() {
 }
 
 #[test]
+fn the_values_of_the_examples_for_gitops_are_ones_the_chart_knows() {
+    let folder = tempfile::TempDir::new().unwrap();
+    for (file, kind, at) in [
+        ("argocd/application-operator.yaml", "Application", "/spec/source/helm/valuesObject"),
+        ("flux/operator.yaml", "HelmRelease", "/spec/values"),
+    ] {
+        let example = objects(&read(&project().join("deploy").join(file)));
+        let values = example.iter().find(|o| o["kind"] == kind).unwrap().pointer(at).unwrap();
+        let path = folder.path().join("values.json");
+        std::fs::write(&path, values.to_string()).unwrap();
+        let rendered = template(Some(&path), &[]).unwrap_or_else(|said| panic!("{file}: {said}"));
+        assert!(rendered.contains("--printer-networks=192.168.30.0/24"), "{file}");
+    }
+}
+
+#[test]
 fn a_value_that_does_not_exist_or_cannot_be_is_refused_by_name() {
     let refused = [
         ("replicas=3", "replicas"),
