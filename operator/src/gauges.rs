@@ -3,10 +3,11 @@
 
 mod backups;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use printernizer_crds::print_job::Phase;
 use printernizer_crds::printer::PrinterState;
 use printernizer_crds::{ConditionType, Conditions as _, PrintJob, Printer, Reason};
@@ -26,6 +27,7 @@ const CONNECTIONS: Duration = Duration::from_millis(200);
 pub async fn run(context: Arc<Context>, per_printer: bool, cancel: CancellationToken) {
     let (mut tick, mut connections) = (tokio::time::interval(PERIOD), tokio::time::interval(CONNECTIONS));
     let metrics = &context.metrics;
+    let mut waits = Waits::default();
     loop {
         tokio::select! {
             () = cancel.cancelled() => return,
@@ -36,7 +38,9 @@ pub async fn run(context: Arc<Context>, per_printer: bool, cancel: CancellationT
                 if per_printer {
                     of_each_printer(metrics, &printers);
                 }
-                of_jobs(metrics, &context.job_index.all());
+                let jobs = context.job_index.all();
+                of_jobs(metrics, &jobs);
+                metrics.set_jobs_waiting_since(&waits.longest(&jobs, Timestamp::now()));
                 backups::of_policies(metrics, &context.policy_index.all());
                 let queues = [
                     (Controller::Printer, &context.printers),
@@ -84,6 +88,28 @@ fn of_jobs(metrics: &Metrics, jobs: &[Arc<PrintJob>]) {
     metrics.set_jobs_waiting(&by_reason(jobs.iter().filter_map(|j| waiting_for(j))));
 }
 
+/// Since when each job, by its UID, has waited for what it waits for, as far as this process has seen it. The times of
+/// conditions do not say it: they stay where only the reason changes.
+#[derive(Default)]
+struct Waits(HashMap<String, (Reason, Timestamp)>);
+
+impl Waits {
+    /// Since when the job that has waited longest for each of these has waited for it, in seconds since 1970.
+    fn longest(&mut self, jobs: &[Arc<PrintJob>], now: Timestamp) -> BTreeMap<Reason, i64> {
+        let mut before = std::mem::take(&mut self.0);
+        let mut longest = BTreeMap::new();
+        for job in jobs {
+            let Some(reason) = waiting_for(job).and_then(known) else { continue };
+            let Some(uid) = job.metadata.uid.clone() else { continue };
+            let since = before.remove(&uid).filter(|(was, _)| *was == reason).map_or(now, |(_, since)| since);
+            let seconds = longest.entry(reason).or_insert_with(|| since.as_second());
+            *seconds = since.as_second().min(*seconds);
+            self.0.insert(uid, (reason, since));
+        }
+        longest
+    }
+}
+
 /// Whether nothing is printed there and the printer gets no job before a person has been at its bed.
 fn has_bed_to_clear(printer: &Printer) -> bool {
     let Some(status) = &printer.status else { return false };
@@ -104,13 +130,16 @@ fn waiting_for(job: &PrintJob) -> Option<&str> {
     status.waiting_for.as_deref().filter(|_| !ended)
 }
 
-/// How often each reason occurs. What is no reason of this version, as another one may have written it, is left out.
+/// The reason of this name; none where another version wrote it.
+fn known(text: &str) -> Option<Reason> {
+    Reason::ALL.iter().find(|reason| reason.as_str() == text).copied()
+}
+
+/// How often each reason occurs. What is no reason of this version is left out.
 fn by_reason<'a>(reasons: impl Iterator<Item = &'a str>) -> BTreeMap<Reason, i64> {
     let mut counts = BTreeMap::new();
-    for text in reasons {
-        if let Some(reason) = Reason::ALL.iter().find(|r| r.as_str() == text) {
-            *counts.entry(*reason).or_insert(0) += 1;
-        }
+    for reason in reasons.filter_map(known) {
+        *counts.entry(reason).or_insert(0) += 1;
     }
     counts
 }
@@ -187,6 +216,29 @@ mod tests {
         assert!(shown().contains(&series("True", "Ready", 1)) && shown().contains(&series("False", "Ready", 0)));
         of_each_printer(&metrics, &[]);
         assert_eq!(shown(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_wait_counts_from_when_the_job_began_to_wait_for_this_and_ends_with_it() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let named = |uid: &str, phase: &str, waits: Option<&str>| {
+            let mut job = Arc::unwrap_or_clone(job(phase, waits));
+            job.metadata.uid = Some(uid.to_owned());
+            Arc::new(job)
+        };
+        let (start, queued) = (Some("StartPending"), Some("Queued"));
+        let mut waits = Waits::default();
+        let mut longest = |now, jobs: &[Arc<PrintJob>]| waits.longest(jobs, at(now));
+        let since = |reason, seconds| BTreeMap::from([(reason, seconds)]);
+        assert_eq!(longest(100, &[named("a", "Assigned", start)]), since(Reason::StartPending, 100));
+        // Another one that comes later does not make it younger, and a third one's step is its own.
+        let both = [named("b", "Assigned", start), named("a", "Assigned", start)];
+        assert_eq!(longest(200, &both), since(Reason::StartPending, 100));
+        assert_eq!(longest(300, &[named("b", "Assigned", start)]), since(Reason::StartPending, 200));
+        assert_eq!(longest(400, &[named("b", "Pending", queued)]), since(Reason::Queued, 400));
+        assert_eq!(longest(500, &[named("b", "Assigned", start)]), since(Reason::StartPending, 500));
+        assert_eq!(longest(600, &[named("b", "Printing", None)]), BTreeMap::new());
+        assert_eq!(longest(700, &[named("b", "Failed", start)]), BTreeMap::new());
     }
 
     #[test]

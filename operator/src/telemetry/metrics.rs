@@ -23,7 +23,7 @@ pub use super::sets::ObjectCondition;
 
 use super::backups::Backups;
 use super::labels::{QUEUED, REFUSALS, REQUESTS};
-use super::sets::{ByCondition, ByReason};
+use super::sets::{ByCondition, ByObject, ByReason};
 
 /// All metrics of a process, with their registry.
 #[derive(Clone)]
@@ -40,6 +40,7 @@ pub struct Metrics {
     pub(super) job_wait_seconds: Histogram,
     pub(super) jobs: IntGaugeVec,
     pub(super) jobs_waiting: ByReason,
+    pub(super) jobs_waiting_since: ByObject<1>,
     pub(super) leader: IntGauge,
     pub(super) lease_renewed_timestamp_seconds: Gauge,
     pub(super) panics_total: IntCounter,
@@ -154,6 +155,12 @@ impl Metrics {
             jobs_waiting: ByReason::new(make.gauges(
                 "jobs_waiting",
                 "PrintJobs that wait for something, by status.waitingFor.",
+                &["reason"],
+            )?),
+            jobs_waiting_since: ByObject::new(make.gauges(
+                "jobs_waiting_since_timestamp_seconds",
+                "Since when the PrintJob that has waited longest for this has waited for it, as this process saw it, in \
+                 seconds since 1970.",
                 &["reason"],
             )?),
             leader: make.gauge("leader", "1 while this process leads.")?,

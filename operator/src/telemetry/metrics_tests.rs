@@ -151,6 +151,7 @@ fn the_documentation_lists_every_metric_as_it_is() {
     let metrics = Metrics::new().unwrap();
     let some = BTreeMap::from([(Reason::Queued, 1)]);
     metrics.set_jobs_waiting(&some);
+    metrics.set_jobs_waiting_since(&some);
     metrics.set_printers_not_ready(&some);
     let condition = ConditionType::Ready;
     let ready = ObjectCondition { namespace: "farm".into(), name: "core-one".into(), condition };

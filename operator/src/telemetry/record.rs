@@ -116,6 +116,12 @@ impl Metrics {
         self.jobs_waiting.set(counts);
     }
 
+    /// Shows since when some job has waited for each of these, in seconds since 1970, and for nothing else.
+    pub fn set_jobs_waiting_since(&self, since: &BTreeMap<Reason, i64>) {
+        self.jobs_waiting_since
+            .set(since.iter().map(|(reason, since)| ([reason.label().to_owned()], *since)).collect());
+    }
+
     /// Shows the conditions of each printer, each with its status, and no others.
     pub fn set_printer_conditions(&self, conditions: &BTreeMap<ObjectCondition, &str>) {
         self.printer_status_condition.set(conditions);
