@@ -178,13 +178,13 @@ pub enum RunReason {
     WrongPassword,
     /// Another run held the repository for too long.
     RepositoryLocked,
-    /// The repository is damaged.
+    /// The repository is damaged, or a recovery point lost parts.
     RepositoryDamaged,
-    /// There is no recovery point to restore.
+    /// There is no recovery point to restore, or those there were are gone.
     NoRecoveryPoint,
     /// What was restored is not what was backed up.
     RestoreDiffers,
-    /// The backup is at the target, and one of the copies was not made.
+    /// At the target all is done, and at one of the copies it is not.
     CopyFailed,
     /// The run was told to stop, or took too long.
     Interrupted,

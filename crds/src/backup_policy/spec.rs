@@ -206,6 +206,7 @@ pub struct Check {
     #[x_kube(validation = Rule::new(SCHEDULE_RULE).message(&*format!("check: {SCHEDULE_MESSAGE}")))]
     pub schedule: String,
     /// How much of the data is read back each time, in percent, chosen anew each time. 0 reads only the structure. Default 10.
+    /// While damage is known (status.lastDamage) everything is read.
     #[serde(default = "default_read_data")]
     #[schemars(range(min = 0, max = 100))]
     pub read_data_percent: i32,

@@ -30,6 +30,10 @@ pub struct BackupPolicyStatus {
     /// Age of the newest good recovery point: when its backup began (UTC). What was written later would be lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_successful_time: Option<Time>,
+    /// That recovery point, as a restore names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub last_recovery_point: Option<String>,
     /// When the next backup is due (UTC); absent while the policy is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_schedule_time: Option<Time>,
@@ -54,10 +58,18 @@ pub struct BackupPolicyStatus {
     /// the change is confirmed in spec.acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_change: Option<TargetChange>,
-    /// The last run that found all recovery points gone: the repository was missing or another one, or nothing was in it.
-    /// What was verified before it is verified no longer.
+    /// The last run that found recovery points gone, all or the newest of them: the repository was missing or another one, or they
+    /// were not in it. What was verified before it is verified no longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_loss: Option<RunStatus>,
+    /// The last run that found the repository, a copy or a recovery point damaged. Present until a check that began later has read
+    /// everything and found all of it whole; until then checks read everything, and nothing is pruned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_damage: Option<RunStatus>,
+    /// The last restore drill that restored something else than was backed up. Present until one that began later restores all
+    /// of it; until then nothing is pruned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_difference: Option<RunStatus>,
     /// Backups that failed since the last good one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub consecutive_failures: i32,
@@ -148,6 +160,10 @@ pub struct RunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub restore_seconds: Option<i64>,
+    /// How much of the data a check was told to read, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub read_data_percent: Option<i32>,
 }
 
 /// The repository that holds a policy's backups.

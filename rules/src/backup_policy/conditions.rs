@@ -11,6 +11,8 @@ use printernizer_crds::conditions::SetAt;
 use printernizer_crds::{BackupPolicy, ConditionStatus, ConditionType, Conditions as _, Reason};
 
 use super::cron::Cron;
+use super::damage::keeps_points;
+use super::names::cron_job_name;
 use super::problem::Problem;
 use super::schedule::Schedules;
 use crate::print_job::status::words;
@@ -129,6 +131,11 @@ fn ready(seen: &Seen<'_>, status: &mut BackupPolicyStatus) {
             let text = "suspended: nothing begins by itself; set spec.suspend to false to go on";
             (True, Reason::Suspended, text.to_owned())
         }
+        None if keeps_points(status) => {
+            let text = "the policy runs as it is written, but for prunes: nothing is forgotten while IntegrityVerified or \
+                        RestoreVerified is False for what was found wrong";
+            (True, Reason::PolicyReady, text.to_owned())
+        }
         None => (True, Reason::PolicyReady, "the policy runs as it is written".to_owned()),
     };
     status.conditions.set(ConditionType::Ready, is, reason, text.clone(), &at);
@@ -223,7 +230,10 @@ impl Teller<'_> {
             if !self.has_come(point.saturating_add(allowed).unwrap_or(Timestamp::MAX)) {
                 return (True, Reason::ObjectiveMet, format!("{newest}; no older than {}", words(seconds)));
             }
-            let text = format!("{newest}, longer ago than {}: what was written since would be lost", words(seconds));
+            let gone = self.status.last_loss.as_ref().filter(|loss| loss.end_time.0 >= point);
+            let gone = gone.map(|loss| format!("; {} found: {}", loss.job_name, loss.message)).unwrap_or_default();
+            let text =
+                format!("{newest}, longer ago than {}: what was written since would be lost{gone}", words(seconds));
             return (False, Reason::ObjectiveMissed, text);
         }
         if let Some(loss) = &self.status.last_loss {
@@ -277,17 +287,16 @@ impl Teller<'_> {
     fn verified(&mut self, role: Role) -> Says {
         let (field, wanted) = self.wanted(role);
         let last = if role == Role::Check { &self.status.last_check } else { &self.status.last_restore_drill };
-        let damaged = self.runs().filter(|run| run.reason == RunReason::RepositoryDamaged);
-        let damaged = damaged.max_by_key(|run| run.end_time.0).cloned();
+        let wrong = self.known_wrong(role, last.as_ref());
         let Some(last) = last.clone() else {
-            return match damaged {
-                Some(run) => (False, reason_of(run.reason), run.message),
+            return match wrong {
+                Some(says) => says,
                 None if wanted => (Unknown, Reason::NothingRunYet, "it has not been tried yet".to_owned()),
                 None => (Unknown, Reason::NotVerified, format!("nobody looks: set {field}")),
             };
         };
-        if let Some(run) = damaged.filter(|run| run.end_time.0 >= last.end_time.0) {
-            return (False, reason_of(run.reason), run.message);
+        if let Some(says) = wrong {
+            return says;
         }
         if last.reason != RunReason::Succeeded {
             let is = if is_verdict(last.reason) { False } else { Unknown };
@@ -311,6 +320,42 @@ impl Teller<'_> {
         (True, Reason::RunSucceeded, text)
     }
 
+    /// What was found wrong and not proven right since, and what ends that; unless the last run of the role has found something
+    /// else that is.
+    fn known_wrong(&self, role: Role, last: Option<&RunStatus>) -> Option<Says> {
+        let status = self.status;
+        let damage = status.last_damage.as_ref();
+        let run = if role == Role::Check {
+            damage?
+        } else {
+            // A drill that was good after the damage was seen has restored the newest point in spite of it.
+            let since = |run: &&RunStatus| last.is_none_or(|last| run.end_time.0 >= last.end_time.0);
+            status.last_difference.as_ref().or(damage.filter(since))?
+        };
+        if last.is_some_and(|last| {
+            last.end_time.0 > run.end_time.0 && is_verdict(last.reason) && last.reason != run.reason
+        }) {
+            return None;
+        }
+        let policy = self.seen.policy.metadata.name.as_deref().unwrap_or_default();
+        let (by, proof) = match run.reason {
+            RunReason::RestoreDiffers => (Role::RestoreDrill, "a later drill has restored all of it"),
+            _ => (Role::Check, "a later check, which reads everything now, has found all of it whole"),
+        };
+        let how = match self.wanted(by) {
+            (_, true) => {
+                let cron_job = cron_job_name(policy, by, None);
+                format!("kubectl create job {cron_job}-now --from=cronjob/{cron_job}")
+            }
+            (field, false) => format!("set {field}"),
+        };
+        let text = format!(
+            "{} failed: {}. Nothing is pruned until {proof}; when it is mended: {how}",
+            run.job_name, run.message
+        );
+        Some((False, reason_of(run.reason), text))
+    }
+
     /// The field that wants runs of this role, and whether it is set.
     fn wanted(&self, role: Role) -> (&'static str, bool) {
         let verification = &self.seen.policy.spec.verification;
@@ -325,11 +370,12 @@ impl Teller<'_> {
         let (field, wanted) = self.wanted(role);
         let when = self.clock(last.end_time.0);
         if let Some(loss) = self.status.last_loss.as_ref().filter(|loss| loss.end_time.0 >= last.end_time.0) {
-            let found = format!("{} failed: {}", loss.job_name, loss.message);
-            return Some(if self.status.last_successful_time.is_none() {
-                (False, reason_of(loss.reason), found)
-            } else {
+            let found = format!("{} found: {}", loss.job_name, loss.message);
+            let made_since = self.status.last_successful_time.as_ref().is_some_and(|made| made.0 > loss.end_time.0);
+            return Some(if made_since {
                 (Unknown, Reason::NothingRunYet, format!("last verified {when}; since then {found}"))
+            } else {
+                (False, reason_of(loss.reason), found)
             });
         }
         if !wanted {

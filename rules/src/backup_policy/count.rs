@@ -4,6 +4,7 @@ use printernizer_crds::backup_policy::{
     BackupPolicyStatus, RepositoryFacts, RepositoryStatus, Role, RunReason, RunStatus,
 };
 
+use super::damage;
 use super::runs::Run;
 
 /// Most Jobs that are kept in mind. Kubernetes keeps six of each CronJob.
@@ -44,7 +45,8 @@ fn one(status: &mut BackupPolicyStatus, run: Run, here: &str, confirmed: bool) {
         // It ran at a place whose backups count no longer.
         return;
     }
-    if run.role != Role::Restore && is_loss(run.status.reason) {
+    damage::note(status, &run);
+    if run.role != Role::Restore && is_loss(run.status.reason) && !was_made_meanwhile(status, &run) {
         lost(status, &run.status);
     }
     let last = match run.role {
@@ -59,8 +61,10 @@ fn one(status: &mut BackupPolicyStatus, run: Run, here: &str, confirmed: bool) {
     let is_newest = last.as_ref().is_none_or(|last| order_of(last) < order(&run));
     if run.role == Role::Backup && good && !was_lost(status, &run.status) {
         let made = &run.status.start_time;
-        let newest = status.last_successful_time.take().filter(|last| last.0 > made.0);
-        status.last_successful_time = Some(newest.unwrap_or_else(|| made.clone()));
+        if status.last_successful_time.as_ref().is_none_or(|last| last.0 <= made.0) {
+            status.last_successful_time = Some(made.clone());
+            status.last_recovery_point.clone_from(&run.status.snapshot);
+        }
     }
     if !is_newest {
         return;
@@ -90,15 +94,52 @@ fn is_loss(reason: RunReason) -> bool {
 /// a run finds one.
 fn lost(status: &mut BackupPolicyStatus, run: &RunStatus) {
     if status.last_successful_time.as_ref().is_some_and(|made| made.0 <= run.end_time.0) {
-        status.last_successful_time = None;
+        (status.last_successful_time, status.last_recovery_point) = (None, None);
         (status.snapshot_count, status.oldest_recovery_point) = (None, None);
         status.last_loss = Some(run.clone());
     }
 }
 
-/// Whether what a run has made is known to be gone.
+/// Whether what a run has made is known to be gone. One that found others gone has made its own.
 fn was_lost(status: &BackupPolicyStatus, run: &RunStatus) -> bool {
-    status.last_loss.as_ref().is_some_and(|loss| order_of(run) <= order_of(loss))
+    status.last_loss.as_ref().is_some_and(|loss| order_of(run) <= order_of(loss) && run.job_uid != loss.job_uid)
+}
+
+/// Whether a good backup ended after the run had begun: the run may have looked before.
+fn was_made_meanwhile(status: &BackupPolicyStatus, run: &Run) -> bool {
+    let last = status.last_backup.as_ref().filter(|last| last.reason == RunReason::Succeeded);
+    last.is_some_and(|last| last.end_time.0 > run.begin)
+}
+
+/// A run has found an older recovery point to be the newest than was made, or none. Ids begin with the time by the clock of the
+/// node that made the point, which is what the newest is judged by; so they are compared, and no times of other clocks.
+fn notice_missing(status: &mut BackupPolicyStatus, facts: &RepositoryFacts, run: &Run) {
+    let Some(expected) = status.last_recovery_point.clone() else { return };
+    let is_backup = run.role == Role::Backup;
+    let newest = if is_backup { run.previous.clone() } else { run.status.snapshot.clone() };
+    // Beside the one that it has made itself.
+    let none_is_left = facts.snapshot_count <= i32::from(is_backup);
+    let is_known = none_is_left || newest.is_some();
+    if run.role == Role::Restore || (is_backup && run.status.reason != RunReason::Succeeded) {
+        return;
+    }
+    if !is_known || is_loss(run.status.reason) || was_made_meanwhile(status, run) {
+        return;
+    }
+    let newest = newest.filter(|_| !none_is_left);
+    if newest.as_ref().is_some_and(|newest| *newest >= expected) {
+        return;
+    }
+    let left =
+        newest.as_ref().map_or_else(|| "none older was left".to_owned(), |newest| format!("{newest} was the newest"));
+    let message = format!(
+        "recovery points that were made are gone: {expected} was there, and {left}; find out who forgot snapshots at the target, \
+         and look whether a copy has them"
+    );
+    status.last_loss = Some(RunStatus { reason: RunReason::NoRecoveryPoint, message, ..run.status.clone() });
+    let time = facts.newest_recovery_point.clone().filter(|_| !is_backup && newest.is_some());
+    status.last_successful_time = time.map(|time| time.min(run.status.start_time.clone()));
+    status.last_recovery_point = newest;
 }
 
 /// What a run found in its repository.
@@ -110,6 +151,7 @@ fn found(status: &mut BackupPolicyStatus, facts: &RepositoryFacts, run: &Run, he
         status.repository = Some(RepositoryStatus { location: location.to_owned(), id: facts.id.clone() });
     }
     if status.repository.as_ref().is_some_and(|r| r.location == location && r.id == facts.id) {
+        notice_missing(status, facts, run);
         status.snapshot_count = Some(facts.snapshot_count);
         status.oldest_recovery_point.clone_from(&facts.oldest_recovery_point);
         status.repository_size_bytes = facts.size_bytes.filter(|bytes| *bytes >= 0).or(status.repository_size_bytes);
@@ -118,6 +160,7 @@ fn found(status: &mut BackupPolicyStatus, facts: &RepositoryFacts, run: &Run, he
         if looked && status.last_successful_time.is_none() && !was_lost(status, &run.status) {
             let newest = facts.newest_recovery_point.clone();
             status.last_successful_time = newest.map(|newest| newest.min(run.status.start_time.clone()));
+            status.last_recovery_point.clone_from(&run.status.snapshot);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::names::manual_job_name;
 use super::problem::{Problem, Stops};
 use super::runs::{controller_of, has_ended, is_unread, role_of, run_of};
 use super::schedule::{Scheduled, Schedules, schedules};
-use super::{Effect, Observed, Plan, conditions, count, due, needs, nodes, stuck, target};
+use super::{Effect, Observed, Plan, conditions, count, damage, due, needs, nodes, stuck, target};
 
 /// How long before a backup begins it is looked up where its volumes are in use.
 const BEFORE_A_RUN: SignedDuration = SignedDuration::from_secs(30);
@@ -83,7 +83,11 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
                 status.last_missed_time = Some(missed.unwrap_or(Time(waiting.due)));
             }
         }
-        _ => effects.extend(own.cron_jobs.iter().filter(|c| stops.role_of(c)).filter_map(|c| suspend(c))),
+        _ => {
+            let is_to_keep = |c: &CronJob| role_of(&c.metadata) == Some(Role::Prune) && damage::keeps_points(&status);
+            let stopped = own.cron_jobs.iter().filter(|c| stops.role_of(c) || is_to_keep(c));
+            effects.extend(stopped.filter_map(|c| suspend(c)));
+        }
     }
     if effects.iter().any(|effect| matches!(effect, Effect::CreateJob(_))) || own.has_manual(policy) {
         status.last_manual_trigger = wanted_trigger(policy).map(str::to_owned);
@@ -327,13 +331,18 @@ fn objects(
         if stops.role(scheduled.role) {
             effects.extend(live.and_then(suspend));
         } else if !is_taken {
-            let wanted = maker.cron_job(scheduled, seen.policy.spec.suspend);
+            let wanted = maker.cron_job(scheduled, is_suspended(seen.policy, maker.status, scheduled.role));
             if !is_applied(&wanted, live) {
                 effects.push(Effect::ApplyCronJob(Box::new(wanted)));
             }
         }
     }
     effects
+}
+
+/// Whether nothing of this role begins by itself, though nothing keeps it from running.
+fn is_suspended(policy: &BackupPolicy, status: &BackupPolicyStatus, role: Role) -> bool {
+    policy.spec.suspend || (role == Role::Prune && damage::keeps_points(status))
 }
 
 /// The Job a person asks for with a new text. One at a time: the next waits for the end of the one before.
@@ -360,7 +369,8 @@ fn bring_up(
     for scheduled in &schedules.all {
         let live = own.cron_job(&scheduled.name);
         let deadline = spec.starting_deadline_seconds;
-        let due = due::due(scheduled, zone, live, known(scheduled), spec.suspend, deadline, seen.now);
+        let suspended = is_suspended(seen.policy, status, scheduled.role);
+        let due = due::due(scheduled, zone, live, known(scheduled), suspended, deadline, seen.now);
         if let Some(next) = due.status.next_schedule_time.as_ref().map(|t| t.0) {
             let grace = SignedDuration::from_secs(deadline.saturating_add(due::HEARD_OF_SECONDS));
             again.push(next.checked_add(grace).ok());

@@ -17,6 +17,7 @@ use printernizer_crds::{BackupPolicy, GROUP};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::damage::ALL_DATA;
 use super::names::{account_name, hash, manual_job_name};
 use super::pod::{Image, Pod};
 use super::schedule::Scheduled;
@@ -117,10 +118,15 @@ impl Maker<'_> {
         }
     }
 
-    /// What a run is told.
-    fn told(&self) -> RunConfiguration {
+    /// What a run is told. Where damage is known, a check of a sample would prove nothing.
+    fn told(&self, role: Role) -> RunConfiguration {
         let spec = &self.policy.spec;
         let here = spec.target.location();
+        let mut verification = spec.verification.clone();
+        let reads_all = role == Role::Check && self.status.last_damage.is_some();
+        if let Some(check) = verification.check.as_mut().filter(|_| reads_all) {
+            check.read_data_percent = ALL_DATA;
+        }
         RunConfiguration {
             namespace: self.namespace().to_owned(),
             policy: self.name().to_owned(),
@@ -129,7 +135,7 @@ impl Maker<'_> {
             copies: spec.copies.clone(),
             encryption: spec.encryption.clone(),
             retention: spec.retention.clone(),
-            verification: spec.verification.clone(),
+            verification,
             repository_id: self.status.repository.as_ref().filter(|r| r.location == here).map(|r| r.id.clone()),
         }
     }
@@ -140,7 +146,7 @@ impl Maker<'_> {
         let pod = Pod {
             spec,
             role,
-            told: &self.told(),
+            told: &self.told(role),
             image: self.image,
             node: self.node.filter(|_| role == Role::Backup),
             account: (role == Role::Backup && spec.sources.objects.is_some()).then_some(account.as_str()),

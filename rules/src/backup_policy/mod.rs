@@ -6,6 +6,7 @@
 pub mod conditions;
 mod count;
 pub mod cron;
+pub mod damage;
 mod decide;
 mod due;
 mod manifest;

@@ -25,6 +25,10 @@ pub struct Run {
     pub repository: Option<RepositoryFacts>,
     /// Where its repository is.
     pub location: Option<String>,
+    /// When its Job began, by Kubernetes' clock.
+    pub begin: Timestamp,
+    /// The newest recovery point there was before a backup made its own.
+    pub previous: Option<String>,
 }
 
 /// The role in the labels of an object.
@@ -101,17 +105,19 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
         bytes: None,
         bytes_changed: None,
         restore_seconds: None,
+        read_data_percent: None,
     };
     let location = location_of(job);
     let Some(report) = report else {
         let (reason, message) = without_report(condition, last);
         (status.reason, status.message) = (reason, cut(&message));
-        return Some(Run { role, status, repository: None, location });
+        return Some(Run { role, status, repository: None, location, begin, previous: None });
     };
     // What was read before the Job began, or after it had ended, was read by another clock.
     let seen = |moment: Timestamp| begin <= moment && moment <= end;
     status.start_time = Time(if seen(report.start_time.0) { report.start_time.0 } else { begin });
-    status.snapshot = report.snapshot.filter(|id| id.len() <= 64);
+    let named = |id: &String| id.len() <= 64;
+    status.snapshot = report.snapshot.filter(named);
     status.recovery_point_time = if role == Role::Backup && status.snapshot.is_some() {
         Some(status.start_time.clone())
     } else {
@@ -128,8 +134,9 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
     status.bytes = counted(report.bytes);
     status.bytes_changed = counted(report.bytes_changed);
     status.restore_seconds = counted(report.restore_seconds);
+    status.read_data_percent = report.read_data_percent.filter(|percent| (0..=100).contains(percent));
     let repository = report.repository.filter(|r| r.id.len() <= 64 && r.snapshot_count >= 0);
-    Some(Run { role, status, repository, location })
+    Some(Run { role, status, repository, location, begin, previous: report.previous_snapshot.filter(named) })
 }
 
 fn report(message: &str) -> Option<Report> {

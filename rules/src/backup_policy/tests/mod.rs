@@ -2,6 +2,7 @@
 //! on from what the rules themselves have made.
 
 mod bad_input;
+mod damage;
 mod objectives;
 mod objects;
 mod reports;
@@ -281,12 +282,27 @@ impl Scene {
         job
     }
 
+    /// The same, with what is merged into its report.
+    pub fn run_that_says(&mut self, cron_job: &str, reason: RunReason, more: &Value) -> String {
+        let job = self.begin(cron_job);
+        let begun = self.now;
+        self.pass(600);
+        self.end_saying(&job, begun, reason, more);
+        job
+    }
+
     /// The Job that began then ends now.
     pub fn end(&mut self, job: &str, begun: Timestamp, reason: RunReason) {
+        self.end_saying(job, begun, reason, &json!({}));
+    }
+
+    /// The same, with what is merged into its report.
+    pub fn end_saying(&mut self, job: &str, begun: Timestamp, reason: RunReason, more: &Value) {
         let role =
             super::runs::role_of(&self.jobs.iter().find(|j| j.metadata.name.as_deref() == Some(job)).unwrap().metadata);
-        let report = report(role.unwrap(), reason, begun, self.now);
-        self.end_with(job, reason == RunReason::Succeeded, Some(&serde_json::to_string(&report).unwrap()));
+        let mut report = serde_json::to_value(report(role.unwrap(), reason, begun, self.now)).unwrap();
+        merge(&mut report, more);
+        self.end_with(job, reason == RunReason::Succeeded, Some(&report.to_string()));
     }
 }
 

@@ -67,7 +67,7 @@ fn without_an_objective_none_is_met() {
 const DRILLED: &str =
     r#"{ "verification": { "restoreDrill": { "schedule": "0 4 * * 0" }, "check": { "schedule": "0 4 * * *" } } }"#;
 
-fn drilled() -> Scene {
+pub fn drilled() -> Scene {
     let mut scene = scene(&serde_json::from_str(DRILLED).unwrap());
     scene.look();
     scene
@@ -154,82 +154,6 @@ fn what_a_look_has_found_wrong_is_false_and_what_could_not_look_is_unknown() {
         scene.assert_says(IntegrityVerified, status, reason);
         scene.assert_says(RestoreVerified, status, reason);
     }
-}
-
-#[test]
-fn damage_that_any_run_finds_ends_what_a_check_has_verified() {
-    let mut scene = drilled();
-    scene.run("farm-check", RunReason::Succeeded);
-    scene.look();
-    scene.assert_says(IntegrityVerified, "True", Reason::RunSucceeded);
-    scene.pass(1);
-    scene.run("farm-backup", RunReason::RepositoryDamaged);
-    scene.look();
-    scene.assert_says(IntegrityVerified, "False", Reason::RepositoryDamaged);
-    scene.pass(1);
-    scene.run("farm-check", RunReason::Succeeded);
-    scene.look();
-    scene.assert_says(IntegrityVerified, "True", Reason::RunSucceeded);
-}
-
-#[test]
-fn recovery_points_that_any_run_finds_gone_are_claimed_no_longer_until_there_is_a_newer_one() {
-    for end in [RunReason::RepositoryMissing, RunReason::RepositoryReplaced, RunReason::NoRecoveryPoint] {
-        for by in ["farm-backup", "farm-check", "farm-prune", "farm-drill"] {
-            let mut scene = drilled();
-            let objectives = json!({ "recoveryPointSeconds": 86_400, "recoveryTimeSeconds": 86_400 });
-            scene.write(&json!({ "objectives": objectives }));
-            scene.look();
-            for cron_job in ["farm-backup", "farm-check", "farm-drill"] {
-                scene.run(cron_job, RunReason::Succeeded);
-            }
-            scene.look();
-            let all = [RecoveryPointObjectiveMet, RecoveryTimeObjectiveMet, IntegrityVerified, RestoreVerified];
-            assert!(all.iter().all(|type_| scene.says(*type_).0 == "True"), "{by}");
-            scene.pass(1);
-            scene.run(by, end);
-            scene.look();
-            // Whatever comes of later attempts.
-            for then in [None, Some(RunReason::TargetUnreachable), Some(RunReason::Failed)] {
-                if let Some(then) = then {
-                    scene.pass(1);
-                    scene.run("farm-backup", then);
-                    scene.look();
-                }
-                for type_ in all {
-                    assert_eq!(scene.says(type_).0, "False", "{type_} after {end:?} of {by}, then {then:?}");
-                }
-                scene.assert_says(RecoveryPointObjectiveMet, "False", Reason::ObjectiveMissed);
-            }
-            scene.pass(1);
-            scene.run("farm-backup", RunReason::Succeeded);
-            scene.look();
-            scene.assert_says(RecoveryPointObjectiveMet, "True", Reason::ObjectiveMet);
-            for type_ in [IntegrityVerified, RestoreVerified] {
-                assert_ne!(scene.says(type_).0, "True", "{type_}: the new one was never read back");
-            }
-            scene.pass(1);
-            scene.run("farm-check", RunReason::Succeeded);
-            scene.run("farm-drill", RunReason::Succeeded);
-            scene.look();
-            assert!(all.iter().all(|type_| scene.says(*type_).0 == "True"), "{by}");
-        }
-    }
-}
-
-#[test]
-fn a_loss_that_is_heard_of_late_takes_nothing_of_a_newer_backup() {
-    let mut scene = drilled();
-    scene.write(&json!({ "objectives": { "recoveryPointSeconds": 86_400 } }));
-    scene.look();
-    scene.run("farm-check", RunReason::NoRecoveryPoint);
-    let late = std::mem::take(&mut scene.jobs);
-    scene.pass(60);
-    scene.run("farm-backup", RunReason::Succeeded);
-    scene.look();
-    scene.jobs.extend(late);
-    scene.look();
-    scene.assert_says(RecoveryPointObjectiveMet, "True", Reason::ObjectiveMet);
 }
 
 #[test]

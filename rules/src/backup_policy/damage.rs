@@ -1,0 +1,57 @@
+//! What was seen damaged, and what was seen to restore to something else, is so until the opposite was proven: a look at a sample
+//! that missed it proves nothing, and neither does a look that came to nothing. Until then nothing is pruned, for what is damaged
+//! may be all there is, and what is older may be all that is whole.
+
+use jiff::Timestamp;
+use printernizer_crds::backup_policy::{BackupPolicyStatus, Role, RunReason, RunStatus};
+
+use super::runs::Run;
+
+/// All of the data, in percent.
+pub const ALL_DATA: i32 = 100;
+
+/// Whether something is known for which every recovery point is kept.
+pub fn keeps_points(status: &BackupPolicyStatus) -> bool {
+    status.last_damage.is_some() || status.last_difference.is_some()
+}
+
+/// Takes what a run has seen into the status.
+pub fn note(status: &mut BackupPolicyStatus, run: &Run) {
+    let found_broken = run.repository.as_ref().and_then(|facts| facts.broken_count).is_some_and(|count| count > 0);
+    if run.status.reason == RunReason::RepositoryDamaged || found_broken {
+        let proven = status.last_check.as_ref().filter(|check| proves_whole(check)).map(|check| check.start_time.0);
+        let damage = RunStatus { reason: RunReason::RepositoryDamaged, ..run.status.clone() };
+        keep(&mut status.last_damage, damage, proven);
+    } else if run.role == Role::Check && proves_whole(&run.status) {
+        clear(&mut status.last_damage, run.begin);
+    }
+    if run.role != Role::RestoreDrill {
+        return;
+    }
+    if run.status.reason == RunReason::RestoreDiffers {
+        let good = |drill: &&RunStatus| drill.reason == RunReason::Succeeded;
+        let proven = status.last_restore_drill.as_ref().filter(good).map(|drill| drill.start_time.0);
+        keep(&mut status.last_difference, run.status.clone(), proven);
+    } else if run.status.reason == RunReason::Succeeded {
+        clear(&mut status.last_difference, run.begin);
+    }
+}
+
+fn proves_whole(check: &RunStatus) -> bool {
+    check.reason == RunReason::Succeeded && check.read_data_percent == Some(ALL_DATA)
+}
+
+/// Keeps the newest of what was seen, unless a look that began later has proven the opposite already: some ends are heard of late.
+fn keep(seen: &mut Option<RunStatus>, now: RunStatus, proven: Option<Timestamp>) {
+    let known = seen.as_ref().map(|seen| seen.end_time.0).max(proven);
+    if known.is_none_or(|known| known < now.end_time.0) {
+        *seen = Some(now);
+    }
+}
+
+/// A look that began then has proven the opposite. By Kubernetes' clock: that of the look's node may be ahead.
+fn clear(seen: &mut Option<RunStatus>, begin: Timestamp) {
+    if seen.as_ref().is_some_and(|seen| seen.end_time.0 <= begin) {
+        *seen = None;
+    }
+}
