@@ -53,8 +53,8 @@ pub enum ApiError {
     Timeout,
     /// It was written, and less than that is stored.
     #[error(
-        "{0} is not stored: the cluster has the definitions of an older version; bring them up to date: printernizer crds | \
-         kubectl apply -f -"
+        "{0} is not stored: the cluster has the definitions of an older version; with Helm `helm upgrade` with crds.enabled \
+         brings those of this one, by hand printernizer crds | kubectl apply -f -"
     )]
     Dropped(String),
     /// This process does not lead.
