@@ -7,13 +7,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use printernizer_crds::backup_policy::{RunConfiguration, Target};
+use printernizer_crds::backup_policy::{CONFIGURATION_VARIABLE as CONFIGURATION, RunConfiguration, Target};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::failure::Failure;
 
-/// The variable with the configuration, as JSON.
-pub const CONFIGURATION: &str = "PRINTERNIZER_BACKUP";
 /// The variable with the repository's password.
 pub const PASSWORD: &str = "PRINTERNIZER_BACKUP_PASSWORD";
 /// The variable with the directory before all mounts, `/` in a pod.

@@ -48,8 +48,11 @@ impl Role {
     }
 }
 
-/// What a run is told, as JSON in the environment variable `PRINTERNIZER_BACKUP`. No secrets: those have variables of their
-/// own, filled from Secrets by the kubelet.
+/// The environment variable with what a run is told.
+pub const CONFIGURATION_VARIABLE: &str = "PRINTERNIZER_BACKUP";
+
+/// What a run is told, as JSON in [`CONFIGURATION_VARIABLE`]. No secrets: those have variables of their own, filled from Secrets by
+/// the kubelet.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunConfiguration {

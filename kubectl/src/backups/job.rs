@@ -6,7 +6,9 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, Volume, Volu
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 use printernizer_crds::BackupPolicy;
-use printernizer_crds::backup_policy::{POLICY_LABEL, ROLE_LABEL, Role, Target};
+use printernizer_crds::backup_policy::{
+    CONFIGURATION_VARIABLE, POLICY_LABEL, PostgresSource, ROLE_LABEL, Role, RunConfiguration, Target,
+};
 
 use super::arguments::Restore;
 use crate::error::Error;
@@ -173,7 +175,7 @@ fn postgres(policy: &BackupPolicy, given: &str) -> Result<Part, Error> {
     let (what, into) = sides("--postgres", given)?;
     let sources = &policy.spec.sources.postgres;
     // Databases of one name on two servers are told apart by HOST/DATABASE.
-    let matches = |(_, source): &(usize, &printernizer_crds::backup_policy::PostgresSource)| {
+    let matches = |(_, source): &(usize, &PostgresSource)| {
         source.database == what || format!("{}/{}", source.host, source.database) == what
     };
     let found: Vec<_> = sources.iter().enumerate().filter(matches).collect();
@@ -212,6 +214,37 @@ pub(super) fn spares_the_backups(policy: &BackupPolicy, wanted: &Wanted) -> Resu
     }
 }
 
+/// Refuses to take a Job from a CronJob that was made for another spec, as long as the policy cannot be followed: places and
+/// databases are told to the program by their number, and another one may have it now.
+fn is_up_to_date(policy: &BackupPolicy, told: &RunConfiguration, wanted: &Wanted) -> Result<(), Error> {
+    let of = |source: &PostgresSource| format!("{}:{}/{}", source.host, source.port, source.database);
+    let databases = |sources: &[PostgresSource]| sources.iter().map(of).collect::<Vec<_>>();
+    let places = |target: &Target, copies: &[Target]| {
+        std::iter::once(target).chain(copies).map(Target::location).collect::<Vec<_>>()
+    };
+    let refuse = |what: &str, told: &[String], says: &[String]| {
+        let all = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        Err(Error::NotNow(format!(
+            "{} was changed and the operator has not followed yet: its CronJob has the {what} {}, the policy says {}. See its \
+             conditions, or write them as they were, and restore then",
+            policy.name_any(),
+            all(told),
+            all(says)
+        )))
+    };
+    let spec = &policy.spec;
+    let (has, says) = (places(&told.target, &told.copies), places(&spec.target, &spec.copies));
+    if has != says {
+        return refuse("places", &has, &says);
+    }
+    let (has, says) = (databases(&told.sources.postgres), databases(&spec.sources.postgres));
+    let into_database = matches!(&wanted.task, Task::Data { parts, .. } if parts.iter().any(|part| matches!(part.into, Into::Database(_))));
+    if into_database && has != says {
+        return refuse("databases", &has, &says);
+    }
+    Ok(())
+}
+
 /// Name of a Job for this policy at this moment.
 pub(super) fn name(policy: &str, now: jiff::Timestamp) -> String {
     let end = format!("-{}-{}", Role::Restore.as_label(), now.strftime("%Y%m%d-%H%M%S%3f"));
@@ -224,7 +257,7 @@ pub(super) fn job(policy: &BackupPolicy, template: &CronJob, name: &str, wanted:
     let odd = || {
         let cron_job = template.name_any();
         Error::NotNow(format!(
-            "the CronJob {cron_job} is not one of the operator's: it has no container or no pod labels"
+            "the CronJob {cron_job} is not one of the operator's: it has no container, or one that is not told what to do"
         ))
     };
     let mut spec = template.spec.job_template.spec.clone().ok_or_else(odd)?;
@@ -246,6 +279,9 @@ pub(super) fn job(policy: &BackupPolicy, template: &CronJob, name: &str, wanted:
         security.fs_group = security.fs_group.or(security.run_as_group);
     }
     let container = pod.containers.first_mut().ok_or_else(odd)?;
+    let variable = container.env.iter().flatten().find(|variable| variable.name == CONFIGURATION_VARIABLE);
+    let told = variable.and_then(|variable| serde_json::from_str(variable.value.as_deref()?).ok()).ok_or_else(odd)?;
+    is_up_to_date(policy, &told, wanted)?;
     container.args = Some(wanted.arguments());
     let mounts = container.volume_mounts.get_or_insert_default();
     let is_source = |mount: &VolumeMount| mount.mount_path.starts_with(SOURCES);

@@ -85,7 +85,23 @@ fn a_job_has_a_name_that_fits_into_a_label() {
 }
 
 /// A CronJob as the operator makes one.
+/// What the operator tells the pods of this policy.
+fn told(policy: &BackupPolicy) -> String {
+    let spec = serde_json::to_value(&policy.spec).unwrap();
+    let mut told = json!({ "namespace": "farm", "policy": policy.name_any(), "copies": [], "verification": {} });
+    for field in ["sources", "target", "copies", "encryption", "retention"] {
+        if let Some(value) = spec.get(field) {
+            told[field] = value.clone();
+        }
+    }
+    told.to_string()
+}
+
 fn template() -> CronJob {
+    template_for(&policy("shop", json!({}), &[]))
+}
+
+fn template_for(policy: &BackupPolicy) -> CronJob {
     serde_json::from_value(json!({
         "metadata": { "name": "shop-backup", "ownerReferences": [] },
         "spec": { "schedule": "40 * * * *", "suspend": true, "jobTemplate": {
@@ -97,7 +113,7 @@ fn template() -> CronJob {
                     "automountServiceAccountToken": true, "securityContext": { "runAsUser": 65_532, "runAsGroup": 65_532 },
                     "containers": [{
                         "name": "backup", "image": "registry.example/backup:1", "args": ["backup"],
-                        "env": [{ "name": "PRINTERNIZER_BACKUP", "value": "{}" }],
+                        "env": [{ "name": "PRINTERNIZER_BACKUP", "value": told(policy) }],
                         "volumeMounts": [
                             { "name": "source-0", "mountPath": "/sources/volumes/models", "readOnly": true },
                             { "name": "target", "mountPath": "/target" },
@@ -132,7 +148,8 @@ fn a_restore_reaches_the_repository_as_backups_do_and_needs_no_source() {
     assert_eq!(pod["securityContext"]["fsGroup"], 65_532, "a new volume belongs to root");
     let container = &pod["containers"][0];
     assert_eq!(container["args"], json!(["restore", "--point", "latest", "--volume", "models=new"]));
-    assert_eq!(container["env"], json!([{ "name": "PRINTERNIZER_BACKUP", "value": "{}" }]));
+    let variable = json!({ "name": "PRINTERNIZER_BACKUP", "value": told(&policy("shop", json!({}), &[])) });
+    assert_eq!(container["env"], json!([variable]));
     assert_eq!(
         container["volumeMounts"],
         json!([
@@ -164,4 +181,24 @@ fn a_list_writes_to_no_volume() {
 
 fn job_of_nothing() -> Result<Job, Error> {
     job(&policy("shop", json!({}), &[]), &CronJob::default(), "x", &asked("--list").unwrap())
+}
+
+#[test]
+fn a_cron_job_that_lags_behind_the_policy_restores_into_no_other_database_and_from_no_other_place() {
+    let database = |name: &str| json!({ "host": "db-1", "database": name, "credentialsSecretRef": { "name": "db" } });
+    let before =
+        policy("shop", json!({ "spec": { "sources": { "postgres": [database("users"), database("orders")] } } }), &[]);
+    let after = policy("shop", json!({ "spec": { "sources": { "postgres": [database("orders")] } } }), &[]);
+    let restored = |template: &BackupPolicy, more: &str| {
+        job(&after, &template_for(template), "x", &asked(more).unwrap()).map(drop).map_err(|error| error.to_string())
+    };
+    let refused = restored(&before, "--postgres orders=orders --overwrite").unwrap_err();
+    let words = "its CronJob has the databases db-1:5432/users, db-1:5432/orders, the policy says db-1:5432/orders";
+    assert!(refused.contains(words), "{refused}");
+    assert_eq!(restored(&after, "--postgres orders=orders"), Ok(()));
+    assert_eq!(restored(&before, "--volume models=models"), Ok(()), "volumes are told by their names");
+
+    let copies = json!({ "spec": { "copies": [{ "persistentVolumeClaim": { "claimName": "third" } }] } });
+    let refused = restored(&policy("shop", copies, &[]), "--list").unwrap_err();
+    assert!(refused.contains("the places") && refused.contains("third"), "{refused}");
 }

@@ -10,17 +10,15 @@ use k8s_openapi::api::core::v1::{
     VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use printernizer_crds::backup_policy::{BackupPolicySpec, Role, RunConfiguration, Target};
+use printernizer_crds::backup_policy::{BackupPolicySpec, CONFIGURATION_VARIABLE, Role, RunConfiguration, Target};
 use printernizer_crds::common::ConfigMapKeyReference;
 
 use super::needs::{POSTGRES_KEYS, S3_KEYS};
 
 /// Name of the container.
 pub const CONTAINER: &str = "backup";
-/// Variable with the [`RunConfiguration`].
-pub const CONFIGURATION_VARIABLE: &str = "PRINTERNIZER_BACKUP";
 /// Begin of the names of all variables.
-const PREFIX: &str = "PRINTERNIZER_BACKUP";
+const PREFIX: &str = CONFIGURATION_VARIABLE;
 /// User and group of pods where nothing else is written.
 const USER: i64 = 65_532;
 /// How long a pod that is told to stop has to write its report, in seconds.

@@ -8,11 +8,11 @@ use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use printernizer_crds::backup_policy::{
-    MAX_REPORT_BYTES, MAX_REPORT_MESSAGE_BYTES, ROLE_LABEL, Report, RepositoryFacts, Role, RunConfiguration, RunReason,
-    RunStatus,
+    CONFIGURATION_VARIABLE, MAX_REPORT_BYTES, MAX_REPORT_MESSAGE_BYTES, ROLE_LABEL, Report, RepositoryFacts, Role,
+    RunConfiguration, RunReason, RunStatus,
 };
 
-use super::pod::{CONFIGURATION_VARIABLE, CONTAINER};
+use super::pod::CONTAINER;
 
 /// A run that has ended.
 #[derive(Clone, Debug, PartialEq)]
