@@ -35,7 +35,7 @@ pub async fn now(session: &mut Session<'_>, arguments: &BackupNow) -> Result<(),
     let mut asked = Vec::new();
     for policy in policies {
         let at = session.now;
-        let changed = session.cluster.change(policy, |now| Ok(to_write(now, at))).await;
+        let changed = Box::pin(session.cluster.change(policy, |now| Ok(to_write(now, at)))).await;
         let (change, said) = match changed {
             Ok(Change::Written(policy)) => (Ok(policy), "asked for a backup"),
             Ok(Change::Already(policy)) => (Ok(policy), "was asked for a backup already, which has not begun yet"),
