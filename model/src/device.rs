@@ -8,7 +8,7 @@ use printernizer_rules::print_job::start::SendAnswer;
 use crate::farm;
 use crate::promises::Broken;
 use crate::size::Size;
-use crate::world::{Attempt, Command, Doing, End, Name, No, Try, World};
+use crate::world::{Attempt, Command, Doing, End, Line, Name, No, Try, World};
 
 /// What becomes of a start that is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -178,6 +178,8 @@ pub enum AtScreen {
     Starts(Attempt),
     /// Prints something else.
     Foreign,
+    /// Prints something else, of which the machine shows nothing afterwards.
+    Forgotten,
     /// Pauses the print.
     Pauses,
     /// Resumes it.
@@ -195,6 +197,10 @@ pub fn is_possible(w: &World, at: No, what: AtScreen) -> bool {
         AtScreen::LeavesEnd => matches!(device.doing, Doing::Shows(_)),
         AtScreen::Starts(attempt) => idle && device.files.has(attempt) && !w.truth.started.has(attempt),
         AtScreen::Foreign | AtScreen::Filament => idle,
+        // Who is connected sees a print, and remembers what it showed.
+        AtScreen::Forgotten => {
+            idle && device.name == Name::None && w.operator.sessions[usize::from(at)].line != Line::Live
+        }
         AtScreen::Pauses => device.doing == Doing::Printing,
         AtScreen::Resumes => matches!(device.doing, Doing::Paused { .. }),
     }
@@ -219,6 +225,7 @@ pub fn at_screen(w: &mut World, at: No, what: AtScreen) {
             takes(w, at, Name::Foreign, Doing::Printing);
             w.truth.parts[usize::from(at)] = true;
         }
+        AtScreen::Forgotten => w.truth.parts[usize::from(at)] = true,
         AtScreen::Pauses => device.doing = Doing::Paused { by_us: false },
         AtScreen::Resumes => device.doing = Doing::Printing,
         AtScreen::Filament => device.filament = !device.filament,

@@ -91,7 +91,7 @@ impl Farm {
     pub fn begin(&self) -> World {
         let device = Device {
             doing: Doing::Nothing,
-            name: Name::Older,
+            name: if self.size.blank { Name::None } else { Name::Older },
             number: 1,
             files: Attempts::default(),
             on_the_way: None,
@@ -209,7 +209,11 @@ impl Farm {
             }
             let mut screen = vec![AtScreen::Answers(true), AtScreen::Answers(false), AtScreen::Resumes];
             if w.left.meddling > 0 {
-                screen.extend([AtScreen::LeavesEnd, AtScreen::Foreign, AtScreen::Pauses, AtScreen::Filament]);
+                screen.push(AtScreen::Forgotten);
+            }
+            if w.left.meddling > 0 && !self.size.blank {
+                screen.extend([AtScreen::LeavesEnd, AtScreen::Foreign]);
+                screen.extend([AtScreen::Pauses, AtScreen::Filament]);
                 screen.extend(d.files.iter().map(AtScreen::Starts));
             }
             out.extend(
@@ -234,7 +238,10 @@ impl Farm {
         }
         for (no, job) in self.jobs().zip(&w.jobs).filter(|(no, _)| self.whole || !reduce::is_twin(w, *no)) {
             out.extend(people::answer(w, no).map(|answer| Action::Answer(no, answer)));
-            if w.left.meddling > 0 && !printernizer_rules::print_job::status::is_terminal(&job.status) {
+            if w.left.meddling > 0
+                && !self.size.blank
+                && !printernizer_rules::print_job::status::is_terminal(&job.status)
+            {
                 out.extend(device::other_wishes(job.wants).iter().map(|wish| Action::Want(no, *wish)));
             }
         }
@@ -277,6 +284,9 @@ impl Farm {
             Action::AtScreen(at, what) => {
                 let free = matches!(what, AtScreen::Answers(_) | AtScreen::Resumes);
                 w.left.meddling -= u8::from(!free);
+                if what == AtScreen::Forgotten {
+                    time::minutes_unseen(w);
+                }
                 device::at_screen(w, at, what);
             }
             Action::ClearBed(at) => people::clear_bed(w, at),

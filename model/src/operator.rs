@@ -17,7 +17,7 @@ use printernizer_rules::print_job::gate::Closed;
 use printernizer_rules::print_job::status::is_terminal;
 use printernizer_rules::print_job::{self, FileView, SessionView, Undeleted, UploadView, Watch};
 use printernizer_rules::printer;
-use printernizer_rules::scheduling::{Input, PrinterView, schedule};
+use printernizer_rules::scheduling::{Input, PrinterView, device_could_start, schedule};
 
 use crate::farm::{self, NOW, TIMING};
 use crate::ids::{self, Id, Ids};
@@ -62,6 +62,7 @@ struct JobView {
 struct SessionSeen {
     line: Line,
     report: Option<Kept<DeviceReport>>,
+    judged: bool,
     watch: Kept<Watch>,
     upload: Upload,
     closed: Option<(Kept<Closed>, bool)>,
@@ -85,7 +86,7 @@ struct PrinterSeen {
 }
 
 type Steps = Kept<Vec<Step>>;
-type Claim = ((No, Job), (No, Printer), Kept<DeviceReport>);
+type Claim = ((No, Job), (No, Printer), Line, Option<Kept<DeviceReport>>, bool);
 
 static JOB_PLANS: Known<JobView, Steps> = LazyLock::new(DashMap::new);
 static PRINTER_PLANS: Known<PrinterSeen, Steps> = LazyLock::new(DashMap::new);
@@ -166,6 +167,7 @@ pub fn decide_job(w: &mut World, no: No, holder: Option<No>) {
         SessionSeen {
             line: s.line,
             report: s.report,
+            judged: s.judged,
             watch: s.watch,
             upload: s.upload,
             closed: s.closed,
@@ -200,6 +202,7 @@ fn job_decision(view: &JobView, attempt: Attempt) -> Steps {
     let link = view.session.map(|s| farm::link(s.line, s.report));
     let session = view.session.as_ref().zip(link.as_ref()).map(|(s, link)| SessionView {
         link,
+        judged: s.judged,
         watch: &s.watch,
         upload: match s.upload {
             Upload::Idle => UploadView::Idle,
@@ -331,9 +334,12 @@ fn printer_decision(seen: &PrinterSeen) -> Steps {
 /// The scheduler gives a job to a printer: what it heard may be old, what it claims on is read again.
 pub fn claim(w: &mut World, job: No, printer: No) {
     let s = &w.operator.sessions[usize::from(printer)];
-    let Some(report) = s.report.filter(|r| s.line == Line::Live && r.is_free()) else { return };
-    let key = ((job, w.jobs[usize::from(job)]), (printer, w.printers[usize::from(printer)]), report);
-    let Some(status) = once(&CLAIMS, key, claimed) else { return };
+    let view =
+        ((job, w.jobs[usize::from(job)]), (printer, w.printers[usize::from(printer)]), s.line, s.report, s.judged);
+    let Some(status) = once(&CLAIMS, view, claimed) else { return };
+    if !s.judged && w.truth.parts[usize::from(printer)] {
+        w.breaks(Broken::UsedUnseen);
+    }
     let steps = Kept::new(vec![Step::WritePrinter(status)]);
     let version = Version { no: printer, current: true };
     settle(w, Pass { about: About::Claim, steps, done: 0, job: None, printer: Some(version), judges: false });
@@ -341,7 +347,8 @@ pub fn claim(w: &mut World, job: No, printer: No) {
 
 fn claimed(key: &Claim) -> Option<Kept<PrinterStatus>> {
     let (job, printer) = (farm::job(key.0.0, &key.0.1), farm::printer(key.1.0, &key.1.1));
-    let view = PrinterView { printer: &printer, ready_for_start: true };
+    let ready_for_start = device_could_start(&farm::link(key.2, key.3), key.4, TIMING.stale_after);
+    let view = PrinterView { printer: &printer, ready_for_start };
     let input = Input { jobs: vec![&job], printers: vec![view], hold_starts: false, resting: BTreeMap::new() };
     let given = !schedule(&input, *NOW).assignments.is_empty();
     printer.status.clone().filter(|s| given && s.current_job.is_none()).map(|mut status| {

@@ -39,6 +39,8 @@ promises! {
     JudgedUnprintedButRan = "no print that ran is judged not sent or failed",
     /// A start while something lay on the bed.
     OntoPart = "nothing starts while something lies on the bed",
+    /// A job or a file came to a printer with a part on it before this process had judged what the printer shows.
+    UsedUnseen = "no job and no file is given to a printer with a part on it before its leader has looked",
     /// A start was sent although the last report showed a print.
     SentToBusyDevice = "no start is sent to a busy device, or to another one",
     /// A start was sent although the last report contradicted the mapping.

@@ -8,6 +8,7 @@
 
 use printernizer_rules::print_job::status::is_terminal;
 
+use crate::device::AtScreen;
 use crate::flight;
 use crate::ids::{self, Id};
 use crate::model::{Action, Farm};
@@ -244,7 +245,7 @@ fn about(action: Action) -> Option<About> {
 
 /// Jobs, and printers with their sessions, that are not as they were. Time leaves nothing as it was.
 fn touched(before: &World, event: &Event) -> (u32, u32) {
-    if matches!(event.then, Action::Seconds | Action::Ends(..)) {
+    if matches!(event.then, Action::Seconds | Action::Ends(..) | Action::AtScreen(_, AtScreen::Forgotten)) {
         return (u32::MAX, u32::MAX);
     }
     let after = &event.next;
@@ -282,7 +283,7 @@ mod tests {
 
     fn size(jobs: No, budget: Budget) -> Size {
         let kinds = &[DeviceKind::PrusaLink];
-        Size { name: "test", about: "", kinds, jobs, budget, attempts: 2, overlap: ALL, always: false }
+        Size { name: "test", about: "", kinds, jobs, budget, attempts: 2, blank: false, overlap: ALL, always: false }
     }
 
     /// Every state of a farm up to so many events.

@@ -209,6 +209,9 @@ pub fn carry_out(w: &mut World, size: &Size, at: No, command: Command) {
     match command {
         Command::Start(attempt) => start::begin(w, size, at, attempt),
         Command::Upload(attempt) => {
+            if !s.judged && w.truth.parts[usize::from(at)] {
+                w.breaks(Broken::UsedUnseen);
+            }
             let arrived = reaches(w, size, at, command);
             let s = of(w, at);
             if s.serves == Some(attempt) {

@@ -20,6 +20,9 @@ pub struct Size {
     pub budget: Budget,
     /// Attempts of a job beyond which is not looked.
     pub attempts: No,
+    /// Whether the printers show no print at the beginning, as one that has printed nothing yet, and people do nothing else
+    /// at their screens than print where nobody is connected.
+    pub blank: bool,
     /// How many passes may be half-way at a time.
     pub overlap: u8,
     /// Whether `cargo xtask test` explores it.
@@ -49,6 +52,15 @@ pub const SIZES: &[Size] = &[
         3,
     )
     .always(),
+    size(
+        "blank",
+        "a printer that shows no print, a job, a crash or lost lease, and a print that nobody sees",
+        &[PrusaLink],
+        1,
+        budget(1, 0, 1, 0),
+        2,
+    )
+    .blank(),
     size("1x1", "a printer, a job, a crash or lost lease and a fault", &[PrusaLink], 1, budget(1, 1, 0, 0), 3),
     size("1x2", "a printer, two jobs, a crash or lost lease and a fault", &[PrusaLink], 2, budget(1, 1, 0, 0), 2),
     size(
@@ -85,13 +97,18 @@ const fn size(
     budget: Budget,
     attempts: No,
 ) -> Size {
-    Size { name, about, kinds, jobs, budget, attempts, overlap: ALL, always: false }
+    Size { name, about, kinds, jobs, budget, attempts, blank: false, overlap: ALL, always: false }
 }
 
 impl Size {
     /// Explored by every test run.
     const fn always(self) -> Self {
         Self { always: true, ..self }
+    }
+
+    /// Of printers that show no print at the beginning.
+    const fn blank(self) -> Self {
+        Self { blank: true, ..self }
     }
 
     /// The size of this name.

@@ -27,6 +27,8 @@ struct GateSeen {
     report: Kept<DeviceReport>,
     /// Whether that report is too old.
     old: bool,
+    /// Whether the printer's own pass has judged a report.
+    judged: bool,
     elsewhere: bool,
     /// The id of this try, and whether its intent is written.
     sender: (Id, bool),
@@ -52,6 +54,7 @@ fn answer(seen: &GateSeen) -> Answer {
         kind: seen.kind,
         report: &seen.report,
         report_age: if seen.old { TIMING.start_deadline } else { AGE },
+        judged: seen.judged,
         unresolved_elsewhere: seen.elsewhere.then_some("farm/another"),
         mapping: mapping.as_ref().map(Vec::as_slice).map_err(String::as_str),
         hold_starts: false,
@@ -111,9 +114,16 @@ fn open(
         return Err(plain::closed(&Closed::Changed("")));
     }
     let elsewhere = unresolved_elsewhere(w, at, attempt.job);
-    let (objects, kind) = (((attempt.job, job), (at, printer)), size.kind(at));
-    let seen =
-        GateSeen { job: objects.0, printer: objects.1, kind, report: looked, old, elsewhere, sender: (sender, false) };
+    let seen = GateSeen {
+        job: (attempt.job, job),
+        printer: (at, printer),
+        kind: size.kind(at),
+        report: looked,
+        old,
+        judged: w.operator.sessions[usize::from(at)].judged,
+        elsewhere,
+        sender: (sender, false),
+    };
     let half = ask(seen)?.ok_or_else(|| plain::closed(&Closed::Changed("")))?;
     let version = |no| Version { no, current: true };
     let versions = (version(attempt.job), version(at));
@@ -170,7 +180,7 @@ pub fn advance(w: &mut World, size: &Size, at: No, trying: &mut Try) -> Result<(
                 if operator::attempt_of(trying.attempt.job, &trying.job) != trying.attempt {
                     return not_sent("the job has moved on");
                 }
-                return judged_again(size, at, trying);
+                return judged_again(w, size, at, trying);
             }
             let Some(half) = printer_half(at, trying) else { return not_sent("the printer is not ready") };
             api::write_printer(w, at, half);
@@ -183,7 +193,7 @@ pub fn advance(w: &mut World, size: &Size, at: No, trying: &mut Try) -> Result<(
             }
             trying.looked = farm::report(at, size.kind(at), &w.devices[usize::from(at)]);
             trying.old = false;
-            judged_again(size, at, trying)?;
+            judged_again(w, size, at, trying)?;
             trying.step = TryStep::Looked;
         }
         TryStep::Looked => {}
@@ -192,13 +202,14 @@ pub fn advance(w: &mut World, size: &Size, at: No, trying: &mut Try) -> Result<(
 }
 
 /// The gate once more, for the try whose intent is written.
-fn judged_again(size: &Size, at: No, trying: &Try) -> Result<(), Ended> {
+fn judged_again(w: &World, size: &Size, at: No, trying: &Try) -> Result<(), Ended> {
     let seen = GateSeen {
         job: (trying.attempt.job, trying.job),
         printer: (at, trying.printer),
         kind: size.kind(at),
         report: trying.looked,
         old: trying.old,
+        judged: w.operator.sessions[usize::from(at)].judged,
         elsewhere: false,
         sender: (trying.sender, true),
     };

@@ -171,6 +171,7 @@ fn at_screen(what: AtScreen) -> String {
         AtScreen::LeavesEnd => "leaves the end screen".to_owned(),
         AtScreen::Starts(a) => format!("starts the file of {}", of(a)),
         AtScreen::Foreign => "prints something else".to_owned(),
+        AtScreen::Forgotten => "prints something else, and the machine shows nothing of it afterwards".to_owned(),
         AtScreen::Pauses => "pauses the print".to_owned(),
         AtScreen::Resumes => "resumes the print".to_owned(),
         AtScreen::Filament => "changes the filament".to_owned(),

@@ -114,11 +114,15 @@ pub fn seconds(w: &mut World) {
     later(w, Span::Seconds);
 }
 
-/// Minutes pass, in which every session that does not start anything polls, so that a print that ends now was seen; and
-/// no start that was on its way is written any more.
-pub fn minutes(w: &mut World, size: &Size) {
+/// Minutes pass in which nobody is heard of: no start that was on its way is written any more.
+pub fn minutes_unseen(w: &mut World) {
     seconds(w);
     w.flights.retain(|f| !matches!(f, Flight::Try(_, Try { step: TryStep::Looked, .. })));
+}
+
+/// Minutes pass, in which every session that does not start anything polls, so that a print that ends now was seen.
+pub fn minutes(w: &mut World, size: &Size) {
+    minutes_unseen(w);
     for at in (0..).take(w.printers.len()) {
         if w.operator.sessions[usize::from(at)].trying.is_none() {
             session::poll(w, size, at);

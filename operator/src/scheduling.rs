@@ -225,10 +225,10 @@ fn resting<'a>(context: &Context, jobs: impl Iterator<Item = &'a PrintJob>) -> B
     jobs.filter(|job| rules::is_waiting_for_a_printer(job)).filter_map(until).collect()
 }
 
-/// Whether the printer's session is connected and its device could take a print.
+/// Whether the printer's device could take a print, as its session tells.
 fn could_start(context: &Context, key: &Key) -> bool {
     let seen = context.fleet.session(key).as_ref().map(Session::seen);
-    seen.is_some_and(|s| s.link.report_within(context.timing.stale_after).is_some_and(DeviceReport::is_free))
+    seen.is_some_and(|s| rules::device_could_start(&s.link, s.watched, context.timing.stale_after))
 }
 
 /// Keeps why each job waits, and wakes those for whom that is new.

@@ -1,15 +1,19 @@
-//! Several operators: one leads and connects, the others wait; a print is followed through every way a leader can go.
+//! Several operators: one leads and connects, the others wait; a print is followed through every way a leader can go, and
+//! what one has stored of a printer is used by the next one only after a look at it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod support;
+
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use printernizer_crds::print_job::Phase;
-use printernizer_crds::{ConditionType, Reason};
-use printernizer_e2e::farm::Operator;
-use printernizer_simulator::Config;
+use printernizer_crds::{ConditionType, Conditions as _, Reason};
+use printernizer_e2e::farm::{Operator, OperatorOptions};
+use printernizer_e2e::proxy::{Hook, Proxy, Rule, Script, Which};
+use printernizer_simulator::{Action, Config, Entry, Event};
 use serde_json::json;
 use support::{SOON, Shop};
 
@@ -87,4 +91,89 @@ async fn a_leader_whose_lease_was_taken_ends_and_touches_nothing_more() {
     shop.phase("clip", Phase::Succeeded).await;
     assert_eq!(shop.starts("pz-"), 1);
     shop.close().await;
+}
+
+/// An operator through a proxy, with these rules for what becomes of its writes.
+async fn led_through(shop: &mut Shop, rules: Vec<Rule>) -> (Script, Proxy) {
+    let script = Script::new(rules);
+    let proxy = Proxy::api(shop.farm.client(), script.clone()).await.unwrap();
+    let options = shop.options(&[]);
+    let options = OperatorOptions { kubeconfig: proxy.kubeconfig(&options.directory).unwrap(), ..options };
+    shop.operator = Some(Operator::start(&options).await.unwrap());
+    (script, proxy)
+}
+
+fn rule(name: &str, occurrence: usize, hook: Hook) -> Rule {
+    Rule { which: Which::Named { name: name.to_owned(), occurrence }, hook }
+}
+
+/// Somebody prints at the screen while nobody leads, and for a while the next leader cannot store what it makes of the
+/// printer: what is stored still says Ready and clear. Nothing may rely on that.
+async fn next_leader_looks_first(name: &str, claimed: bool) {
+    let mut shop = Shop::empty(name, Config::prusalink(1).time_scale(20.0)).await;
+    shop.farm.add_printers().await.unwrap();
+    shop.farm.add_file("part", support::part(support::PRINT)).await.unwrap();
+    let given = rule("PUT printjobs/clip/status Assigned claim", 1, Hook::StopAfter);
+    let (first, _proxy) = led_through(&mut shop, vec![given]).await;
+    shop.clear_all().await;
+    if claimed {
+        shop.print("clip", json!({})).await;
+        tokio::time::timeout(SOON, first.stopped()).await.expect("the job is given to the printer");
+        shop.kill_operator().await;
+    } else {
+        shop.close_operator().await;
+        shop.print("clip", json!({})).await;
+    }
+    let vase = Action::PrintForeignFile { file_name: "VASE.GCO".into(), duration_seconds: 60 };
+    shop.machine("prusa-1").person(&vase).unwrap();
+    let started = |e: &Entry| matches!(e.event, Event::PhysicalStart { .. });
+    shop.ledger_shows("the foreign print", |e| e.iter().any(started)).await;
+    shop.skip(120);
+    let ended = |e: &Entry| matches!(e.event, Event::PhysicalEnd { .. });
+    shop.ledger_shows("its end", |e| e.iter().any(ended)).await;
+
+    let holds = if claimed { " claim" } else { "" };
+    let judgments = ["Unknown{} clear", "Finished{} occupied", "Idle{} occupied"];
+    let refused = judgments.iter().flat_map(|judgment| {
+        let name = format!("PUT printers/prusa-1/status {}", judgment.replace("{}", holds));
+        (1..=5).map(move |occurrence| rule(&name, occurrence, Hook::Refuse(500)))
+    });
+    let refused: Vec<Rule> = refused.collect();
+    let rules = refused.len();
+    let (second, _proxy) = led_through(&mut shop, refused).await;
+    let priority = AtomicI32::new(0);
+    printernizer_e2e::wait_until("it has looked at the printer, and stored that", SOON, async || {
+        // Wakes the schedule.
+        let another = json!({ "priority": priority.fetch_add(1, Ordering::Relaxed) });
+        let asked = shop.farm.change_job("clip", another).await;
+        let printer = shop.farm.printers().get("prusa-1").await.map_err(|e| e.to_string())?;
+        let conditions = printer.status.unwrap_or_default().conditions;
+        let looked = conditions.is_false(ConditionType::BedCleared);
+        if looked { Ok(()) } else { Err(format!("{:?} {conditions:?}", asked.map(drop))) }
+    })
+    .await
+    .unwrap();
+    assert!(rules - second.unmet().len() >= 3, "it was to store nothing for a while: {:?}", second.trace());
+    let next = if claimed { " upload" } else { " claim" };
+    let taken: Vec<String> = second.trace().iter().map(ToString::to_string).filter(|w| w.contains(next)).collect();
+    assert!(taken.is_empty(), "{taken:?}");
+    let files = shop.ledger().into_iter().filter(|e| matches!(e.event, Event::Upload { .. }));
+    assert_eq!(files.count(), 0, "no byte came to the printer");
+
+    shop.clear("prusa-1").await;
+    shop.phase("clip", Phase::Printing).await;
+    shop.finish_prints();
+    shop.phase("clip", Phase::Succeeded).await;
+    assert_eq!(shop.starts("pz-"), 1);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_given_to_no_printer_before_the_next_leader_has_looked_at_it() {
+    next_leader_looks_first("unclaimed", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_given_to_a_printer_sends_it_no_byte_before_the_next_leader_has_looked_at_it() {
+    next_leader_looks_first("claimed", true).await;
 }

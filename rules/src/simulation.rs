@@ -157,7 +157,10 @@ impl World {
         };
         let Some(effect) = task.effects.pop_front() else {
             self.tasks[slot] = None;
-            self.scene.watched |= matches!(kind, Kind::Printer) && self.up;
+            if matches!(kind, Kind::Printer) && self.up && !std::mem::replace(&mut self.scene.watched, true) {
+                // Jobs wait for the first look at a printer.
+                self.schedule();
+            }
             return;
         };
         let versions = task.versions;
@@ -214,7 +217,9 @@ impl World {
         let waits = crate::scheduling::is_waiting_for_a_printer(&self.scene.job)
             && status.not_before.is_none_or(|t| t.0 <= now)
             && !self.scene.job_gone;
-        if waits && crate::scheduling::printer_accepts_start(&self.scene.printer, now).is_ok() {
+        let (link, stale_after) = (self.scene.link(), self.scene.timing.stale_after);
+        let could_start = crate::scheduling::device_could_start(&link, self.scene.watched, stale_after);
+        if waits && could_start && crate::scheduling::printer_accepts_start(&self.scene.printer, now).is_ok() {
             self.scene.claim();
             self.versions.0 += 1;
             self.versions.1 += 1;

@@ -39,7 +39,7 @@ pub use connect::{bambu as bambu_config, bambu_ca, prusalink as connect_prusalin
 use task::RECONNECT_CAP;
 
 pub use device::DeviceFault;
-pub use session::{Attempt, Command, Seen, Session};
+pub use session::{Attempt, Command, Judged, Seen, Session};
 
 /// A random id for an occupancy, a question, a distrust, a try.
 pub fn fresh_id() -> String {

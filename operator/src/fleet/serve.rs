@@ -135,8 +135,9 @@ pub(super) fn took(context: &FleetContext, session: &Session, Reported { report,
         if s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| old.state != report.state) {
             s.unstored_since.get_or_insert(at);
         }
-        s.reported(report, at, session.timing.report_gap);
-        (news || refused, connects)
+        // Nor does anything count after a gap before it was looked at.
+        let gap = s.reported(report, at, session.timing.report_gap);
+        (news || gap || refused, connects)
     });
     if connects {
         context.metrics.session_connected();
@@ -290,5 +291,20 @@ mod tests {
         assert!(commands.try_recv().is_err());
         report();
         assert!(context.jobs.is_due(&upload.attempt.job) && context.printers.is_due(&session.printer));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_after_a_gap_is_news_although_it_shows_what_was_shown_before_it() {
+        let context = testing::context(&Leadership::fixed(true));
+        let (session, _commands, _) = testing::serving();
+        session.was_judged(&session.seen());
+        let report = async |after: u64| {
+            tokio::time::advance(Duration::from_secs(after)).await;
+            took(&context, &session, Reported { report: DeviceReport::default(), at: Instant::now(), refused: None });
+            (session.seen().watched, context.printers.is_due(&session.printer))
+        };
+        assert_eq!(report(30).await, (true, false));
+        // Nothing is given to the printer until it is looked at, so somebody must look.
+        assert_eq!(report(31).await, (false, true));
     }
 }

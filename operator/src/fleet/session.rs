@@ -111,9 +111,11 @@ impl State {
         self.connection += 1;
     }
 
-    /// A report has come. After a gap in which a print could have begun and been forgotten, nobody has watched.
-    pub(super) fn reported(&mut self, report: DeviceReport, at: Instant, longest_gap: Duration) {
-        if self.report.as_ref().is_some_and(|(_, last)| at.duration_since(*last) > longest_gap) {
+    /// A report has come. After a gap in which a print could have begun and been forgotten, nobody has watched; then this
+    /// gives true.
+    pub(super) fn reported(&mut self, report: DeviceReport, at: Instant, longest_gap: Duration) -> bool {
+        let gap = self.report.as_ref().is_some_and(|(_, last)| at.duration_since(*last) > longest_gap);
+        if gap {
             self.unwatched();
         }
         self.connected = true;
@@ -123,6 +125,7 @@ impl State {
             self.no_try_before = None;
         }
         self.report = Some((report, at));
+        gap
     }
 
     /// A try to start has ended: what closed the gate, or that nothing did. Starts that are held close it for nobody.
@@ -167,6 +170,10 @@ pub struct Session {
     pub(super) timing: Timing,
 }
 
+/// That a report of one connection of a session was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged(u64);
+
 /// What a session says at one moment.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -196,6 +203,14 @@ pub struct Seen {
     pub unstored_since: Option<Instant>,
     /// Number of the connection.
     pub(super) connection: u64,
+}
+
+impl Seen {
+    /// Whether a report of this connection was judged already, and no other connection came after `before`, as the same
+    /// session gave it. A Printer that was read in between says what that meant.
+    pub fn is_judged_since(&self, before: Option<Judged>) -> bool {
+        self.watched && before == Some(Judged(self.connection))
+    }
 }
 
 impl Session {
@@ -274,15 +289,19 @@ impl Session {
         })
     }
 
+    /// That a report of the present connection was judged, and what it meant is stored. Asked before the Printer is read.
+    pub fn judged(&self) -> Option<Judged> {
+        self.with(|s| s.reports_judged.then_some(Judged(s.connection)))
+    }
+
     /// What was seen was judged, and what it meant is stored. A report that came in the meantime was not: the first one
-    /// of a connection must not pass for watched.
-    pub fn was_judged(&self, seen: &Seen) {
+    /// of a connection must not pass for watched. True if it was the first of its connection: others wait for that.
+    pub fn was_judged(&self, seen: &Seen) -> bool {
         self.with(|s| {
-            if matches!(seen.link, Link::Live { .. }) && s.connection == seen.connection {
-                s.reports_judged = true;
-            }
             s.unstored_since.take_if(|since| Some(*since) == seen.unstored_since);
-        });
+            let judged = matches!(seen.link, Link::Live { .. }) && s.connection == seen.connection;
+            judged && !std::mem::replace(&mut s.reports_judged, true)
+        })
     }
 
     /// The connection has ended; true if that, or its cause, is new.

@@ -30,7 +30,8 @@ pub async fn reconcile(context: Arc<Context>, key: Key) -> Result<Done, ApiError
 /// The second half of a claim, right after the first: what the job's own pass would do now that the printer holds it. The
 /// job is the one the first half was decided on; had anybody changed it since, that would be a conflict.
 pub(crate) async fn complete_claim(context: &Context, job: PrintJob, printer: Printer) -> Result<Done, ApiError> {
-    let facts = Box::pin(observe::of(context, job, Some(printer))).await?;
+    // Nothing is sent to the printer by it: what was judged is asked by the passes that follow.
+    let facts = Box::pin(observe::of(context, job, Some(printer), None)).await?;
     let plan = printernizer_rules::print_job::decide(&facts.observed());
     act::act(context, &facts, plan).await
 }

@@ -14,7 +14,7 @@ use super::desk::FileState;
 use super::record_name;
 use crate::api::{ApiError, Key, version};
 use crate::context::Context;
-use crate::fleet::{Attempt, Seen, Session, fresh_id};
+use crate::fleet::{Attempt, Judged, Seen, Session, fresh_id};
 use crate::watch::Mark;
 
 /// What was observed, owned.
@@ -24,6 +24,7 @@ pub(super) struct Facts {
     pub(super) session: Option<Session>,
     pub(super) attempt: Attempt,
     seen: Option<Seen>,
+    judged: bool,
     file_deleted: bool,
     undeleted: Option<Undeleted>,
     file: FileState,
@@ -44,6 +45,7 @@ impl Facts {
             printer: self.printer.as_ref(),
             session: self.seen.as_ref().map(|seen| SessionView {
                 link: &seen.link,
+                judged: self.judged,
                 watch: &seen.watch,
                 upload: seen.upload.clone(),
                 closed: seen.closed.clone(),
@@ -81,8 +83,12 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
     let holders = context.printer_index.marked(&Mark::Claim(uid.to_owned()));
     let holder = holders.into_iter().find(|p| p.metadata.namespace == job.metadata.namespace);
     let named = status.and_then(|s| s.printer.as_ref()).map(|p| Key::new(&key.namespace, &p.name));
-    let printer = match named.or_else(|| holder.map(|p| Key::of(p.as_ref()))) {
-        Some(printer) => context.api.get::<Printer>(&printer).await?,
+    let at = named.or_else(|| holder.map(|p| Key::of(p.as_ref())));
+    // Asked before the Printer is read: what is judged later may have made another one of it.
+    let session = at.as_ref().and_then(|at| context.fleet.session(at));
+    let judged = session.as_ref().and_then(Session::judged);
+    let printer = match &at {
+        Some(at) => context.api.get::<Printer>(at).await?,
         None => None,
     };
     // A Printer of the same name that was created again is another one, unless it holds the job.
@@ -91,16 +97,23 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         holds || status.and_then(|s| s.printer.as_ref()).is_some_and(|n| Some(&n.uid) == p.metadata.uid.as_ref())
     });
     context.jobs.has_read(key, std::iter::once(version(&job)).chain(printer.as_ref().map(version)));
-    of(context, job, printer).await.map(Some)
+    of(context, job, printer, session.zip(judged)).await.map(Some)
 }
 
-/// Observes the rest, for a job that was read with the printer it names or that holds it.
-pub(super) async fn of(context: &Context, job: PrintJob, printer: Option<Printer>) -> Result<Facts, ApiError> {
+/// Observes the rest, for a job that was read with the printer it names or that holds it, after that printer's session had
+/// said what was `judged`.
+pub(super) async fn of(
+    context: &Context,
+    job: PrintJob,
+    printer: Option<Printer>,
+    judged: Option<(Session, Judged)>,
+) -> Result<Facts, ApiError> {
     let key = &Key::of(&job);
     let status = job.status.clone().unwrap_or_default();
     let uid = job.metadata.uid.clone().unwrap_or_default();
     let attempt = Attempt { job: key.clone(), job_uid: uid.clone(), token: token_of(&job) };
-    let session = printer.as_ref().and_then(|p| context.fleet.session(&Key::of(p)));
+    let (session, judged) = judged.unzip();
+    let session = printer.as_ref().and_then(|p| session.or_else(|| context.fleet.session(&Key::of(p))));
     let claimed = status.printer.is_some();
     if let Some(session) = session.as_ref().filter(|_| claimed && !is_terminal(&status)) {
         // A start that only the printer remembers counts too: its window must end some day.
@@ -113,6 +126,7 @@ pub(super) async fn of(context: &Context, job: PrintJob, printer: Option<Printer
         }
     }
     let seen = session.as_ref().map(Session::seen);
+    let judged = seen.as_ref().is_some_and(|s| s.is_judged_since(judged));
     let remote_name = status.upload.as_ref().map(|u| u.remote_name.as_str());
     let file_deleted =
         remote_name.is_some_and(|name| seen.as_ref().is_some_and(|s| s.deleted.iter().any(|d| d == name)));
@@ -141,6 +155,7 @@ pub(super) async fn of(context: &Context, job: PrintJob, printer: Option<Printer
         session,
         attempt,
         seen,
+        judged,
         file_deleted,
         undeleted,
         file: context.desk.state(&job),

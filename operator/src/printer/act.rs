@@ -49,7 +49,13 @@ pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<
         }
     }
     if let (Some(session), Some(seen)) = (&facts.session, &facts.seen) {
-        session.was_judged(seen);
+        // Jobs wait for the first look at a printer, here and in the schedule; nothing else may tell them of it.
+        if session.was_judged(seen) {
+            if let Some(job) = printer.status.as_ref().and_then(|s| s.current_job.as_ref()) {
+                context.jobs.now(Key::new(&key.namespace, &job.name));
+            }
+            context.scheduling.wake();
+        }
     }
     Ok(Done { outcome, again: plan.look_again })
 }

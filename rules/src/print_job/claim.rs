@@ -204,6 +204,12 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
 
     let name = token.to_string();
     match &old.upload {
+        // What is stored of the bed is not known to be true: somebody may have printed meanwhile. The first report that is
+        // judged wakes the job.
+        Some(_) if !session.is_some_and(|s| s.judged) => {
+            let fetched = if needs_file_at_hand(seen.job) { without_file(seen, old) } else { None };
+            fetched.unwrap_or_else(|| Plan::wait(REST))
+        }
         Some(upload) if upload.token == name && upload.size_verified => {
             let mut new = old.clone();
             let text = match session.and_then(|s| s.closed.as_ref()) {
@@ -295,6 +301,8 @@ fn record_upload(
 ) -> Plan {
     // Without a rename the file lies there ready to be started by anyone: only onto a cleared bed.
     let cleared = printer.status.as_ref().is_some_and(|s| s.conditions.is_true(ConditionType::BedCleared));
+    // Nor does a clearance count that was stored before this process has looked at the printer.
+    let cleared = cleared && seen.session.as_ref().is_some_and(|s| s.judged);
     let Some(report) = link.report_within(seen.timing.stale_after).filter(|r| cleared && r.is_free()) else {
         let assigned = old.assigned_time.as_ref().map_or(seen.now, |t| t.0);
         if elapsed(seen.now, assigned) >= seen.timing.unready_limit {

@@ -29,6 +29,9 @@ pub struct GateView<'a> {
     pub report: &'a DeviceReport,
     /// Age of the report.
     pub report_age: Duration,
+    /// Whether the Printer's own pass has judged a report of this connection, and `printer` was read after it had stored
+    /// what that meant.
+    pub judged: bool,
     /// Name of another PrintJob with an unresolved start on a device with this serial number.
     pub unresolved_elsewhere: Option<&'a str>,
     /// The mapping of filaments to slots, computed from this report; an error says what does not fit.
@@ -143,6 +146,11 @@ pub fn check(view: &GateView<'_>) -> Result<(), Closed> {
         .find(|c| c.status == "False")
     {
         return Err(GiveBack(condition.message.clone()));
+    }
+
+    // What is stored of the bed is true of this printer now: an erased identity does not tell that a print came and went.
+    if !view.judged {
+        return Err(NotNow("what the printer shows has not been judged yet since it was connected to".into()));
     }
 
     // The device is free, on a fresh report.

@@ -95,6 +95,9 @@ pub struct Waiting {
 pub struct SessionView<'a> {
     /// The connection.
     pub link: &'a Link,
+    /// Whether the Printer's own pass has judged a report of this connection, and `printer` was read after it had stored
+    /// what that meant. Until then what is stored of the bed was said by a process before this one, or before a gap.
+    pub judged: bool,
     /// What it has seen of this attempt.
     pub watch: &'a Watch,
     /// How the upload stands.

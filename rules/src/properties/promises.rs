@@ -222,7 +222,8 @@ pub fn gate_is_asked(s: &Scene) -> bool {
 pub fn comes_to_rest(s: &Scene) {
     let mut s = s.clone();
     for _ in 0..12 {
-        let before = (s.job.clone(), s.printer.clone());
+        // The first report that is judged is news to the job.
+        let before = (s.job.clone(), s.printer.clone(), s.watched);
         if !s.job_gone {
             let plan = job_decides(&s);
             s.apply(&plan);
@@ -230,7 +231,7 @@ pub fn comes_to_rest(s: &Scene) {
         let plan = printer_decides(&s);
         s.apply(&plan);
         s.watched = s.watched || matches!(s.link(), Link::Live { .. });
-        if (&s.job, &s.printer) == (&before.0, &before.1) {
+        if (&s.job, &s.printer, s.watched) == (&before.0, &before.1, before.2) {
             let (job, printer) = (s.job_plan(), s.printer_plan());
             assert!(s.job_gone || (job.job().is_none() && job.printer().is_none()), "the same again: {job:?}");
             assert!(printer.printer().is_none(), "the same again: {printer:?}");

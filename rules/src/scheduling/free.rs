@@ -3,10 +3,13 @@
 //! Decides about the printer alone: what passes by itself or by a person's hand, in the order in which it is worth
 //! knowing. That its device could take a print is the session's word, which the gate asks again before every start.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use printernizer_crds::{ConditionType, Conditions, Printer};
 
 use super::windows::{Starts, starts};
+use crate::device::{DeviceReport, Link};
 
 /// Why a printer cannot be given a job now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +74,13 @@ pub fn printer_accepts_start(printer: &Printer, now: Timestamp) -> Result<(), No
     }
 }
 
+/// Whether the device could take a print, as its session tells: it is connected and free, and `judged` says that the
+/// Printer's own pass has judged a report of this connection. Until then what is stored of the printer was said by a process
+/// before this one, or before a gap, in which anybody may have printed.
+pub fn device_could_start(link: &Link, judged: bool, stale_after: Duration) -> bool {
+    judged && link.report_within(stale_after).is_some_and(DeviceReport::is_free)
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -79,6 +89,7 @@ mod tests {
 
     use super::super::fixtures::{NOW, at, condition, printer};
     use super::*;
+    use crate::device::DeviceState;
 
     fn status(printer: &mut Printer) -> &mut PrinterStatus {
         printer.status.as_mut().unwrap()
@@ -107,6 +118,22 @@ mod tests {
         let mut printed = printer("one");
         status(&mut printed).last_start = Some(last_start(Some(StartVerdict::Failed)));
         assert_eq!(printer_accepts_start(&printed, at(NOW)), Ok(()));
+    }
+
+    #[test]
+    fn a_device_could_start_that_is_free_heard_of_lately_and_judged() {
+        let stale_after = Duration::from_secs(10);
+        let could = |state, age, judged| {
+            let report = DeviceReport { state, ..DeviceReport::default() };
+            device_could_start(&Link::Live { report, age: Duration::from_secs(age) }, judged, stale_after)
+        };
+        for state in [DeviceState::Idle, DeviceState::Finished, DeviceState::Stopped, DeviceState::Failed] {
+            assert!(could(state, 10, true), "{state:?}");
+            assert!(!could(state, 11, true), "{state:?}, too long ago");
+            assert!(!could(state, 0, false), "{state:?}, and nobody has looked at it");
+        }
+        assert!(!could(DeviceState::Busy, 0, true));
+        assert!(!device_could_start(&Link::Connecting, true, stale_after));
     }
 
     #[test]

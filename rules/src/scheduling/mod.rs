@@ -31,7 +31,7 @@ mod properties;
 pub use capabilities::{Capabilities, Slot, capabilities, capabilities_reported};
 pub use color::Color;
 pub use filaments::mapping;
-pub use free::{NotFree, printer_accepts_start};
+pub use free::{NotFree, device_could_start, printer_accepts_start};
 pub use matching::fits;
 pub use memo::Memo;
 pub(crate) use mismatch::Millimeters;

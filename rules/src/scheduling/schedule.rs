@@ -42,7 +42,7 @@ pub struct Input<'a> {
 pub struct PrinterView<'a> {
     /// The printer.
     pub printer: &'a Printer,
-    /// Whether its session is connected and its device could take a print.
+    /// Whether its device could take a print, as its session tells: see [`device_could_start`](super::device_could_start).
     pub ready_for_start: bool,
 }
 

@@ -19,6 +19,7 @@ impl Scene {
         let fresh_id = format!("id-{}", self.fresh);
         let session = SessionView {
             link: &link,
+            judged: self.watched,
             watch: &self.watch,
             upload: self.upload.clone(),
             closed: self.closed.clone(),
@@ -84,6 +85,7 @@ impl Scene {
             kind: DeviceKind::PrusaLink,
             report: &self.report,
             report_age: self.age,
+            judged: self.watched,
             unresolved_elsewhere: self.unresolved_elsewhere,
             mapping: self.mapping.as_deref().map_err(String::as_str),
             hold_starts: self.hold_starts,

@@ -13,14 +13,32 @@ fn only_a_report_that_was_looked_at_counts_as_watched() {
     session.was_judged(&seen);
     assert!(!session.seen().watched);
     let seen = session.seen();
-    session.was_judged(&seen);
+    assert!(session.was_judged(&seen), "those who wait for it hear of it");
     assert!(session.seen().watched);
+    assert!(!session.was_judged(&seen), "once");
     // A pass that saw a report of the connection before says nothing about the first one of the next.
     let seen = session.seen();
     session.connection_lost(&DeviceFault { cause: LinkFault::Unreachable, message: "gone".into() });
     report();
     session.was_judged(&seen);
     assert!(!session.seen().watched);
+}
+
+#[test]
+fn a_printer_counts_as_judged_that_was_read_after_a_report_of_this_connection_was_judged() {
+    let (session, _commands) = new(Key::new("farm", "prusa-1"), &Timing::default(), CancellationToken::new());
+    let report = || session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30)));
+    report();
+    let before = session.judged();
+    session.was_judged(&session.seen());
+    assert!(!session.seen().is_judged_since(before), "it was read before that was stored");
+    let before = session.judged();
+    assert!(session.seen().is_judged_since(before));
+    session.connection_lost(&DeviceFault { cause: LinkFault::Unreachable, message: "gone".into() });
+    report();
+    assert!(!session.seen().is_judged_since(before));
+    session.was_judged(&session.seen());
+    assert!(!session.seen().is_judged_since(before), "it is another connection");
 }
 
 #[tokio::test(start_paused = true)]

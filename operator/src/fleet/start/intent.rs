@@ -44,6 +44,7 @@ fn gate_view<'a, D: Device>(
         kind: D::KIND,
         report,
         report_age: age,
+        judged: objects.judged,
         unresolved_elsewhere: objects.unresolved_elsewhere.as_deref(),
         mapping: Ok(&[]),
         hold_starts: context.hold_starts,

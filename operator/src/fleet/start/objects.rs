@@ -16,6 +16,8 @@ use crate::api::{ApiError, Key};
 pub(super) struct Objects {
     pub(super) job: PrintJob,
     pub(super) printer: Printer,
+    /// Whether the printer is as it was after a report of this connection had been judged, or later.
+    pub(super) judged: bool,
     /// Another job whose start on this device is not resolved, see [`look_elsewhere`].
     pub(super) unresolved_elsewhere: Option<String>,
 }
@@ -26,6 +28,7 @@ pub(super) fn api_server(error: &ApiError) -> Closed {
 
 /// Quorum reads of both sides of the claim, which must still be about this attempt.
 pub(super) async fn read(context: &FleetContext, session: &Session, attempt: &Attempt) -> Result<Objects, Closed> {
+    let judged = session.judged();
     let (job, printer) =
         tokio::join!(context.api.get::<PrintJob>(&attempt.job), context.api.get::<Printer>(&session.printer));
     let job = job.map_err(|e| api_server(&e))?.ok_or(Closed::Changed("the job is gone"))?;
@@ -35,7 +38,8 @@ pub(super) async fn read(context: &FleetContext, session: &Session, attempt: &At
     if !still_ours {
         return Err(Closed::Changed("the job has moved on"));
     }
-    Ok(Objects { job, printer, unresolved_elsewhere: None })
+    let judged = session.seen().is_judged_since(judged);
+    Ok(Objects { job, printer, judged, unresolved_elsewhere: None })
 }
 
 /// Quorum reads of everything else that may stand for this device, in all namespaces this process works in: other

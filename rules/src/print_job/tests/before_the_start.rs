@@ -33,6 +33,60 @@ fn an_upload_is_recorded_before_its_first_byte_and_only_onto_a_cleared_bed() {
 }
 
 #[test]
+fn nothing_is_sent_or_written_before_this_process_has_judged_what_the_printer_shows() {
+    let begun = || {
+        let mut s = Scene::claimed();
+        s.run_job();
+        s
+    };
+    let failed = || Scene { upload: UploadView::Failed { message: "cut".into() }, ..begun() };
+    let done = || Scene { upload: UploadView::Done, ..begun() };
+    let rows: [(&str, &dyn Fn() -> Scene); 5] = [
+        ("a claim", &Scene::claimed),
+        ("an upload that another process has begun", &begun),
+        ("an upload that has failed", &failed),
+        ("an upload that is not known to be whole", &done),
+        ("a whole file", &Scene::uploaded),
+    ];
+    for (what, scene) in rows {
+        let mut s = scene();
+        assert_ne!(s.job_plan().effects, [], "{what}: before");
+        s.watched = false;
+        assert_eq!(s.job_plan().effects, [], "{what}");
+        // The printer's own pass ends that, and wakes the job.
+        s.run_printer();
+        s.watched = true;
+        assert_ne!(s.job_plan().effects, [], "{what}: after");
+    }
+    // What keeps a claim from its printer goes on counting, and the file is fetched meanwhile.
+    let mut away = Scene { watched: false, file: None, fetching: Some(seconds(1)), ..begun() };
+    assert_eq!(away.job_plan().effects, [Effect::FetchFile]);
+    away.fetching = Some(away.timing.file_patience);
+    assert_eq!(away.run_job(), [away.delete()]);
+    let mut cancelled = Scene { watched: false, ..begun() };
+    cancelled.job.spec.desired_state = DesiredState::Cancel;
+    assert_eq!(cancelled.run_job(), [cancelled.delete()]);
+}
+
+#[test]
+fn a_printer_that_shows_no_print_gets_no_file_after_a_change_of_leaders_until_a_person_has_looked() {
+    let mut s = Scene::claimed();
+    s.shows_nothing();
+    s.run_printer();
+    assert!(!s.job_plan().effects.is_empty(), "it was watched, so it is clear");
+    // Somebody prints and leaves the end screen while nobody leads.
+    s.watched = false;
+    assert_eq!(s.job_plan().effects, []);
+    s.run_printer();
+    s.watched = true;
+    assert_eq!(s.reason(ConditionType::BedCleared), Reason::Unconfirmed.as_str());
+    assert_eq!(s.job_plan().effects, []);
+    s.clear_bed();
+    s.run_printer();
+    assert_eq!(s.run_job(), [DeviceCommand::Upload { remote_name: s.remote_name() }]);
+}
+
+#[test]
 fn a_start_is_asked_for_only_when_the_whole_file_is_there() {
     let mut s = Scene::claimed();
     s.run_job();

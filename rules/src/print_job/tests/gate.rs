@@ -7,6 +7,7 @@ use printernizer_crds::printer::StartVerdict;
 use printernizer_crds::{ConditionStatus, ConditionType, Reason};
 
 use crate::device::{Blocker, DeviceKind, DeviceState};
+use crate::print_job::UploadView;
 use crate::print_job::gate::{Closed, check};
 use crate::testing::{SENDER, Scene, identity, seconds};
 
@@ -149,6 +150,21 @@ fn the_upload_must_be_verified_and_of_this_attempt() {
         (|s| job(s).upload.as_mut().unwrap().size_verified = false, changed, "not verified"),
         (|s| job(s).attempt = 2, changed, "not verified"),
     ]);
+}
+
+#[test]
+fn what_the_printer_shows_must_have_been_judged_by_this_process() {
+    closes(&[(|s| s.watched = false, not_now, "not been judged")]);
+    // An identity that says nothing is as accounted: nothing else would close the gate.
+    let mut s = Scene::claimed();
+    s.shows_nothing();
+    s.run_printer();
+    s.run_job();
+    s.upload = UploadView::Done;
+    s.run_job();
+    assert_eq!(s.gate(), Ok(()));
+    s.watched = false;
+    assert!(s.gate().is_err());
 }
 
 #[test]
