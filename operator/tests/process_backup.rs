@@ -142,6 +142,46 @@ async fn a_policy_becomes_cron_jobs_and_what_their_pods_report_becomes_its_statu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_damage_is_known_the_prune_is_suspended_and_checks_read_everything() {
+    let shop = shop("damage").await;
+    let yard = Yard::of(&shop);
+    let (verification, template) = (json!({ "check": { "schedule": "@weekly" } }), json!({ "backoffLimit": 0 }));
+    yard.policy("farm", &json!({ "verification": verification, "jobTemplate": template })).await;
+    yard.says("farm", ConditionType::Ready, "True", Reason::PolicyReady).await;
+    let check = async |name: &str, reason: &str, percent: i32| {
+        let (job, began) = (yard.by_hand("farm-check", name).await, Timestamp::now());
+        let mut says = report("Check", reason, began);
+        says["readDataPercent"] = json!(percent);
+        yard.end_pod_of(&job, i32::from(reason != "Succeeded"), &says).await;
+        yard.status("farm", "has counted it", |s| s.last_check.as_ref().is_some_and(|run| run.job_name == job)).await
+    };
+    // What is applied while damage is known, and when it is not any more.
+    let applied = async |prune: bool, percent: i32| {
+        wait_until("the CronJobs are as they must be", SOON, async || {
+            let all = yard.cron_jobs().await;
+            let of = |name: &str| all.iter().find(|c| c.name_any() == name).map(|c| &c.spec);
+            let (pruning, checking) = (of("farm-prune").ok_or("no prune")?, of("farm-check").ok_or("no check")?);
+            let pod = serde_json::to_string(&checking.job_template).map_err(|e| e.to_string())?;
+            let told = pod.contains(&format!(r#"\"readDataPercent\":{percent}}}"#));
+            let is = (pruning.suspend, checking.suspend, told);
+            if is == (Some(prune), Some(false), true) { Ok(()) } else { Err(format!("{is:?}")) }
+        })
+        .await
+        .unwrap();
+    };
+    applied(false, 10).await;
+    assert!(check("first", "RepositoryDamaged", 10).await.last_damage.is_some());
+    applied(true, 100).await;
+    // By a template from before, or by hand.
+    assert!(check("second", "Succeeded", 10).await.last_damage.is_some(), "a sample proves nothing");
+    yard.says("farm", ConditionType::IntegrityVerified, "False", Reason::RepositoryDamaged).await;
+    assert_eq!(check("third", "Succeeded", 100).await.last_damage, None);
+    yard.says("farm", ConditionType::IntegrityVerified, "True", Reason::RunSucceeded).await;
+    applied(false, 10).await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_recovery_point_objective_is_missed_at_the_second() {
     let shop = shop("objective").await;
     let yard = Yard::of(&shop);

@@ -135,6 +135,20 @@ impl<'a> Yard<'a> {
         jobs.pop().expect("a Job that runs")
     }
 
+    /// Makes a Job of a CronJob, as `kubectl create job --from` does.
+    pub async fn by_hand(&self, cron_job: &str, name: &str) -> String {
+        let of = self.api::<CronJob>().get(cron_job).await.unwrap();
+        let mut job = json!({ "metadata": of.spec.job_template.metadata, "spec": of.spec.job_template.spec });
+        job["metadata"]["name"] = json!(name);
+        job["metadata"]["annotations"] = json!({ "cronjob.kubernetes.io/instantiate": "manual" });
+        job["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "batch/v1", "kind": "CronJob", "name": cron_job, "uid": of.metadata.uid, "controller": true,
+        }]);
+        let job: Job = serde_json::from_value(job).unwrap();
+        self.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
+        name.to_owned()
+    }
+
     /// The pod of a Job ends as a kubelet would let it: with this exit code and message.
     pub async fn end_pod_of(&self, job: &str, code: i32, report: &Value) {
         let pods = self.api::<Pod>();
