@@ -130,8 +130,16 @@ impl Trial {
         self.node.restart(&processes).await?;
         yard.s3.go_on()?;
         yard.still_has("farm", &before).await?;
+        // Who had ended before would have taken its lock away.
+        if held() <= had {
+            return Err(NodeError::Wrong(format!(
+                "the prune was not in the middle: {} locks, {had} before it",
+                held()
+            )));
+        }
         yard.by_hand("farm", &["unlock", "--remove-all"]).await?;
         self.job_succeeds(&job).await?;
+        same("pods of the prune", &2, &self.pods_of("farm", &job).await?)?;
         self.heals(yard, "farm", &before).await?;
         self.role_run("farm", "check", "after").await?;
         self.backups_say("farm", ConditionType::IntegrityVerified, "True").await?;

@@ -101,8 +101,16 @@ impl Trial {
         let pods = self.run_pods(policy).await?;
         let job = |pod: &Pod| pod.labels().get("batch.kubernetes.io/job-name").cloned();
         let newest = pods.iter().max_by_key(|pod| pod.metadata.creation_timestamp.clone().map(|time| time.0));
-        let newest = newest.and_then(job);
-        Ok(pods.iter().filter(|pod| job(pod) == newest).count())
+        match newest.and_then(job) {
+            Some(newest) => self.pods_of(policy, &newest).await,
+            None => Ok(0),
+        }
+    }
+
+    /// How many pods this run of a policy has had.
+    pub(super) async fn pods_of(&self, policy: &str, job: &str) -> Result<usize, NodeError> {
+        let of = |pod: &Pod| pod.labels().get("batch.kubernetes.io/job-name").is_some_and(|name| name == job);
+        Ok(self.run_pods(policy).await?.iter().filter(|pod| of(pod)).count())
     }
 }
 

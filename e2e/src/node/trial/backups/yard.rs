@@ -157,7 +157,9 @@ impl Yard {
                 "metadata": { "name": name, "labels": { "printernizer.io/usage": "backup" } },
             })
         };
-        items.push(secret_of("backup", json!({ "password": PASSWORD, "accessKeyID": id, "secretAccessKey": secret })));
+        // As `kubectl create secret --from-file` keeps it: the line end is no part of what a person types by hand.
+        let password = format!("{PASSWORD}\n");
+        items.push(secret_of("backup", json!({ "password": password, "accessKeyID": id, "secretAccessKey": secret })));
         items.push(secret_of("database", json!({ "username": DATABASE_USER.0, "password": DATABASE_USER.1 })));
         items.push(json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "authority" },
