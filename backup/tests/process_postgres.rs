@@ -44,6 +44,13 @@ async fn a_dump_is_restored_and_has_exactly_the_rows_of_its_moment() {
     assert_eq!(error.reason(), RunReason::RestoreDiffers);
     assert!(error.to_string().contains("table public.parts has 1000 rows instead of 1001"), "{error}");
 
+    // As pg_restore was before it kept psql from taking commands out of a dump.
+    let older = "#!/bin/sh\nREAL \"$@\" | grep -v 'restrict '\n";
+    let older = programs_with(&shop, "pg_restore", older);
+    let older = postgres::Programs::in_folder(older.path());
+    let error = postgres::verify(&older, scratch.path(), opened(&file), &proof).await.unwrap_err();
+    assert!(matches!(error, PostgresError::Unrestricted), "{error:?}");
+
     // A dump that was cut anywhere is found.
     let whole = std::fs::metadata(file.path()).unwrap().len();
     for length in [whole / 2, whole - 200] {

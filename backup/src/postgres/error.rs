@@ -132,6 +132,11 @@ pub enum PostgresError {
         /// What it said.
         said: String,
     },
+    /// What pg_restore writes could command psql.
+    #[error(
+        "pg_restore does not keep psql from taking commands out of a dump, as it does from 18.0, 17.6, 16.10, 15.14, 14.19 and 13.22 on; use a newer image for backups (--backup-image of the operator)"
+    )]
+    Unrestricted,
     /// A dump cannot be read.
     #[error("the dump cannot be read to its end: {said}; use another recovery point")]
     DumpDamaged {
@@ -148,7 +153,7 @@ pub enum PostgresError {
     },
     /// There is something in the database that is to be restored into.
     #[error(
-        "{location} has {tables} tables already; restore into an empty database, or say that what has the same name is to be overwritten"
+        "{location} has tables already ({tables}); restore into an empty database, or say that what has the same name is to be overwritten"
     )]
     NotEmpty {
         /// The database.
@@ -207,6 +212,7 @@ impl PostgresError {
             | Self::Program { .. }
             | Self::Answer { .. }
             | Self::NotRestored { .. }
+            | Self::Unrestricted
             | Self::Scratch { .. } => RunReason::Failed,
         }
     }

@@ -18,6 +18,8 @@ use super::{Connection, PostgresError, error};
 const UNKNOWN_TO_OLDER: &[u8] = b"SET transaction_timeout = 0;\n";
 /// The first line after those that may have to be left out.
 const SETTINGS_END: &[u8] = b"SET client_encoding";
+/// What keeps psql from taking commands of its own out of the statements.
+const RESTRICT: &[u8] = b"\\restrict ";
 /// How far it is looked for, in lines and bytes.
 const SETTINGS_LINES: usize = 64;
 const SETTINGS_LINE_BYTES: u64 = 4096;
@@ -64,7 +66,13 @@ impl<'a> Load<'a> {
         };
         let errors = tokio::spawn(keep(errors));
         let location = session.location();
-        if pump(statements, session.load().await?).await.is_err() {
+        let mut statements = BufReader::with_capacity(64 * 1024, statements);
+        let settings = settings(&mut statements).await.map_err(failed)?;
+        // Whoever owns the server that was dumped must not command the pod of a drill. Nothing at all is a dump that is damaged.
+        if self.list.is_some() && !settings.is_empty() && !settings.iter().any(|line| line.starts_with(RESTRICT)) {
+            return Err(PostgresError::Unrestricted);
+        }
+        if pump(&settings, statements, session.load().await?).await.is_err() {
             // psql takes no more: it has met an error and ended.
             return Err(not_restored(location, session.ended().await));
         }
@@ -93,18 +101,27 @@ pub(super) fn not_restored(location: String, error: PostgresError) -> PostgresEr
     }
 }
 
-/// Copies the statements to psql, without those an older server does not know.
-async fn pump(statements: ChildStdout, input: &mut ChildStdin) -> std::io::Result<()> {
-    let mut statements = BufReader::with_capacity(64 * 1024, statements);
-    for _ in 0..SETTINGS_LINES {
+/// The lines before the first statement of the dump.
+async fn settings(statements: &mut BufReader<ChildStdout>) -> std::io::Result<Vec<Vec<u8>>> {
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    while lines.len() < SETTINGS_LINES && !lines.last().is_some_and(|line| line.starts_with(SETTINGS_END)) {
         let mut line = Vec::new();
-        (&mut statements).take(SETTINGS_LINE_BYTES).read_until(b'\n', &mut line).await?;
-        if line != UNKNOWN_TO_OLDER {
-            input.write_all(&line).await?;
-        }
-        if line.is_empty() || line.starts_with(SETTINGS_END) {
+        if (&mut *statements).take(SETTINGS_LINE_BYTES).read_until(b'\n', &mut line).await? == 0 {
             break;
         }
+        lines.push(line);
+    }
+    Ok(lines)
+}
+
+/// Copies the statements to psql, without those an older server does not know.
+async fn pump(
+    settings: &[Vec<u8>],
+    mut statements: BufReader<ChildStdout>,
+    input: &mut ChildStdin,
+) -> std::io::Result<()> {
+    for line in settings.iter().filter(|line| *line != UNKNOWN_TO_OLDER) {
+        input.write_all(line).await?;
     }
     tokio::io::copy_buf(&mut statements, input).await?;
     input.flush().await

@@ -108,7 +108,7 @@ pub fn scratch() -> TempDir {
 /// PostgreSQL's programs, one of them replaced by a script; `REAL` in it is the one that is replaced.
 pub fn programs_with(shop: &Shop, program: &str, script: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["psql", "pg_dump", "pg_restore"] {
+    for name in ["psql", "pg_dump", "pg_restore", "initdb", "postgres"] {
         let real = shop.server.programs().join(name);
         let path = folder.path().join(name);
         if name == program {
