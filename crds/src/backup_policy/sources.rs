@@ -90,7 +90,7 @@ pub struct SqliteSource {
 pub struct PostgresSource {
     /// Host name or address of the server.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$')")
+    #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)$')")
         .message("host must be a host name or an address, without port, slash or space"))]
     pub host: String,
     /// Port of the server. Default 5432.
