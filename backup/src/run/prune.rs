@@ -38,7 +38,8 @@ impl Run {
         facts.bytes_changed = Some(pruned.freed);
         let (forgotten, kept) = (pruned.points, held.points.len());
         let freed = sized(u64::try_from(pruned.freed).unwrap_or(0));
-        let done = format!("{forgotten} recovery points forgotten, {kept} kept; {freed} freed, {} left", sized(size));
+        let points = if forgotten == 1 { "point" } else { "points" };
+        let done = format!("{forgotten} recovery {points} forgotten, {kept} kept; {freed} freed, {} left", sized(size));
         let mut failures = Failures::default();
         for copy in &self.copies {
             failures.note(copy, self.prune_copy(copy, &held).await)?;

@@ -75,10 +75,11 @@ impl Run {
             if let Some(damage) = damage {
                 return damage.into();
             }
+            let which = if wanted.point == LATEST { String::new() } else { format!(" {}", wanted.point) };
             let newest = held.newest().map(|point| format!("; the newest is {}", point.run)).unwrap_or_default();
             Failure::new(
                 RunReason::NoRecoveryPoint,
-                format!("no recovery point {} of this policy is at {}{newest}", wanted.point, engine.location()),
+                format!("no recovery point{which} of this policy is at {}{newest}", engine.location()),
             )
         })?;
         facts.concern(point);

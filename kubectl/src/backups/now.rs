@@ -42,13 +42,13 @@ pub async fn now(session: &mut Session<'_>, arguments: &BackupNow) -> Result<(),
             Err(error) => (Err(error), ""),
         };
         if let Ok(policy) = &change {
-            asked.push(policy.clone());
+            asked.push((results.len(), policy.clone()));
         }
         // What is waited for is told at its end, in the form that is asked for.
         let format = arguments.output.output.filter(|_| arguments.wait.is_zero());
         results.push(session.report(change.map(|policy| (policy, said)), format)?);
     }
-    for policy in &asked {
+    for (_, policy) in &asked {
         if let Some(ready) = condition(of_policy(policy), ConditionType::Ready).filter(|c| c.status != "True") {
             let name = policy.name_any();
             session.note(&format!("{name} cannot run as it is written, and waits: {}", words(ready)))?;
@@ -57,7 +57,7 @@ pub async fn now(session: &mut Session<'_>, arguments: &BackupNow) -> Result<(),
     if !arguments.wait.is_zero() {
         // Of several the first ones' time is the others', too.
         let until = tokio::time::Instant::now() + arguments.wait;
-        for policy in asked {
+        for (index, policy) in asked {
             let left = until.saturating_duration_since(tokio::time::Instant::now());
             let ended = follow::policy(session, &policy, left, |now| run(now).is_some()).await;
             let told = match ended.as_ref().map(|policy| policy.as_ref().and_then(run)) {
@@ -70,7 +70,8 @@ pub async fn now(session: &mut Session<'_>, arguments: &BackupNow) -> Result<(),
                 ))),
                 Err(_) => Err(ended.err().unwrap_or(Error::Unfinished(String::new()))),
             };
-            results.push(session.tell(told)?);
+            // What was asked for is done when the backup is.
+            results[index] = session.tell(told)?;
         }
     }
     several(&results)

@@ -129,7 +129,7 @@ fn secret_facts(secret: &Secret) -> SecretFacts {
     let data = secret.data.iter().flatten();
     SecretFacts {
         usage: secret.metadata.labels.as_ref().and_then(|labels| labels.get(USAGE_LABEL)).cloned(),
-        keys: data.filter(|(_, value)| !value.0.is_empty()).map(|(key, _)| key.clone()).collect(),
+        keys: data.filter(|(_, value)| !value.0.trim_ascii().is_empty()).map(|(key, _)| key.clone()).collect(),
     }
 }
 
@@ -215,7 +215,7 @@ mod tests {
     fn of_a_secret_only_its_label_and_the_keys_that_have_a_value_are_kept() {
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": { "labels": { "printernizer.io/usage": "backup" } },
-            "data": { "password": "aGlkZGVu", "empty": "" },
+            "data": { "password": "aGlkZGVu", "empty": "", "line": "Cg==" },
         });
         let facts = secret_facts(&serde_json::from_value(secret).unwrap());
         assert_eq!(facts, SecretFacts { usage: Some("backup".into()), keys: ["password".to_owned()].into() });

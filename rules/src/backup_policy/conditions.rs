@@ -262,8 +262,9 @@ impl Teller<'_> {
             }
         }
         let Some(drill) = self.status.last_restore_drill.clone() else {
-            let text = "no restore drill has measured it yet: set spec.verification.restoreDrill";
-            return (Unknown, Reason::NothingRunYet, text.to_owned());
+            let (field, wanted) = self.wanted(Role::RestoreDrill);
+            let advice = if wanted { String::new() } else { format!(": set {field}") };
+            return (Unknown, Reason::NothingRunYet, format!("no restore drill has measured it yet{advice}"));
         };
         match (drill.reason, drill.restore_seconds) {
             (RunReason::Succeeded, Some(took)) if took <= seconds => {

@@ -80,7 +80,8 @@ fn the_recovery_time_is_what_the_last_drill_measured() {
         scene.write(&json!({ "objectives": { "recoveryTimeSeconds": seconds } }));
         scene.look();
         if seconds == 600 {
-            scene.assert_says(RecoveryTimeObjectiveMet, "Unknown", Reason::NothingRunYet);
+            let text = scene.assert_says(RecoveryTimeObjectiveMet, "Unknown", Reason::NothingRunYet);
+            assert_eq!(text, "no restore drill has measured it yet", "what is set is not asked for");
             scene.run("farm-drill", RunReason::Succeeded);
             scene.look();
         }
