@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ServiceAccount};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 use printernizer_crds::BackupPolicy;
+use printernizer_crds::backup_policy::CONFIGURATION_VARIABLE;
 use printernizer_rules::backup_policy::names::manual_job_name;
 use printernizer_simulator::Config;
 use serde::Serialize;
@@ -71,6 +72,9 @@ async fn policy(bench: &Bench, name: &str, conditions: Value) -> BackupPolicy {
     let known = json!({ "conditions": conditions, "cronJobs": [cron_job], "snapshotCount": 30 });
     status::<BackupPolicy>(bench, name, known).await;
     let labels = json!({ "printernizer.io/backup-policy": name, "printernizer.io/backup-role": "backup" });
+    let mut told = json!(policy.spec);
+    told["namespace"] = json!(bench.farm.namespace());
+    told["policy"] = json!(name);
     create::<CronJob>(
         bench,
         json!({
@@ -81,6 +85,7 @@ async fn policy(bench: &Bench, name: &str, conditions: Value) -> BackupPolicy {
                     "restartPolicy": "Never",
                     "containers": [{
                         "name": "backup", "image": "registry.example/backup:1", "args": ["backup"],
+                        "env": [{ "name": CONFIGURATION_VARIABLE, "value": told.to_string() }],
                         "volumeMounts": [
                             { "name": "source-0", "mountPath": "/sources/volumes/models" },
                             { "name": "target", "mountPath": "/target" },

@@ -60,7 +60,8 @@ pub const SIZES: &[Size] = &[
         budget(1, 0, 1, 0),
         2,
     )
-    .blank(),
+    .blank()
+    .always(),
     size("1x1", "a printer, a job, a crash or lost lease and a fault", &[PrusaLink], 1, budget(1, 1, 0, 0), 3),
     size("1x2", "a printer, two jobs, a crash or lost lease and a fault", &[PrusaLink], 2, budget(1, 1, 0, 0), 2),
     size(

@@ -34,6 +34,9 @@ pub struct BackupPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub last_recovery_point: Option<String>,
+    /// When the run that stored it had ended (UTC). A run that began before may have looked when it was not there yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_recovery_point_stored_time: Option<Time>,
     /// When the next backup is due (UTC); absent while the policy is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_schedule_time: Option<Time>,

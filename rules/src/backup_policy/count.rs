@@ -64,6 +64,7 @@ fn one(status: &mut BackupPolicyStatus, run: Run, here: &str, confirmed: bool) {
         if status.last_successful_time.as_ref().is_none_or(|last| last.0 <= made.0) {
             status.last_successful_time = Some(made.clone());
             status.last_recovery_point.clone_from(&run.status.snapshot);
+            status.last_recovery_point_stored_time = Some(run.status.end_time.clone());
         }
     }
     if !is_newest {
@@ -95,6 +96,7 @@ fn is_loss(reason: RunReason) -> bool {
 fn lost(status: &mut BackupPolicyStatus, run: &RunStatus) {
     if status.last_successful_time.as_ref().is_some_and(|made| made.0 <= run.end_time.0) {
         (status.last_successful_time, status.last_recovery_point) = (None, None);
+        status.last_recovery_point_stored_time = None;
         (status.snapshot_count, status.oldest_recovery_point) = (None, None);
         status.last_loss = Some(run.clone());
     }
@@ -105,10 +107,9 @@ fn was_lost(status: &BackupPolicyStatus, run: &RunStatus) -> bool {
     status.last_loss.as_ref().is_some_and(|loss| order_of(run) <= order_of(loss) && run.job_uid != loss.job_uid)
 }
 
-/// Whether a good backup ended after the run had begun: the run may have looked before.
+/// Whether the newest recovery point was stored after the run had begun: the run may have looked before.
 fn was_made_meanwhile(status: &BackupPolicyStatus, run: &Run) -> bool {
-    let last = status.last_backup.as_ref().filter(|last| last.reason == RunReason::Succeeded);
-    last.is_some_and(|last| last.end_time.0 > run.begin)
+    status.last_recovery_point_stored_time.as_ref().is_some_and(|stored| stored.0 > run.begin)
 }
 
 /// A run has found an older recovery point to be the newest than was made, or none. Ids begin with the time by the clock of the
@@ -140,6 +141,7 @@ fn notice_missing(status: &mut BackupPolicyStatus, facts: &RepositoryFacts, run:
     let time = facts.newest_recovery_point.clone().filter(|_| !is_backup && newest.is_some());
     status.last_successful_time = time.map(|time| time.min(run.status.start_time.clone()));
     status.last_recovery_point = newest;
+    status.last_recovery_point_stored_time = None;
 }
 
 /// What a run found in its repository.

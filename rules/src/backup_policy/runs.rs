@@ -87,10 +87,12 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
         .filter(|pod| controller_of(&pod.metadata) == Some(uid))
         .filter_map(|pod| Some((pod, end_of_container(pod)?)))
         .collect();
-    // The last try counts.
     ended.sort_by_key(|(_, end)| end.finished_at.as_ref().map(|t| t.0));
     let last = ended.last().map(|(_, end)| *end);
-    let report = last.and_then(|end| report(end.message.as_deref()?)).filter(|report| report.role == role);
+    let told = |end: &ContainerStateTerminated| report(end.message.as_deref()?).filter(|report| report.role == role);
+    // The last try counts, but for what an earlier one has proven wrong: a check reads another sample the next time.
+    let proven = |report: &Report| proves_wrong(role, report.reason);
+    let report = ended.iter().rev().find_map(|(_, end)| told(end).filter(proven)).or_else(|| told(last?));
     let begin = job.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(end, |t| t.0);
     let complete = condition.type_ == "Complete";
     let mut status = RunStatus {
@@ -137,6 +139,12 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
     status.read_data_percent = report.read_data_percent.filter(|percent| (0..=100).contains(percent));
     let repository = report.repository.filter(|r| r.id.len() <= 64 && r.snapshot_count >= 0);
     Some(Run { role, status, repository, location, begin, previous: report.previous_snapshot.filter(named) })
+}
+
+/// Whether a run that ended so has looked and found something wrong, which another try of it cannot undo.
+fn proves_wrong(role: Role, reason: RunReason) -> bool {
+    matches!(role, Role::Check | Role::RestoreDrill)
+        && matches!(reason, RunReason::RepositoryDamaged | RunReason::RestoreDiffers | RunReason::NoRecoveryPoint)
 }
 
 fn report(message: &str) -> Option<Report> {

@@ -166,6 +166,34 @@ fn points_that_a_good_run_saw_broken_are_damage() {
     }
 }
 
+#[test]
+fn what_a_try_has_proven_wrong_is_not_undone_by_the_next_try_of_the_same_run() {
+    for (by, says, reason) in [
+        ("farm-check", IntegrityVerified, RepositoryDamaged),
+        ("farm-drill", RestoreVerified, RepositoryDamaged),
+        ("farm-drill", RestoreVerified, RestoreDiffers),
+    ] {
+        let mut scene = drilled();
+        let (job, begun) = (scene.begin(by), scene.now);
+        scene.pass(60);
+        scene.end_saying(&job, begun, reason, &json!({ "readDataPercent": 10 }));
+        scene.pass(60);
+        // Its second pod: the Job is complete now.
+        scene.end_saying(&job, begun, Succeeded, &json!({ "readDataPercent": 10 }));
+        scene.look();
+        assert_eq!(scene.says(says).0, "False", "{by} {reason:?}");
+        assert!(prune_is_suspended(&scene), "{by} {reason:?}");
+    }
+    // A backup that was made in the second try was made.
+    let mut scene = drilled();
+    let (job, begun) = (scene.begin("farm-backup"), scene.now);
+    scene.end_saying(&job, begun, TargetUnreachable, &json!({}));
+    scene.pass(60);
+    scene.end_saying(&job, begun, Succeeded, &json!({}));
+    scene.look();
+    scene.assert_says(LastBackupSucceeded, "True", Reason::RunSucceeded);
+}
+
 const OLDER: &str = "20261101T020000Z-aaaaaa";
 const EXPECTED: &str = "20261122T080000Z-bbbbbb";
 const NEWER: &str = "20261122T081000Z-cccccc";
@@ -266,15 +294,21 @@ fn what_a_look_cannot_have_seen_is_no_loss() {
         scene.look();
         assert_eq!(scene.status().last_loss, None, "{by}: {says}");
     }
-    // One that may have looked before the point was made.
-    let mut scene = drilled();
-    let (check, begun) = (scene.begin("farm-check"), scene.now);
-    scene.run_that_says("farm-backup", Succeeded, &json!({ "snapshot": EXPECTED }));
-    scene.look();
-    scene.end_saying(&check, begun, Succeeded, &older);
-    scene.look();
-    assert_eq!(scene.status().last_loss, None);
-    assert_eq!(scene.status().last_recovery_point.as_deref(), Some(EXPECTED));
+    // One that may have looked before the point was made, whatever the next backup came to meanwhile.
+    for then in [None, Some(RunReason::RepositoryLocked)] {
+        let mut scene = drilled();
+        let (check, begun) = (scene.begin("farm-check"), scene.now);
+        scene.run_that_says("farm-backup", Succeeded, &json!({ "snapshot": EXPECTED }));
+        scene.look();
+        if let Some(then) = then {
+            scene.run("farm-backup", then);
+            scene.look();
+        }
+        scene.end_saying(&check, begun, Succeeded, &older);
+        scene.look();
+        assert_eq!(scene.status().last_loss, None, "{then:?}");
+        assert_eq!(scene.status().last_recovery_point.as_deref(), Some(EXPECTED));
+    }
 }
 
 #[test]
