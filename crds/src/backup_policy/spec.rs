@@ -98,8 +98,8 @@ pub struct BackupPolicySpec {
     /// How much may be lost, and how long a restore may take.
     #[serde(default)]
     pub objectives: Objectives,
-    /// Id, from status.targetChange, of a change of the target a person has confirmed: backups begin anew at the new place,
-    /// and what lies at the old one is left there.
+    /// What a person has confirmed. The id in status.targetChange: backups begin anew at the new place, and what lies at the old
+    /// one is left there. Or the jobName in status.lastLoss: nothing of what was lost is to be brought back, and prunes go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub acknowledged: Option<String>,

@@ -11,7 +11,7 @@ use printernizer_crds::conditions::SetAt;
 use printernizer_crds::{BackupPolicy, ConditionStatus, ConditionType, Conditions as _, Reason};
 
 use super::cron::Cron;
-use super::damage::keeps_points;
+use super::damage::{Kept, keeps_points};
 use super::names::cron_job_name;
 use super::problem::Problem;
 use super::schedule::Schedules;
@@ -131,12 +131,22 @@ fn ready(seen: &Seen<'_>, status: &mut BackupPolicyStatus) {
             let text = "suspended: nothing begins by itself; set spec.suspend to false to go on";
             (True, Reason::Suspended, text.to_owned())
         }
-        None if keeps_points(status) => {
-            let text = "the policy runs as it is written, but for prunes: nothing is forgotten while IntegrityVerified or \
-                        RestoreVerified is False for what was found wrong";
-            (True, Reason::PolicyReady, text.to_owned())
+        None => {
+            let prunes = match keeps_points(seen.policy, status) {
+                None => String::new(),
+                Some(Kept::Wrong) => {
+                    ", but for prunes: nothing is forgotten while IntegrityVerified or RestoreVerified is False \
+                                      for what was found wrong"
+                        .to_owned()
+                }
+                Some(Kept::Lost(loss)) => format!(
+                    ", but for prunes: {} found recovery points gone, and restic recover may bring back what they held. When \
+                     there is nothing to bring back, set spec.acknowledged to {}",
+                    loss.job_name, loss.job_name
+                ),
+            };
+            (True, Reason::PolicyReady, format!("the policy runs as it is written{prunes}"))
         }
-        None => (True, Reason::PolicyReady, "the policy runs as it is written".to_owned()),
     };
     status.conditions.set(ConditionType::Ready, is, reason, text.clone(), &at);
     if is == False {

@@ -3,6 +3,7 @@
 //! may be all there is, and what is older may be all that is whole.
 
 use jiff::Timestamp;
+use printernizer_crds::BackupPolicy;
 use printernizer_crds::backup_policy::{BackupPolicyStatus, Role, RunReason, RunStatus};
 
 use super::runs::Run;
@@ -10,9 +11,23 @@ use super::runs::Run;
 /// All of the data, in percent.
 pub const ALL_DATA: i32 = 100;
 
-/// Whether something is known for which every recovery point is kept.
-pub fn keeps_points(status: &BackupPolicyStatus) -> bool {
-    status.last_damage.is_some() || status.last_difference.is_some()
+/// What is known for which every recovery point is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept<'a> {
+    /// Something was found wrong, and is not proven right.
+    Wrong,
+    /// This run found recovery points gone, and no person has said that they know. What those points held is there until a
+    /// prune.
+    Lost(&'a RunStatus),
+}
+
+/// For what every recovery point is kept, if for anything.
+pub fn keeps_points<'a>(policy: &BackupPolicy, status: &'a BackupPolicyStatus) -> Option<Kept<'a>> {
+    if status.last_damage.is_some() || status.last_difference.is_some() {
+        return Some(Kept::Wrong);
+    }
+    let is_known = |loss: &&RunStatus| policy.spec.acknowledged.as_ref() == Some(&loss.job_name);
+    status.last_loss.as_ref().filter(|loss| !is_known(loss)).map(Kept::Lost)
 }
 
 /// Takes what a run has seen into the status.

@@ -84,7 +84,8 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
             }
         }
         _ => {
-            let is_to_keep = |c: &CronJob| role_of(&c.metadata) == Some(Role::Prune) && damage::keeps_points(&status);
+            let keeps_points = damage::keeps_points(policy, &status).is_some();
+            let is_to_keep = |c: &CronJob| role_of(&c.metadata) == Some(Role::Prune) && keeps_points;
             let stopped = own.cron_jobs.iter().filter(|c| stops.role_of(c) || is_to_keep(c));
             effects.extend(stopped.filter_map(|c| suspend(c)));
         }
@@ -342,7 +343,7 @@ fn objects(
 
 /// Whether nothing of this role begins by itself, though nothing keeps it from running.
 fn is_suspended(policy: &BackupPolicy, status: &BackupPolicyStatus, role: Role) -> bool {
-    policy.spec.suspend || (role == Role::Prune && damage::keeps_points(status))
+    policy.spec.suspend || (role == Role::Prune && damage::keeps_points(policy, status).is_some())
 }
 
 /// The Job a person asks for with a new text. One at a time: the next waits for the end of the one before.

@@ -146,8 +146,11 @@ fn what_was_restored_to_something_else_is_told_until_a_drill_restores_all_of_it(
     scene.assert_says(RestoreVerified, "False", Reason::RepositoryMissing);
     run(&mut scene, "farm-drill", Succeeded);
     scene.assert_says(RestoreVerified, "True", Reason::RunSucceeded);
-    assert!(!prune_is_suspended(&scene));
     assert_eq!(scene.status().last_difference, None);
+    let loss = scene.status().last_loss.unwrap().job_name;
+    scene.write(&json!({ "acknowledged": loss }));
+    scene.look();
+    assert!(!prune_is_suspended(&scene));
 }
 
 #[test]
@@ -197,6 +200,7 @@ fn what_a_try_has_proven_wrong_is_not_undone_by_the_next_try_of_the_same_run() {
 const OLDER: &str = "20261101T020000Z-aaaaaa";
 const EXPECTED: &str = "20261122T080000Z-bbbbbb";
 const NEWER: &str = "20261122T081000Z-cccccc";
+const NEWEST: &str = "20261122T082000Z-dddddd";
 
 /// A policy with a good recovery point that was verified.
 fn with_point() -> Scene {
@@ -252,6 +256,38 @@ fn the_newest_points_that_a_look_does_not_see_any_more_are_a_loss() {
         scene.look();
         scene.assert_says(IntegrityVerified, "True", Reason::RunSucceeded);
         scene.assert_says(RestoreVerified, "True", Reason::RunSucceeded);
+    }
+}
+
+#[test]
+fn what_lost_points_held_is_pruned_only_when_a_person_has_acknowledged_the_loss() {
+    let mut scene = with_point();
+    for (by, says, next) in [
+        ("farm-check", json!({ "snapshot": OLDER }), json!({ "snapshot": EXPECTED, "previousSnapshot": OLDER })),
+        (
+            "farm-backup",
+            json!({ "snapshot": NEWER, "repository": { "snapshotCount": 1 } }),
+            json!({ "snapshot": NEWEST, "previousSnapshot": NEWER }),
+        ),
+    ] {
+        assert!(!prune_is_suspended(&scene), "{by}");
+        scene.run_that_says(by, Succeeded, &says);
+        scene.look();
+        let loss = scene.status().last_loss.unwrap().job_name;
+        assert!(loss.starts_with(by) && prune_is_suspended(&scene), "{loss}");
+        let text = scene.assert_says(Ready, "True", Reason::PolicyReady);
+        assert!(text.contains(&format!("set spec.acknowledged to {loss}")), "{text}");
+        // Neither a newer point nor another text brings prunes back.
+        scene.pass(1);
+        scene.run_that_says("farm-backup", Succeeded, &next);
+        scene.write(&json!({ "acknowledged": "farm-check-1" }));
+        scene.look();
+        assert!(prune_is_suspended(&scene), "{by}");
+        scene.write(&json!({ "acknowledged": loss }));
+        scene.look();
+        assert!(!prune_is_suspended(&scene), "{by}");
+        scene.assert_says(Ready, "True", Reason::PolicyReady);
+        scene.pass(1);
     }
 }
 
