@@ -65,7 +65,8 @@ pub struct BackupPolicyStatus {
     /// were not in it. What was verified before it is verified no longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_loss: Option<RunStatus>,
-    /// The last run that found the repository, a copy or a recovery point damaged. Present until a check that began later has read
+    /// The last run that found the repository, a copy or a recovery point damaged; its reason is how that run itself ended, which may
+    /// have been well. Present until a check that began later has read
     /// everything and found all of it whole; until then checks read everything, and nothing is pruned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_damage: Option<RunStatus>,

@@ -339,8 +339,11 @@ impl Teller<'_> {
         let run = if role == Role::Check {
             damage?
         } else {
-            // A drill that was good after the damage was seen has restored the newest point in spite of it.
-            let since = |run: &&RunStatus| last.is_none_or(|last| run.end_time.0 >= last.end_time.0);
+            // A drill that was good after the damage was seen has restored the newest point in spite of it, and older points
+            // that a good run saw broken are not the newest.
+            let since = |run: &&RunStatus| {
+                run.reason == RunReason::RepositoryDamaged && last.is_none_or(|last| run.end_time.0 >= last.end_time.0)
+            };
             status.last_difference.as_ref().or(damage.filter(since))?
         };
         if last.is_some_and(|last| {
@@ -360,11 +363,15 @@ impl Teller<'_> {
             }
             (field, false) => format!("set {field}"),
         };
+        let (reason, ended) = match run.reason {
+            RunReason::RestoreDiffers | RunReason::RepositoryDamaged => (reason_of(run.reason), "failed"),
+            _ => (Reason::RepositoryDamaged, "saw recovery points that are no longer whole"),
+        };
         let text = format!(
-            "{} failed: {}. Nothing is pruned until {proof}; when it is mended: {how}",
+            "{} {ended}: {}. Nothing is pruned until {proof}; when it is mended: {how}",
             run.job_name, run.message
         );
-        Some((False, reason_of(run.reason), text))
+        Some((False, reason, text))
     }
 
     /// The field that wants runs of this role, and whether it is set.

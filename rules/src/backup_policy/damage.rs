@@ -33,10 +33,13 @@ pub fn keeps_points<'a>(policy: &BackupPolicy, status: &'a BackupPolicyStatus) -
 /// Takes what a run has seen into the status.
 pub fn note(status: &mut BackupPolicyStatus, run: &Run) {
     let found_broken = run.repository.as_ref().and_then(|facts| facts.broken_count).is_some_and(|count| count > 0);
-    if run.status.reason == RunReason::RepositoryDamaged || found_broken {
+    let is_damaged = run.status.reason == RunReason::RepositoryDamaged;
+    // Older points that lost parts do not hide that the data itself is damaged.
+    let is_worse_known =
+        status.last_damage.as_ref().is_some_and(|damage| damage.reason == RunReason::RepositoryDamaged);
+    if is_damaged || (found_broken && !is_worse_known) {
         let proven = status.last_check.as_ref().filter(|check| proves_whole(check)).map(|check| check.start_time.0);
-        let damage = RunStatus { reason: RunReason::RepositoryDamaged, ..run.status.clone() };
-        keep(&mut status.last_damage, damage, proven);
+        keep(&mut status.last_damage, run.status.clone(), proven);
     } else if run.role == Role::Check && proves_whole(&run.status) {
         clear(&mut status.last_damage, run.begin);
     }

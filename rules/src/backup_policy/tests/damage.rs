@@ -158,11 +158,23 @@ fn points_that_a_good_run_saw_broken_are_damage() {
     for by in ["farm-backup", "farm-drill"] {
         let mut scene = drilled();
         check_all(&mut scene, Succeeded);
+        run(&mut scene, "farm-drill", Succeeded);
+        let broken = json!({ "repository": { "brokenCount": 1 } });
         scene.pass(1);
-        scene.run_that_says(by, Succeeded, &json!({ "repository": { "brokenCount": 1 } }));
+        scene.run_that_says(by, Succeeded, &broken);
         scene.look();
-        scene.assert_says(IntegrityVerified, "False", Reason::RepositoryDamaged);
+        let text = scene.assert_says(IntegrityVerified, "False", Reason::RepositoryDamaged);
+        assert!(text.contains("saw recovery points that are no longer whole"), "{text}");
+        scene.assert_says(RestoreVerified, "True", Reason::RunSucceeded);
         assert!(prune_is_suspended(&scene), "{by}");
+        // What is worse is not hidden by the next good run.
+        run(&mut scene, "farm-check", RepositoryDamaged);
+        scene.pass(1);
+        scene.run_that_says("farm-backup", Succeeded, &broken);
+        scene.look();
+        for type_ in [IntegrityVerified, RestoreVerified] {
+            scene.assert_says(type_, "False", Reason::RepositoryDamaged);
+        }
         if by == "farm-backup" {
             scene.assert_says(LastBackupSucceeded, "True", Reason::RunSucceeded);
         }
