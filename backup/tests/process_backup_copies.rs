@@ -33,6 +33,18 @@ fn a_copy_counts_only_when_it_is_seen_at_its_place() {
 }
 
 #[test]
+fn a_check_that_finds_damage_says_whether_the_copy_is_whole() {
+    let pod = with_copy();
+    pod.succeed(&["backup"]);
+    spoil_a_pack(&pod.path("target"));
+    let told = pod.fail(&["check"], RunReason::RepositoryDamaged);
+    assert!(told.contains("is whole by its structure and 100 % of its data") && told.contains("broken pack"), "{told}");
+    spoil_a_pack(&pod.path("copies/0/one"));
+    let told = pod.fail(&["check"], RunReason::RepositoryDamaged);
+    assert!(told.contains("is not known to be whole either"), "{told}");
+}
+
+#[test]
 fn a_prune_that_is_cut_short_leaves_nothing_that_looks_like_damage() {
     let mut pod = Pod::new();
     pod.write("models/vase.gcode", "G28\n");

@@ -19,17 +19,17 @@ impl Run {
         let mut known = held.facts(&id);
         held.newest().into_iter().for_each(|point| facts.concern(point));
         facts.repository = Some(known.clone());
-        self.refuse_a_loss(&held)?;
-        check_one(&self.target, &held, percent).await?;
+        let checked = match self.refuse_a_loss(&held) {
+            Ok(()) => check_one(&self.target, &held, percent).await,
+            lost => lost,
+        };
+        if let Err(failure) = checked {
+            return Err(self.and_what_copies_are(failure, &held, percent).await);
+        }
         let size = self.target.size_bytes().await?;
         known.size_bytes = Some(super::signed(size));
         facts.repository = Some(known);
-        let read = if percent == 0 {
-            "its structure".to_owned()
-        } else {
-            format!("its structure and {percent} % of its data")
-        };
-        let done = format!("the repository with {} is whole by {read}", sized(size));
+        let done = format!("the repository with {} is whole by {}", sized(size), read(percent));
         let mut failures = Failures::default();
         for copy in &self.copies {
             failures.note(copy, self.check_copy(copy, &held, percent).await)?;
@@ -42,12 +42,37 @@ impl Run {
         failures.told(&done, "but not everywhere").map(|()| format!("{done}{places}"))
     }
 
+    /// What is wrong at the target, and before it whether a copy is whole: that is what a person needs now.
+    async fn and_what_copies_are(&self, failure: Failure, held: &Held, percent: u8) -> Failure {
+        if !matches!(failure.reason, RunReason::RepositoryDamaged | RunReason::NoRecoveryPoint) {
+            return failure;
+        }
+        let mut told = String::new();
+        for copy in &self.copies {
+            let is = match self.check_copy(copy, held, percent).await {
+                Ok(()) => format!("is whole by {}", read(percent)),
+                Err(other) if other.reason == RunReason::Interrupted => return other,
+                Err(_) => "is not known to be whole either: check it by hand".to_owned(),
+            };
+            told.push_str(&format!("The copy at {} {is}. ", copy.location()));
+        }
+        Failure::new(failure.reason, format!("{told}{failure}"))
+    }
+
     async fn check_copy(&self, copy: &Restic, target: &Held, percent: u8) -> Result<(), Failure> {
         if copy.open().await?.is_none() {
             return Err(Failure::other(format!("no copy is at {}: the next backup makes it", copy.location())));
         }
         let held = self.held(copy).await?;
         check_one(copy, &held.beside(target), percent).await
+    }
+}
+
+/// What a check that reads so much of the data goes by.
+fn read(percent: u8) -> String {
+    match percent {
+        0 => "its structure".to_owned(),
+        percent => format!("its structure and {percent} % of its data"),
     }
 }
 
