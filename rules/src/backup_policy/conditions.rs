@@ -351,7 +351,9 @@ impl Teller<'_> {
         }) {
             return None;
         }
-        let policy = self.seen.policy.metadata.name.as_deref().unwrap_or_default();
+        let metadata = &self.seen.policy.metadata;
+        let policy = metadata.name.as_deref().unwrap_or_default();
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let (by, proof) = match run.reason {
             RunReason::RestoreDiffers => (Role::RestoreDrill, "a later drill has restored all of it"),
             _ => (Role::Check, "a later check, which reads everything now, has found all of it whole"),
@@ -359,7 +361,8 @@ impl Teller<'_> {
         let how = match self.wanted(by) {
             (_, true) => {
                 let cron_job = cron_job_name(policy, by, None);
-                format!("kubectl create job {cron_job}-now --from=cronjob/{cron_job}")
+                // Each time another name: such Jobs stay.
+                format!("kubectl -n {namespace} create job {cron_job}-$(date +%s) --from=cronjob/{cron_job}")
             }
             (field, false) => format!("set {field}"),
         };

@@ -59,7 +59,7 @@ fn damage_that_any_run_finds_stays_until_a_later_check_has_read_everything() {
             run(&mut scene, then, end);
             let text = scene.assert_says(IntegrityVerified, "False", Reason::RepositoryDamaged);
             assert!(text.contains(by) && text.contains("as reported"), "{text}");
-            assert!(text.contains("kubectl create job farm-check-now --from=cronjob/farm-check"), "{text}");
+            assert!(text.contains("create job farm-check-$(date +%s) --from=cronjob/farm-check"), "{text}");
             if (then, end) == ("farm-drill", Succeeded) {
                 scene.assert_says(RestoreVerified, "True", Reason::RunSucceeded);
             }
@@ -134,7 +134,7 @@ fn what_was_restored_to_something_else_is_told_until_a_drill_restores_all_of_it(
     {
         run(&mut scene, then, end);
         let text = scene.assert_says(RestoreVerified, "False", Reason::RestoreDiffers);
-        assert!(text.contains("kubectl create job farm-drill-now --from=cronjob/farm-drill"), "{text}");
+        assert!(text.contains("create job farm-drill-$(date +%s) --from=cronjob/farm-drill"), "{text}");
     }
     // A check compares no point with what was backed up.
     check_all(&mut scene, Succeeded);
