@@ -47,16 +47,17 @@ impl Run {
         if !matches!(failure.reason, RunReason::RepositoryDamaged | RunReason::NoRecoveryPoint) {
             return failure;
         }
-        let mut told = String::new();
+        let mut told = Vec::new();
         for copy in &self.copies {
             let is = match self.check_copy(copy, held, percent).await {
                 Ok(()) => format!("is whole by {}", read(percent)),
                 Err(other) if other.reason == RunReason::Interrupted => return other,
                 Err(_) => "is not known to be whole either: check it by hand".to_owned(),
             };
-            told.push_str(&format!("The copy at {} {is}. ", copy.location()));
+            told.push(format!("The copy at {} {is}", copy.location()));
         }
-        Failure::new(failure.reason, format!("{told}{failure}"))
+        told.push(failure.message);
+        Failure::new(failure.reason, told.join(". "))
     }
 
     async fn check_copy(&self, copy: &Restic, target: &Held, percent: u8) -> Result<(), Failure> {
