@@ -148,7 +148,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let metrics = Metrics::new().map_err(RunError::Metrics)?;
     metrics.count_panics();
     let health = Health::new();
-    // A rollout ends the last operator that works only for one that has the way and the rights to take over.
+    // A rollout ends the last operator that works only for one that has reached the API server and may read the Lease.
     let lease_was_read = health.gate("the Lease is read");
     let mut config = Config::infer().await.map_err(|e| RunError::Config(Box::new(e)))?;
     // A write that is repeated by a library is not the write that was decided on.
