@@ -5,16 +5,14 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cache::cache_dir;
+use printernizer_tools::cache_dir;
+use printernizer_tools::first_release::{COMMIT, place};
+
 use crate::error::Error;
 use crate::process::{quietly, say, succeed};
 use crate::workspace::{cargo, root};
 
-#[path = "../../e2e/src/node/first.rs"]
-mod release;
-
-pub use release::VERSION;
-use release::{COMMIT, place};
+pub use printernizer_tools::first_release::VERSION;
 
 /// The operator in this folder.
 pub fn operator(place: &Path) -> PathBuf {

@@ -5,8 +5,6 @@
 //! doing while it does it, and says through its exit code whether it went well.
 
 mod bench;
-#[path = "../../e2e/src/cache.rs"]
-mod cache;
 mod demo;
 mod docs;
 mod e2e;
@@ -26,7 +24,6 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use cache::cache_dir;
 use clap::{Parser, Subcommand};
 
 /// The project's commands.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::Error;
 use crate::cache_dir;
-use crate::go::{self, Program, failed};
+use crate::tools::go::{self, Program, failed};
 
 /// A program of ours that is made of Kubernetes.
 pub(crate) struct Own {

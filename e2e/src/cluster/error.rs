@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::go::BuildError;
+use crate::BuildError;
 
 /// Why there is no control plane to use.
 #[derive(Debug, thiserror::Error)]

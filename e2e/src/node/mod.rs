@@ -5,7 +5,6 @@
 
 mod cell;
 mod error;
-mod first;
 mod machines;
 mod programs;
 mod runtime;

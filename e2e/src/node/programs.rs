@@ -3,11 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{NodeError, first};
+use super::NodeError;
 use crate::cache_dir;
 use crate::cluster::{self, Own};
-use crate::go::{self, Module};
 use crate::servers::{ServerError, s3};
+use crate::tools::first_release::{self, COMMIT};
+use crate::tools::go::{self, Module};
 use crate::tools::{self, Tool};
 
 /// kubelet and kube-proxy.
@@ -86,11 +87,11 @@ impl Programs {
 
 /// The folder of the first release; an error if nobody has built it.
 pub fn first_release() -> Result<PathBuf, NodeError> {
-    let place = first::place(&cache_dir());
+    let place = first_release::place(&cache_dir());
     if place.is_dir() {
         return Ok(place);
     }
-    let what = format!("the first release (commit {}, expected in {})", first::COMMIT, place.display());
+    let what = format!("the first release (commit {COMMIT}, expected in {})", place.display());
     Err(NodeError::Missing { what, advice: "cargo xtask e2e builds it".to_owned() })
 }
 

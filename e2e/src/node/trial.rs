@@ -22,10 +22,11 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::machines::Machines;
-use super::{Node, NodeError, Programs, first, first_release, run};
+use super::{Node, NodeError, Programs, first_release, run};
 use crate::demo::examples::Examples;
 use crate::demo::verdict::Verdict;
 use crate::farm::project;
+use crate::tools::first_release::VERSION as FIRST_VERSION;
 use blow::Blow;
 use errands::Rights;
 use helm::{Helm, NAMESPACE, RELEASE};
@@ -54,7 +55,7 @@ impl Images {
         let file = |name: &str, version: &str| self.folder.join(format!("{name}-{version}.tar"));
         let names = ["pause", "printernizer", "printernizer-simulator", "printernizer-backup"];
         let mut archives: Vec<PathBuf> = names.iter().map(|name| file(name, &self.version)).collect();
-        archives.extend(older.then(|| file("printernizer", first::VERSION)));
+        archives.extend(older.then(|| file("printernizer", FIRST_VERSION)));
         archives
     }
 
@@ -178,8 +179,8 @@ impl Trial {
     async fn course(&mut self, folder: &Path, say: &dyn Fn(&str)) -> Result<(), NodeError> {
         let before = self.things().await?;
         // Who has the first release there could have been is to get to today's.
-        self.install(&first_release()?.join("charts/printernizer"), first::VERSION).await?;
-        say(&format!("helm install of {}: two operators are ready", first::VERSION));
+        self.install(&first_release()?.join("charts/printernizer"), FIRST_VERSION).await?;
+        say(&format!("helm install of {FIRST_VERSION}: two operators are ready"));
         self.apply_examples().await?;
         let older = common(&self.operators().await?);
         let person = self.person().await?;

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use tokio::process::Command;
 
 use super::{Certificate, Server, ServerError, directory, free_address};
-use crate::go::{self, Module};
+use crate::tools::go::{self, Module};
 
 /// The program; a package of its module.
 const VERSITYGW: Module = Module {

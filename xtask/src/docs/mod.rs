@@ -13,10 +13,10 @@ mod summary;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use crate::cache::cache_dir;
 use crate::error::Error;
 use crate::process::{describe, say, stream, warn};
 use crate::workspace::{Workspace, cargo, root};
+use printernizer_tools::cache_dir;
 
 /// The version of mdBook, which `docs/book.toml` is written for.
 const MDBOOK: &str = "0.5.4";

@@ -2,12 +2,8 @@
 
 use std::path::PathBuf;
 
-#[path = "../../../e2e/src/tools/debian.rs"]
-#[allow(dead_code, reason = "tests take more from Debian")]
-mod debian;
-
-use crate::cache_dir;
-use debian::{Apt, DebianError, fetch, is_library, unpacked};
+use printernizer_tools::cache_dir;
+use printernizer_tools::debian::{Apt, DebianError, fetch, is_library, unpacked};
 
 /// The folder in the cache.
 const FOLDER: &str = "debian-13-backup";

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::super::{NodeError, Programs, first, run};
+use super::super::{NodeError, Programs, run};
+use crate::tools::first_release;
 
 /// Namespace of the release.
 pub(super) const NAMESPACE: &str = "printernizer";
@@ -41,7 +42,7 @@ impl Helm {
         let mut command = self.command(kubeconfig, &["install", RELEASE]);
         command.arg(chart).args(["--set", "image.repository=localhost/printernizer", "--set", &tag]);
         command.args(["--set", "printerNetworks={10.244.0.0/24}", "--wait", "--timeout", WAIT]);
-        if version != first::VERSION {
+        if version != first_release::VERSION {
             command.args(backups(version));
         }
         run(&mut command, LIMIT).await.map(drop)

@@ -81,41 +81,41 @@ pub enum BuildError {
 }
 
 /// A program to be built.
-pub(crate) struct Program<'a> {
+pub struct Program<'a> {
     /// What it is, for people.
-    pub(crate) what: &'static str,
+    pub what: &'static str,
     /// Where it is to be. Its name names its version, so that another version is another file.
-    pub(crate) path: &'a Path,
+    pub path: &'a Path,
     /// What the names of its other versions begin with.
-    pub(crate) prefix: &'a str,
+    pub prefix: &'a str,
     /// What is told before the build.
-    pub(crate) announcement: String,
+    pub announcement: String,
 }
 
 /// A program of others, in one version.
-pub(crate) struct Module {
+pub struct Module {
     /// What it is, for people.
-    pub(crate) what: &'static str,
+    pub what: &'static str,
     /// Name of the program that Go makes of it.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Its package.
-    pub(crate) package: &'static str,
+    pub package: &'static str,
     /// Its version. Go checks it against the public checksum database.
-    pub(crate) version: &'static str,
+    pub version: &'static str,
     /// How long a first build takes, for people.
-    pub(crate) takes: &'static str,
+    pub takes: &'static str,
 }
 
 impl Module {
     /// Where the program is, or is to be.
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         let Self { name, version, .. } = self;
         cache_dir().join(name).join(format!("{name}-{version}-{}", std::env::consts::ARCH))
     }
 }
 
 /// The program of a Go module, built now if the cache does not have it.
-pub(crate) fn install(module: &Module, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, BuildError> {
+pub fn install(module: &Module, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, BuildError> {
     let Module { what, name, package, version, takes } = *module;
     let path = module.path();
     let program = Program {
@@ -138,7 +138,7 @@ pub(crate) fn install(module: &Module, progress: &mut dyn FnMut(&str)) -> Result
 /// Builds the program unless it is there. `command` gets an empty directory and gives the `go` command that writes the
 /// program into it (`go build -v` or `go install -v`), and the file it will be. Blocks; `progress` gets a line for a
 /// person every few seconds.
-pub(crate) fn ensure(
+pub fn ensure(
     program: &Program<'_>,
     command: impl FnOnce(&Path) -> (Command, PathBuf),
     progress: &mut dyn FnMut(&str),
@@ -258,14 +258,15 @@ fn follow(what: &'static str, mut child: Child, progress: &mut dyn FnMut(&str)) 
 }
 
 /// Go on the PATH, or where its own installer puts it.
-pub(crate) fn go() -> PathBuf {
+pub fn go() -> PathBuf {
     let on_path = std::env::var_os("PATH")
         .is_some_and(|paths| std::env::split_paths(&paths).any(|directory| directory.join("go").is_file()));
     let usual = Path::new("/usr/local/go/bin/go");
     if !on_path && usual.is_file() { usual.to_owned() } else { PathBuf::from("go") }
 }
 
-pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> BuildError {
+/// The error of a file that could not be read or written.
+pub fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> BuildError {
     let path = path.to_owned();
     move |source| BuildError::File { action, path, source }
 }

@@ -1,8 +1,12 @@
-//! Programs of others that check the chart and the other manifests: each built once from its Go module, by version, into
-//! the cache; Prometheus and PostgreSQL from Debian's packages. `kubernetes_schemas` are what one of them compares with; `zizmor` and
-//! actionlint check the workflows, `hadolint` the Dockerfile. Nothing here reaches a cluster.
+//! Programs of others that the tests and commands run, each had once, by version, and kept in a cache: what checks the chart and the
+//! other manifests is built from its Go module; Prometheus, PostgreSQL and restic are Debian's packages. `kubernetes_schemas` are
+//! what one of them compares with; `zizmor` and actionlint check the workflows, `hadolint` the Dockerfile. `first_release` is where
+//! the operator is kept that a trial upgrades from. Nothing here reaches a cluster, nothing is installed.
 
-mod debian;
+mod cache;
+pub mod debian;
+pub mod first_release;
+pub mod go;
 mod postgres;
 mod restic;
 
@@ -10,10 +14,11 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::cache_dir;
-use crate::go::{self, BuildError, Module};
+use crate::go::Module;
 
+pub use cache::cache_dir;
 pub use debian::{DebianError, Prometheus, prometheus};
+pub use go::BuildError;
 pub use postgres::postgres;
 pub use restic::{ResticError, restic};
 

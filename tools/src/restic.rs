@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::debian::unpack;
 use crate::cache_dir;
+use crate::debian::unpack;
 
 /// The version of the package.
 const PACKAGE: &str = "0.18.0-1+b4";

@@ -1,5 +1,5 @@
 //! The first commit with which the operator could be installed. `cargo xtask e2e` takes chart and operator out of the history
-//! and into the cache; the trial begins with them. Both programs have this file.
+//! and into the cache; the trial begins with them..
 
 use std::path::{Path, PathBuf};
 

@@ -71,7 +71,7 @@ pub fn prometheus(progress: &mut dyn FnMut(&str)) -> Result<Prometheus, DebianEr
 }
 
 /// What this folder of the cache has, the newest version first.
-pub(super) fn unpacked(cache: &Path) -> Vec<PathBuf> {
+pub fn unpacked(cache: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(cache);
     let mut versions: Vec<PathBuf> =
         entries.map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect()).unwrap_or_default();
@@ -84,15 +84,14 @@ pub(super) fn unpacked(cache: &Path) -> Vec<PathBuf> {
 
 /// Whose packages apt is asked for: by default those of this machine's release.
 #[derive(Debug, Default)]
-pub(super) struct Apt {
+pub struct Apt {
     /// The configuration of another release, and all that apt knows of it.
     other: Option<tempfile::TempDir>,
 }
 
 impl Apt {
     /// Asks for the packages of Debian 13, whatever this machine is and has installed.
-    #[allow(dead_code, reason = "who makes images has this file, too")]
-    pub(super) fn of_debian_13() -> Result<Self, DebianError> {
+    pub fn of_debian_13() -> Result<Self, DebianError> {
         let place = std::env::temp_dir();
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -131,19 +130,19 @@ impl Apt {
     }
 
     /// Asks once more after an update if apt does not know: a fresh container knows no packages.
-    pub(super) fn updated<T>(&self, mut ask: impl FnMut() -> Result<T, DebianError>) -> Result<T, DebianError> {
+    pub fn updated<T>(&self, mut ask: impl FnMut() -> Result<T, DebianError>) -> Result<T, DebianError> {
         ask().or_else(|_| run(self.program("apt-get").arg("update")).and_then(|_| ask()))
     }
 
     /// Names of the packages that this one depends on.
-    pub(super) fn dependencies(&self, package: &str) -> Result<Vec<String>, DebianError> {
+    pub fn dependencies(&self, package: &str) -> Result<Vec<String>, DebianError> {
         let said = run(self.program("apt-cache").args(["depends", "--important", package]))?;
         let names = said.lines().filter_map(|line| line.trim_start_matches([' ', '|']).strip_prefix("Depends: "));
         Ok(names.filter(|name| !name.starts_with('<')).map(str::to_owned).collect())
     }
 
     /// These packages and those of what they depend on, directly or not, that are wanted.
-    pub(super) fn with_dependencies(
+    pub fn with_dependencies(
         &self,
         mut packages: Vec<String>,
         wanted: impl Fn(&str) -> bool,
@@ -162,7 +161,7 @@ impl Apt {
     }
 
     /// The newest PostgreSQL of the release: its server and its client.
-    pub(super) fn postgresql(&self) -> Result<[String; 2], DebianError> {
+    pub fn postgresql(&self) -> Result<[String; 2], DebianError> {
         const NAME: &str = "postgresql";
         let meta = self.updated(|| self.dependencies(NAME))?;
         let server = meta.into_iter().find(|name| name.starts_with("postgresql-"));
@@ -176,13 +175,13 @@ impl Apt {
 }
 
 /// A library. LLVM, 100 MB, is only for queries that are compiled.
-pub(super) fn is_library(package: &str) -> bool {
+pub fn is_library(package: &str) -> bool {
     package.starts_with("lib") && !package.starts_with("libllvm")
 }
 
 /// Downloads packages, whose signatures and checksums apt-get verifies, and unpacks them together into a folder of the cache's
 /// that has the version of the first. `finish` may add to it.
-pub(super) fn fetch(
+pub fn fetch(
     apt: &Apt,
     cache: &Path,
     packages: &[String],
@@ -225,7 +224,7 @@ pub(super) fn fetch(
 const ORIGIN: &str = "var/lib/dpkg/status.d";
 
 /// Unpacks a package, and writes down what it is and which files it has.
-pub(super) fn unpack(package: &Path, to: &Path) -> Result<(), DebianError> {
+pub fn unpack(package: &Path, to: &Path) -> Result<(), DebianError> {
     run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(to))?;
     let field = |names: &[&str]| run(Command::new("dpkg-deb").arg("--field").arg(package).args(names));
     let name = field(&["Package"])?.trim().to_owned();

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::cache_dir;
 
-use super::debian::{Apt, DebianError, fetch, is_library, unpacked};
+use crate::debian::{Apt, DebianError, fetch, is_library, unpacked};
 
 /// The folder in the cache: packages with what they are.
 const FOLDER: &str = "debian-postgresql";
