@@ -3,6 +3,7 @@
 //! Statuses are written by `replace` with the resourceVersion they were decided on, never by apply or merge: an apply
 //! by a paused old leader would erase an intent. A 409 means: observe again.
 
+mod error;
 mod objects;
 mod status;
 
@@ -13,14 +14,14 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api as KubeApi, Client, Resource, ResourceExt};
 use printernizer_crds::{PrintJob, PrintRecord, Printer};
-use printernizer_rules::backup_policy::Refusal;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use thiserror::Error;
 
-use crate::leadership::{Leadership, NotLeader};
+use crate::leadership::Leadership;
+use crate::scope::Scope;
 use crate::telemetry::Metrics;
 
+pub use error::ApiError;
 pub use status::WithStatus;
 
 /// Longest wait for one answer of the API server.
@@ -39,67 +40,16 @@ fn selects(field: &str, value: &str) -> String {
     format!("{field}={escaped}")
 }
 
-/// Why a call to the API server did not succeed.
-#[derive(Debug, Error)]
-pub enum ApiError {
-    /// Somebody else wrote first: observe again.
-    #[error("the object was changed in between")]
-    Conflict,
-    /// The object is not there.
-    #[error("the object does not exist")]
-    NotFound,
-    /// No answer in time: a write may have been carried out or not.
-    #[error("the API server did not answer in time")]
-    Timeout,
-    /// It was written, and less than that is stored.
-    #[error(
-        "{0} is not stored: the cluster has the definitions of an older version; with Helm `helm upgrade` with crds.enabled \
-         brings those of this one, by hand printernizer crds | kubectl apply -f -"
-    )]
-    Dropped(String),
-    /// This process does not lead.
-    #[error("not carried out: {0}")]
-    NotLeader(#[from] NotLeader),
-    /// Anything else.
-    #[error("the API server: {}", crate::error::of_api(.0.as_ref()))]
-    Other(#[source] Box<kube::Error>),
-}
-
-impl ApiError {
-    /// What the API server says against what was asked, where it judged that and asking again would change nothing.
-    pub fn refusal(&self) -> Option<Refusal> {
-        let Self::Other(error) = self else { return None };
-        let kube::Error::Api(status) = error.as_ref() else { return None };
-        match status.code {
-            400 | 422 => Some(Refusal::Invalid(status.message.clone())),
-            403 => Some(Refusal::Forbidden(status.message.clone())),
-            _ => None,
-        }
-    }
-
-    fn is_bad_request(&self) -> bool {
-        matches!(self, Self::Other(error) if matches!(error.as_ref(), kube::Error::Api(status) if status.code == 400))
-    }
-}
-
-impl From<kube::Error> for ApiError {
-    fn from(error: kube::Error) -> Self {
-        match &error {
-            kube::Error::Api(status) if status.is_not_found() => Self::NotFound,
-            kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => Self::Conflict,
-            _ => Self::Other(Box::new(error)),
-        }
-    }
-}
-
 /// Whether this can be the name of an object. A name that people write into a field becomes a part of an address.
 fn is_object_name(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+/// Whether this can stand between the dots of such a name.
+pub(crate) fn is_label(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let label = |text: &str| {
-        let ends = [text.bytes().next(), text.bytes().next_back()];
-        ends.iter().all(|end| end.is_some_and(plain)) && text.bytes().all(|b| plain(b) || b == b'-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
+    let ends = [text.bytes().next(), text.bytes().next_back()];
+    ends.iter().all(|end| end.is_some_and(plain)) && text.bytes().all(|b| plain(b) || b == b'-')
 }
 
 /// Namespace and name of an object.
@@ -221,34 +171,34 @@ impl Api {
         }
     }
 
-    /// What `wanted` makes of the PrintJobs that have not ended and were given to the device with this serial number, in a
-    /// namespace or in all.
+    /// What `wanted` makes of the PrintJobs that have not ended and were given to the device with this serial number, in
+    /// all namespaces this process works in.
     pub async fn unfinished_jobs_on<T>(
         &self,
-        namespace: Option<&str>,
+        scope: &Scope,
         serial_number: &str,
         wanted: impl Fn(DynamicObject) -> Option<T>,
     ) -> Result<Vec<T>, ApiError> {
         let selector = format!("{UNFINISHED},{}", selects("status.printer.serialNumber", serial_number));
-        self.select::<PrintJob, T>(namespace, &[selector], wanted).await
+        self.select::<PrintJob, T>(scope, &[selector], wanted).await
     }
 
-    /// What `wanted` makes of the Printers that stand for the device with this serial number, written or found out, in a
-    /// namespace or in all. One may be given twice.
+    /// What `wanted` makes of the Printers that stand for the device with this serial number, written or found out, in
+    /// all namespaces this process works in. One may be given twice.
     pub async fn printers_of<T>(
         &self,
-        namespace: Option<&str>,
+        scope: &Scope,
         serial_number: &str,
         wanted: impl Fn(DynamicObject) -> Option<T>,
     ) -> Result<Vec<T>, ApiError> {
         let selectors = PRINTER_SERIALS.map(|field| selects(field, serial_number));
-        self.select::<Printer, T>(namespace, &selectors, wanted).await
+        self.select::<Printer, T>(scope, &selectors, wanted).await
     }
 
     /// Lists by each selector; everything, where the API server has definitions of another version, which cannot select so.
     async fn select<K, T>(
         &self,
-        namespace: Option<&str>,
+        scope: &Scope,
         selectors: &[String],
         wanted: impl Fn(DynamicObject) -> Option<T>,
     ) -> Result<Vec<T>, ApiError>
@@ -256,11 +206,25 @@ impl Api {
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     {
         let by = |selector: &String| ListParams::default().fields(selector);
-        let found = selectors.iter().map(|selector| self.list::<K, T>(namespace, by(selector), &wanted));
+        let found = selectors.iter().map(|selector| self.in_scope::<K, T>(scope, by(selector), &wanted));
         match futures::future::try_join_all(found).await {
-            Err(error) if error.is_bad_request() => self.list::<K, T>(namespace, ListParams::default(), wanted).await,
+            Err(error) if error.is_bad_request() => self.in_scope::<K, T>(scope, ListParams::default(), &wanted).await,
             found => Ok(found?.into_iter().flatten().collect()),
         }
+    }
+
+    /// The same as [`list`](Self::list) in all namespaces this process works in. Where one cannot be listed nothing is known.
+    async fn in_scope<K, T>(
+        &self,
+        scope: &Scope,
+        selected: ListParams,
+        wanted: &impl Fn(DynamicObject) -> Option<T>,
+    ) -> Result<Vec<T>, ApiError>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        let found = scope.parts().into_iter().map(|part| self.list::<K, T>(part, selected.clone(), wanted));
+        Ok(futures::future::try_join_all(found).await?.into_iter().flatten().collect())
     }
 
     /// A Secret; `None` when it is not there.
@@ -352,7 +316,7 @@ impl Api {
         self.create_once(record).await
     }
 
-    /// What `wanted` makes of the PrintRecords of a namespace, or of all; those that cannot be read are left out.
+    /// The wanted PrintRecords of a namespace, or of all; those that cannot be read are left out.
     pub async fn records(
         &self,
         namespace: Option<&str>,

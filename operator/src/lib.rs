@@ -19,6 +19,8 @@ pub mod reconcile;
 pub mod records;
 pub mod run;
 pub mod scheduling;
+pub mod scope;
 pub mod tasks;
 pub mod telemetry;
 pub mod watch;
+mod watching;

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use printernizer::error::chain;
 use printernizer::fleet::bambu_ca;
 use printernizer::run::{Settings, run};
+use printernizer::scope::{Scope, is_namespace};
 use printernizer::telemetry::{LogFormat, LogOptions};
 
 /// Kubernetes operator for 3D-print farms.
@@ -44,9 +45,9 @@ enum Command {
 
 #[derive(Args)]
 struct RunArguments {
-    /// Namespace to work in. Default: all namespaces.
-    #[arg(long, env = "PRINTERNIZER_NAMESPACE")]
-    namespace: Option<String>,
+    /// Namespaces to work in, comma-separated. Default: all namespaces.
+    #[arg(long, env = "PRINTERNIZER_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
+    namespace: Vec<String>,
     /// Namespace of the Lease by which one of several operators is chosen.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     lease_namespace: String,
@@ -132,7 +133,7 @@ async fn operate(arguments: RunArguments) -> ExitCode {
         Err(error) => return complain(&error),
     };
     let settings = Settings {
-        namespace: arguments.namespace,
+        scope: Scope::of(arguments.namespace),
         lease_namespace: arguments.lease_namespace,
         identity: arguments.identity,
         listen: arguments.listen.unwrap_or_else(|| {
@@ -162,6 +163,11 @@ async fn operate(arguments: RunArguments) -> ExitCode {
     }
 }
 
+/// The name of a namespace. An address with one that is none would be another address.
+fn namespace(text: &str) -> Result<String, &'static str> {
+    is_namespace(text).then(|| text.to_owned()).ok_or("this is no name of a namespace")
+}
+
 /// Reachable for the kubelet and for Prometheus in a pod, for this machine only elsewhere.
 fn default_listen(in_pod: bool) -> SocketAddr {
     SocketAddr::from((if in_pod { [0, 0, 0, 0] } else { [127, 0, 0, 1] }, 8080))
@@ -184,6 +190,27 @@ mod tests {
     fn metrics_are_for_this_machine_only_where_nobody_else_needs_them() {
         assert!(default_listen(false).ip().is_loopback());
         assert!(default_listen(true).ip().is_unspecified());
+    }
+
+    #[test]
+    fn namespaces_are_named_in_a_list_or_one_by_one_and_a_word_that_is_none_is_refused() {
+        let scope = |given: &[&str]| {
+            let arguments = ["printernizer", "run"].iter().chain(given);
+            let Command::Run(run) = Arguments::try_parse_from(arguments).map_err(|e| e.to_string())?.command else {
+                panic!("not run")
+            };
+            Ok::<_, String>(
+                Scope::of(run.namespace).parts().into_iter().map(|p| p.map(str::to_owned)).collect::<Vec<_>>(),
+            )
+        };
+        let two = Ok(vec![Some("lab".to_owned()), Some("shop".to_owned())]);
+        assert_eq!(scope(&["--namespace=shop,lab"]), two);
+        assert_eq!(scope(&["--namespace", "lab", "--namespace", "shop"]), two);
+        assert_eq!(scope(&[]), Ok(vec![None]));
+        for wrong in ["", "shop,", "Shop", "a/b", "-a", "*", &"a".repeat(64)] {
+            let said = scope(&[&format!("--namespace={wrong}")]).unwrap_err();
+            assert!(said.contains("no name of a namespace"), "{wrong}: {said}");
+        }
     }
 
     /// The manifests that run the operator, as they are rendered.

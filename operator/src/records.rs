@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, ApiError, Key};
 use crate::error::of_list;
+use crate::scope::Scope;
 use crate::tasks::caught;
 use crate::telemetry::Heartbeat;
 
@@ -18,17 +19,20 @@ const PERIOD: Duration = Duration::from_secs(3600);
 /// Pause after a look that did not succeed: right after the definitions were applied the API server may not know them.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// Deletes records whose time is over, until cancelled. `namespace` is `None` for all.
-pub async fn run(api: Api, namespace: Option<String>, keep: Duration, heartbeat: Heartbeat, cancel: CancellationToken) {
+/// Deletes records whose time is over, until cancelled.
+pub async fn run(api: Api, scope: Scope, keep: Duration, heartbeat: Heartbeat, cancel: CancellationToken) {
     let mut next = tokio::time::Instant::now();
     loop {
         heartbeat.beat();
         if tokio::time::Instant::now() >= next {
             next = tokio::time::Instant::now() + PERIOD;
-            let sweep = sweep(&api, namespace.as_deref(), keep, &heartbeat);
-            if let Ok(Err(error)) = caught("looking for old PrintRecords", sweep).await {
-                next = tokio::time::Instant::now() + RETRY;
-                tracing::info!(error = %of_list(&error), "old PrintRecords cannot be looked for yet; tried again in a minute");
+            // A namespace that cannot be read keeps no other waiting.
+            for namespace in scope.parts() {
+                let sweep = sweep(&api, namespace, keep, &heartbeat);
+                if let Ok(Err(error)) = caught("looking for old PrintRecords", sweep).await {
+                    next = tokio::time::Instant::now() + RETRY;
+                    tracing::info!(namespace, error = %of_list(&error), "old PrintRecords cannot be looked for yet; tried again in a minute");
+                }
             }
         }
         tokio::select! {

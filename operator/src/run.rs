@@ -11,12 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use kube::runtime::watcher;
-use kube::{Client, Config, Resource};
+use kube::{Client, Config};
 use printernizer_bambu::Trust;
-use printernizer_crds::{PrintJob, Printer};
 use printernizer_rules::backup_policy::Image;
-use printernizer_rules::printer::serial_claimed;
 use printernizer_rules::timing::Timing;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -24,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::signals::Signals;
-use crate::api::{Api, CALL_TIMEOUT, Key, version};
+use crate::api::{Api, CALL_TIMEOUT};
 use crate::context::Context;
 use crate::events::Events;
 use crate::files::allow::Networks;
@@ -35,10 +32,12 @@ use crate::leadership::{self, KubeLeaseStore, Leadership, NotLeader, SystemClock
 use crate::print_job::desk::Desk;
 use crate::reconcile::{self, Queue};
 use crate::scheduling::{self, Scheduling};
+use crate::scope::Scope;
 use crate::tasks::Tasks;
-use crate::telemetry::metrics::{Controller, StatusKind};
+use crate::telemetry::metrics::Controller;
 use crate::telemetry::{Health, Metrics, http, requests};
-use crate::watch::{self, Index, Mark};
+use crate::watch::Index;
+use crate::watching::{HEARTBEAT, Watching};
 use crate::{backup_policy, gauges, print_job, printer, records};
 
 /// Passes over objects of one kind that run at the same time.
@@ -47,14 +46,12 @@ const CONCURRENCY: usize = 16;
 const SHUTDOWN: Duration = Duration::from_secs(4);
 /// How long giving the Lease back may take; then the next leader waits for it to run out.
 const RELEASE: Duration = Duration::from_secs(4);
-/// A task that has not been heard of for this long makes the process unhealthy.
-const HEARTBEAT: Duration = Duration::from_secs(60);
 
 /// Settings of `printernizer run`.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Namespace to work in; `None` for all.
-    pub namespace: Option<String>,
+    /// Namespaces to work in.
+    pub scope: Scope,
     /// Namespace of the Lease.
     pub lease_namespace: String,
     /// Name of this process, for the Lease and events.
@@ -214,15 +211,6 @@ fn check_cache(directory: &std::path::Path) -> std::io::Result<()> {
     tempfile::tempfile_in(directory).map(drop)
 }
 
-/// Tells the pass over this key what the watch says of an object. What appears or goes is always news, also where a list
-/// that is read again shows another object under the same name: passes ask the index, too, whether something exists.
-fn tell<K: Resource>(queue: &Queue, key: Key, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
-    match (old, new) {
-        (Some(old), Some(object)) if old.meta().uid == object.meta().uid => queue.news(key, version(object.as_ref())),
-        _ => queue.now(key),
-    }
-}
-
 /// Everything a leader runs.
 struct Running {
     cancel: CancellationToken,
@@ -260,7 +248,7 @@ impl Running {
         let api = Api::new(client.clone(), leadership.clone(), metrics.clone());
         let fleet = Fleet::new(FleetContext {
             api: api.clone(),
-            namespace: settings.namespace.clone(),
+            scope: settings.scope.clone(),
             timing,
             networks,
             bambu_ca: settings.bambu_ca.clone(),
@@ -292,82 +280,8 @@ impl Running {
         tasks.spawn("events", writer.run(api.clone(), cancel.clone()));
         tasks.spawn("file cache", files.tidy(cancel.clone()));
 
-        let c = Arc::clone(&context);
-        tasks.spawn(
-            "watch of printers",
-            watch::follow::<Printer>(
-                client.clone(),
-                settings.namespace.clone(),
-                watcher::Config::default(),
-                Arc::clone(&context.printer_index),
-                watch::Signs {
-                    ready: health.gate("printers are listed"),
-                    heartbeat: health.heartbeat("watch of printers", HEARTBEAT),
-                    errors: metrics.watch_errors(StatusKind::Printer),
-                },
-                cancel.clone(),
-                move |key, old, new| {
-                    tell(&c.printers, key.clone(), old, new);
-                    // Another Printer of the same device may be one too many now, or no longer.
-                    let standing = |p: &Arc<Printer>| {
-                        (serial_claimed(p).map(str::to_owned), printer::has_unresolved_start(p), p.metadata.uid.clone())
-                    };
-                    let (before, after) = (old.map(standing), new.map(standing));
-                    if before != after {
-                        let serials: Vec<String> = [before, after].into_iter().flatten().filter_map(|s| s.0).collect();
-                        for other in serials.into_iter().flat_map(|s| c.printer_index.marked(&Mark::Device(s))) {
-                            c.printers.now(Key::of(other.as_ref()));
-                        }
-                    }
-                    // Whoever holds, or held, the printer wants to know; so does the scheduler.
-                    for p in [old, new].into_iter().flatten() {
-                        if let Some(job) = p.status.as_ref().and_then(|s| s.current_job.as_ref()) {
-                            tell(&c.jobs, Key::new(&key.namespace, &job.name), old, new);
-                        }
-                    }
-                    c.scheduling.wake();
-                },
-            ),
-        );
-        let c = Arc::clone(&context);
-        tasks.spawn(
-            "watch of print jobs",
-            watch::follow::<PrintJob>(
-                client.clone(),
-                settings.namespace.clone(),
-                watcher::Config::default(),
-                Arc::clone(&context.job_index),
-                watch::Signs {
-                    ready: health.gate("print jobs are listed"),
-                    heartbeat: health.heartbeat("watch of print jobs", HEARTBEAT),
-                    errors: metrics.watch_errors(StatusKind::PrintJob),
-                },
-                cancel.clone(),
-                move |key, old, new| {
-                    tell(&c.jobs, key.clone(), old, new);
-                    for job in [old, new].into_iter().flatten() {
-                        if let Some(printer) = job.status.as_ref().and_then(|s| s.printer.as_ref()) {
-                            tell(&c.printers, Key::new(&key.namespace, &printer.name), old, new);
-                        }
-                    }
-                    if new.is_none() {
-                        for p in c.printer_index.all() {
-                            if p.status
-                                .as_ref()
-                                .and_then(|s| s.current_job.as_ref())
-                                .is_some_and(|j| j.name == key.name)
-                            {
-                                c.printers.now(Key::of(p.as_ref()));
-                            }
-                        }
-                    }
-                    c.scheduling.wake();
-                },
-            ),
-        );
-        let namespace = settings.namespace.as_deref();
-        backup_policy::Watching { context: &context, client, namespace, health, tasks: &tasks, cancel: &cancel }
-            .begin();
+        let scope = &settings.scope;
+        Watching { context: &context, client, scope, health, tasks: &tasks, cancel: &cancel }.begin();
         let c = Arc::clone(&context);
         tasks.spawn(
             "printers",
@@ -410,7 +324,7 @@ impl Running {
         let heartbeat = health.heartbeat("scheduling", HEARTBEAT);
         tasks.spawn("scheduling", scheduling::run(Arc::clone(&context), heartbeat, cancel.clone()));
         let heartbeat = health.heartbeat("records", HEARTBEAT);
-        let records = records::run(api, settings.namespace.clone(), timing.record_ttl, heartbeat, cancel.clone());
+        let records = records::run(api, settings.scope.clone(), timing.record_ttl, heartbeat, cancel.clone());
         tasks.spawn("records", records);
         tasks.spawn("gauges", gauges::run(context, settings.metrics_per_printer, cancel.clone()));
         Ok(Self { cancel, tasks, fleet })

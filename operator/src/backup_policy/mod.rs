@@ -7,7 +7,7 @@ mod watching;
 
 use std::sync::Arc;
 
-pub use watching::Watching;
+pub(crate) use watching::watch;
 
 use crate::api::{ApiError, Key};
 use crate::context::Context;

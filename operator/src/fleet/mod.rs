@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{Api, Key};
 use crate::files::allow::Networks;
 use crate::reconcile::Queue;
+use crate::scope::Scope;
 use crate::tasks::caught;
 use crate::telemetry::Metrics;
 
@@ -50,8 +51,8 @@ pub fn fresh_id() -> String {
 pub struct FleetContext {
     /// The API server.
     pub api: Api,
-    /// The namespace this process works in; `None` for all.
-    pub namespace: Option<String>,
+    /// The namespaces this process works in.
+    pub scope: Scope,
     /// Windows.
     pub timing: Timing,
     /// Networks printers may be in.

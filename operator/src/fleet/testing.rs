@@ -32,7 +32,7 @@ pub(super) fn context(leadership: &Leadership) -> FleetContext {
     let api = Api::new(Client::try_from(nobody).unwrap(), leadership.clone(), metrics.clone());
     FleetContext {
         api,
-        namespace: None,
+        scope: crate::scope::Scope::default(),
         timing: Timing::default(),
         networks: Networks::for_printers(true),
         bambu_ca: Trust::BambuCa,

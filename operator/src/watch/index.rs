@@ -64,9 +64,10 @@ impl<K> Index<K> {
         })
     }
 
-    /// The keys of all objects but these.
-    pub(super) fn others(&self, than: &HashSet<Key>) -> Vec<Key> {
-        self.read(|objects| objects.all.keys().filter(|key| !than.contains(*key)).cloned().collect())
+    /// The keys of all objects of a namespace, or of all, but these.
+    pub(super) fn others(&self, namespace: Option<&str>, than: &HashSet<Key>) -> Vec<Key> {
+        let is = |key: &&Key| namespace.is_none_or(|name| key.namespace == name) && !than.contains(*key);
+        self.read(|objects| objects.all.keys().filter(is).cloned().collect())
     }
 
     /// Puts an object in place of what was there under its name.

@@ -46,7 +46,7 @@ pub(super) async fn read(context: &FleetContext, session: &Session, attempt: &At
 /// Printers, and PrintJobs with an unresolved start. The API server selects them by the serial number, so that no more is
 /// sent and read in a farm of thousands; it is asked only where nothing else stands against the start.
 pub(super) async fn look_elsewhere(context: &FleetContext, objects: &mut Objects) -> Result<(), Closed> {
-    let scope = context.namespace.as_deref();
+    let scope = &context.scope;
     let Objects { job, printer, .. } = &*objects;
     let unresolved_on = async |serial: &str| {
         let unresolved = |other: DynamicObject| {
