@@ -99,7 +99,8 @@ fn a_value_that_does_not_exist_or_cannot_be_is_refused_by_name() {
         ("podDisruptionBudget.maxUnavailable=0%", "maxUnavailable"),
         ("extraEnv[0].name=RUST_LOG", "extraEnv"),
         ("fullnameOverride=3d-farm", "fullnameOverride"),
-        ("watchNamespaces[0]=a,watchNamespaces[1]=b", "watchNamespaces"),
+        ("watchNamespaces[0]=a,watchNamespaces[1]=a", "watchNamespaces"),
+        ("watchNamespaces[0]=A", "watchNamespaces"),
         ("log.format=xml", "format"),
         ("uploads=0", "uploads"),
         ("metrics.prometheusRule.overrides.PrinternizerPanics.for=soon", "for"),
@@ -171,11 +172,14 @@ fn rules(role: &Value) -> &Value {
 fn the_rights_of_the_chart_are_those_of_the_example_which_a_whole_print_is_run_with() {
     let example = objects(&read(&project().join("examples/operator/rbac.yaml")));
     let of = |objects: &[Value], name: &str| {
-        let named: Vec<_> = objects.iter().filter(|o| o["metadata"]["name"] == name && o["rules"].is_array()).collect();
-        assert_eq!(named.len(), 1, "{name}");
-        rules(named[0]).clone()
+        let named = objects.iter().filter(|o| o["metadata"]["name"] == name && o["rules"].is_array());
+        // One of each namespace, or one of all.
+        let mut roles: Vec<_> = named.map(|role| rules(role).clone()).collect();
+        roles.dedup();
+        assert_eq!(roles.len(), 1, "{name}");
+        roles.remove(0)
     };
-    for values in ["default", "one-namespace"] {
+    for values in ["default", "one-namespace", "two-namespaces"] {
         let values_file = chart().join(format!("ci/{values}-values.yaml"));
         let rendered = objects(&template(Some(&values_file), &["--set", "backup.image.repository=x"]).unwrap());
         for name in ["printernizer", "printernizer-leader"] {
@@ -200,20 +204,33 @@ fn the_rights_of_the_chart_are_those_of_the_example_which_a_whole_print_is_run_w
 }
 
 #[test]
-fn in_one_namespace_the_operator_has_no_right_anywhere_else() {
-    let rendered = objects(&template(Some(&chart().join("ci/one-namespace-values.yaml")), &[]).unwrap());
-    assert!(rendered.iter().all(|object| object["kind"] != "ClusterRoleBinding"));
-    let bindings: Vec<_> = rendered.iter().filter(|object| object["kind"] == "RoleBinding").collect();
-    let mut given: Vec<_> = bindings
-        .iter()
-        .map(|b| {
-            [&b["metadata"]["name"], &b["metadata"]["namespace"], &b["roleRef"]["kind"]].map(|v| v.as_str().unwrap())
-        })
-        .collect();
-    given.sort_unstable();
-    assert_eq!(given, [["printernizer", "farm", "Role"], ["printernizer-leader", "printernizer", "Role"]]);
-    let operator = the(&rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0].clone();
-    assert!(operator["args"].as_array().unwrap().contains(&json!("--namespace=farm")), "{operator}");
+fn in_named_namespaces_the_operator_has_no_right_anywhere_else() {
+    for (values, namespaces) in [("one-namespace", &["farm"][..]), ("two-namespaces", &["laboratory", "workshop"])] {
+        let rendered = objects(&template(Some(&chart().join(format!("ci/{values}-values.yaml"))), &[]).unwrap());
+        assert!(rendered.iter().all(|object| object["kind"] != "ClusterRoleBinding"));
+        let text = |v: &Value| v.as_str().unwrap().to_owned();
+        let given = |kind: &str| {
+            let of_kind = rendered.iter().filter(|object| object["kind"] == kind);
+            let named = of_kind.map(|o| [&o["metadata"]["name"], &o["metadata"]["namespace"]].map(text));
+            named.collect::<std::collections::BTreeSet<_>>()
+        };
+        let work = namespaces.iter().map(|namespace| ["printernizer", *namespace]);
+        let expected = work.chain([["printernizer-leader", "printernizer"]]).map(|of| of.map(str::to_owned)).collect();
+        assert_eq!(given("Role"), expected);
+        assert_eq!(given("RoleBinding"), expected);
+        for binding in rendered.iter().filter(|object| object["kind"] == "RoleBinding") {
+            assert_eq!(
+                (&binding["roleRef"]["kind"], &binding["roleRef"]["name"]),
+                (&json!("Role"), &binding["metadata"]["name"])
+            );
+        }
+        let operator = the(&rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0].clone();
+        let arguments = operator["args"].as_array().unwrap().iter().filter_map(Value::as_str);
+        let asked = arguments.filter_map(|a| a.strip_prefix("--namespace=")).flat_map(|list| list.split(','));
+        let mut asked: Vec<&str> = asked.collect();
+        asked.sort_unstable();
+        assert_eq!(asked, namespaces, "{operator}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod backup;
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use backup::{IMAGE, Yard};
@@ -15,7 +15,6 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{ListParams, PostParams};
-use kube::config::Kubeconfig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use printernizer_crds::print_job::Phase;
@@ -25,6 +24,7 @@ use printernizer_e2e::farm::{Farm, project};
 use printernizer_e2e::{Namespace, old_record, rights, wait_until};
 use printernizer_simulator::Config;
 use serde_json::json;
+use support::account::{as_service_account, kubectl};
 use support::{SOON, Shop};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -41,26 +41,6 @@ fn run(kubeconfig: &Path, cache: &Path) -> Command {
 
 fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id().unwrap().try_into().unwrap()), signal).unwrap();
-}
-
-async fn kubectl(cluster: &Cluster, arguments: &[&str]) -> String {
-    let mut command = cluster.kubectl();
-    command.args(arguments);
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// A kubeconfig with the token of the ServiceAccount instead of the rights of an administrator.
-async fn as_service_account(cluster: &Cluster, directory: &Path) -> PathBuf {
-    let token = kubectl(cluster, &["create", "token", "printernizer", "--namespace", "printernizer"]).await;
-    let mut config = serde_json::to_value(Kubeconfig::read_from(cluster.kubeconfig()).unwrap()).unwrap();
-    for user in config["users"].as_array_mut().unwrap() {
-        user["user"] = json!({ "token": token });
-    }
-    let path = directory.join("kubeconfig");
-    std::fs::write(&path, config.to_string()).unwrap();
-    path
 }
 
 /// The status of /readyz, as a probe sees it.

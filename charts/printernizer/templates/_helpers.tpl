@@ -70,9 +70,40 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- include "printernizer.imageName" (dict "image" .Values.image "tag" .Chart.AppVersion) -}}
 {{- end -}}
 
-{{- /* The one namespace the operator works in, or nothing for all. */}}
-{{- define "printernizer.watchNamespace" -}}
-{{- range .Values.watchNamespaces -}}{{ . }}{{- end -}}
+{{- /* What the operator may do in a namespace, or in all where it is empty. */}}
+{{- define "printernizer.workRole" -}}
+{{- $prefix := ternary "" "Cluster" (not (empty .namespace)) -}}
+{{- with .root -}}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $prefix }}Role
+metadata:
+  name: printernizer
+  {{- with $.namespace }}
+  namespace: {{ . | quote }}
+  {{- end }}
+  labels:
+    {{- include "printernizer.labels" . | nindent 4 }}
+rules:
+  {{- include "printernizer.rules" . | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $prefix }}RoleBinding
+metadata:
+  name: printernizer
+  {{- with $.namespace }}
+  namespace: {{ . | quote }}
+  {{- end }}
+  labels:
+    {{- include "printernizer.labels" . | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ $prefix }}Role
+  name: printernizer
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "printernizer.serviceAccountName" . }}
+    namespace: {{ .Release.Namespace }}
+{{- end -}}
 {{- end -}}
 
 {{- /* The private ranges, in which printers are unless networks are named, and print files never. */}}

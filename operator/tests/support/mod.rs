@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub mod account;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
