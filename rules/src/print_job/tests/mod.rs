@@ -1,12 +1,14 @@
 //! Tests of a job's life: the table row by row, the gate clause by clause, and the rest of the start protocol.
 
 mod accidents;
+mod asked;
 mod before_the_start;
 mod copies_and_letting_go;
 mod ends;
 mod files;
 mod gate;
 mod last_words;
+mod near_misses;
 mod pause_and_stop;
 mod questions;
 mod table;
