@@ -323,6 +323,11 @@ impl Scene {
         of_job.or(of_printer).unwrap_or_default()
     }
 
+    /// What is said of the job with this condition.
+    pub fn message(&self, type_: ConditionType) -> String {
+        self.job_status().conditions.condition(type_).map(|c| c.message.clone()).unwrap_or_default()
+    }
+
     pub fn printer_is(&self, type_: ConditionType) -> bool {
         self.printer_status().conditions.is_true(type_)
     }

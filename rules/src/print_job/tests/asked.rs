@@ -37,7 +37,7 @@ fn each_question_says_what_is_known() {
     gone.printer_gone = true;
     let mut not_seen = Scene::printing().watched_in_vain();
     not_seen.shows_ours(DeviceState::Idle);
-    for (scene, says) in [
+    let asked_of = vec![
         (no_sign, "the start was sent or may have been, and the printer shows no sign of it. "),
         (foreign, "another print runs on the printer. "),
         (erased, "the printer was restarted and has forgotten what it was doing. "),
@@ -48,7 +48,8 @@ fn each_question_says_what_is_known() {
         ),
         (gone, "the Printer object is gone. "),
         (not_seen, "the end of the print was not seen. "),
-    ] {
+    ];
+    for (scene, says) in asked_of {
         let asked = asked(scene);
         assert!(asked.starts_with(says), "{asked}");
         assert!(asked.contains("set spec.outcome to {questionID: id-"), "{asked}");

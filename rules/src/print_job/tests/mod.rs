@@ -3,16 +3,18 @@
 mod accidents;
 mod asked;
 mod before_the_start;
+mod claims;
 mod copies_and_letting_go;
 mod ends;
 mod files;
 mod gate;
 mod last_words;
-mod near_misses;
 mod pause_and_stop;
 mod questions;
+mod relations;
 mod table;
 mod traces;
+mod verdicts;
 mod words;
 
 use crate::plan::DeviceCommand;

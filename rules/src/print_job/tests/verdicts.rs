@@ -1,20 +1,15 @@
-//! The small print: of each rule the case beside the one it is for, where a slip would be seen by nobody else.
+//! Verdicts, running prints and letting go: of each rule the case beside the one it is for.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use printernizer_crds::print_job::{AttemptRecord, DeletionPolicy, Outcome, Upload};
+use printernizer_crds::print_job::{AttemptRecord, DeletionPolicy, Outcome};
 use printernizer_crds::printer::{DistrustReason, StartVerdict};
-use printernizer_crds::{ConditionStatus, ConditionType, Conditions as _, RUN_ANNOTATION, Reason};
+use printernizer_crds::{ConditionStatus, ConditionType, Reason};
 
 use super::settle;
 use crate::device::{DeviceState, Link};
 use crate::plan::{DeviceCommand, Effect};
 use crate::print_job::start::SendAnswer;
-use crate::print_job::{UploadView, needs_file_at_hand, run_annotation};
-use crate::testing::{JOB_UID, Scene, identity, seconds};
-
-fn message(s: &Scene, type_: ConditionType) -> String {
-    s.job_status().conditions.condition(type_).map(|c| c.message.clone()).unwrap_or_default()
-}
+use crate::testing::{JOB_UID, Scene, identity};
 
 /// A print that has ended like this, with its verdict on the Printer and in the job.
 fn ended(mut s: Scene, state: DeviceState) -> Scene {
@@ -22,209 +17,6 @@ fn ended(mut s: Scene, state: DeviceState) -> Scene {
     settle(&mut s);
     s
 }
-
-// Copies and files.
-
-#[test]
-fn the_run_annotation_is_the_uid_and_the_run_where_there_is_one() {
-    let mut s = Scene::bare();
-    assert_eq!(run_annotation(&s.job), JOB_UID);
-    s.job.spec.run_id = "again".into();
-    assert_eq!(run_annotation(&s.job), format!("{JOB_UID}/again"));
-}
-
-#[test]
-fn a_copy_gives_up_whatever_part_of_another_ones_claim_was_copied() {
-    let copied = |scene: Scene| {
-        let mut s = scene;
-        s.printer.status.as_mut().unwrap().current_job = None;
-        s.job.metadata.annotations = Some([(RUN_ANNOTATION.into(), "the-uid-of-another".into())].into());
-        s
-    };
-    let full = Scene::intended();
-    for part in 0..3 {
-        let mut s = copied(full.clone());
-        let status = s.job.status.as_mut().unwrap();
-        (status.printer, status.start, status.upload) = (
-            status.printer.take().filter(|_| part == 0),
-            status.start.take().filter(|_| part == 1),
-            status.upload.take().filter(|_| part == 2),
-        );
-        s.run_job();
-        let status = s.job_status();
-        assert_eq!((status.printer, status.start, status.upload), (None, None, None), "part {part}");
-        assert_eq!(s.reason(ConditionType::Accepted), "CopyOfPrintedJob");
-    }
-}
-
-#[test]
-fn a_job_whose_file_was_never_read_is_not_told_that_it_is_fetched_again() {
-    let mut s = Scene::bare();
-    (s.file, s.fetching) = (None, Some(seconds(1)));
-    s.run_job();
-    assert_eq!(message(&s, ConditionType::Accepted), "the file is being fetched");
-    // Refused for its file, which nothing binds it to: the next one is a new one.
-    let mut refused = Scene::bare();
-    refused.file.as_mut().unwrap().printer_model = None;
-    refused.run_job();
-    assert_eq!(refused.reason(ConditionType::Accepted), "MachineUnstated");
-    let file = refused.job_status().file.unwrap();
-    assert_eq!((file.read_for.as_str(), file.read_from.as_str()), ("", ""));
-    (refused.file, refused.fetching) = (None, Some(seconds(1)));
-    refused.run_job();
-    assert_eq!(message(&refused, ConditionType::Accepted), "the file is being fetched");
-}
-
-#[test]
-fn a_refused_job_is_not_bound_to_the_file_it_was_refused_for_although_it_was_accepted_with_another() {
-    let mut s = Scene::bare();
-    s.run_job();
-    assert!(s.is(ConditionType::Accepted));
-    let file = s.file.as_mut().unwrap();
-    // As a cache gives it that has what was accepted before.
-    (file.read_for, file.read_from) = ("before".into(), "before".into());
-    file.printer_model = None;
-    s.job.metadata.generation = Some(2);
-    s.run_job();
-    let file = s.job_status().file.unwrap();
-    assert_eq!((file.read_for.as_str(), file.read_from.as_str()), ("", ""));
-}
-
-#[test]
-fn a_file_need_not_be_at_hand_for_a_job_without_a_printer_with_an_intent_or_at_its_end() {
-    let claimed = Scene::claimed();
-    assert!(needs_file_at_hand(&claimed.job));
-    let mut intended = Scene::intended();
-    intended.job.status.as_mut().unwrap().upload.as_mut().unwrap().size_verified = false;
-    assert!(!needs_file_at_hand(&intended.job), "what was sent is not sent again");
-    assert!(!needs_file_at_hand(&Scene::waiting().job));
-    let mut started = claimed.clone();
-    let at = printernizer_crds::conditions::SetAt { time: Time(started.now), generation: Some(1) };
-    let conditions = &mut started.job.status.as_mut().unwrap().conditions;
-    conditions.set(ConditionType::Started, ConditionStatus::True, Reason::PrintSeen, "for the test", &at);
-    assert!(!needs_file_at_hand(&started.job));
-    let mut over = claimed;
-    let conditions = &mut over.job.status.as_mut().unwrap().conditions;
-    conditions.set(ConditionType::Failed, ConditionStatus::True, Reason::Cancelled, "for the test", &at);
-    assert!(!needs_file_at_hand(&over.job));
-}
-
-#[test]
-fn a_file_on_the_device_ends_as_its_format_says() {
-    for (format, ending) in [("BinaryGcode", ".bgcode"), ("Gcode3mf", ".gcode.3mf"), ("Gcode", "-1.gcode")] {
-        let mut s = Scene::claimed();
-        s.job.status.as_mut().unwrap().file.as_mut().unwrap().format = format.into();
-        s.run_job();
-        let name = s.job_status().upload.unwrap().remote_name;
-        assert!(name.ends_with(ending), "{format}: {name}");
-    }
-}
-
-// Claims.
-
-#[test]
-fn a_claim_that_does_not_fit_any_more_is_void_with_the_attempt_it_was_made_for() {
-    for unfit in ["mapping", "serial number"] {
-        let mut s = Scene::waiting();
-        s.claim();
-        s.printer.status.as_mut().unwrap().current_job.as_mut().unwrap().attempt = 4;
-        match unfit {
-            "mapping" => s.mapping = Err("the filament has changed".into()),
-            _ => s.printer.status.as_mut().unwrap().device.as_mut().unwrap().serial_number = None,
-        }
-        let before = s.job_status();
-        s.run_job();
-        let status = s.job_status();
-        assert_eq!((status.attempt, status.printer), (5, None), "{unfit}: that attempt's name is not used");
-        assert_eq!(status.queued_time, before.queued_time, "{unfit}: everything else stays");
-        assert!(status.file.is_some());
-    }
-}
-
-#[test]
-fn a_recreated_printer_takes_over_a_print_only_if_it_is_the_same_machine_and_holds_the_job() {
-    let moved = |same_machine: bool, holds: bool| {
-        let mut s = Scene::printing();
-        s.printer.metadata.uid = Some("the-uid-of-the-new-object".into());
-        // It is looked at because it holds the job, or because the job names it.
-        if !holds {
-            s.printer.status.as_mut().unwrap().current_job = None;
-            s.job.status.as_mut().unwrap().printer.as_mut().unwrap().uid = "the-uid-of-the-new-object".into();
-        }
-        if !same_machine {
-            let device = s.printer.status.as_mut().unwrap().device.as_mut().unwrap();
-            device.serial_number = Some("another".into());
-        }
-        s.printer.status.as_mut().unwrap().last_start = None;
-        s.run_job();
-        let asked = s.is(ConditionType::OutcomeUnknown);
-        (s.job_status().printer.unwrap().uid == "the-uid-of-the-new-object" && !asked, asked)
-    };
-    assert_eq!(moved(true, true), (true, false));
-    assert_eq!(moved(false, true), (false, true), "another machine does not print it");
-    assert_eq!(moved(true, false), (false, true), "the Printer has forgotten the job");
-}
-
-#[test]
-fn a_job_whose_printer_was_given_back_takes_the_verdict_of_its_own_start_alone() {
-    let given_back = |token: Option<&str>, verdict: Option<StartVerdict>| {
-        let mut s = Scene::intended();
-        let status = s.printer.status.as_mut().unwrap();
-        status.current_job = None;
-        let last = status.last_start.as_mut().unwrap();
-        last.verdict = verdict;
-        if let Some(token) = token {
-            last.token = token.into();
-        }
-        s.run_job();
-        s
-    };
-    assert!(given_back(None, Some(StartVerdict::Succeeded)).is(ConditionType::Complete));
-    let another = given_back(Some("of-another-job"), Some(StartVerdict::Succeeded));
-    assert!(!another.is(ConditionType::Complete) && another.is(ConditionType::OutcomeUnknown));
-    let open = given_back(None, None);
-    assert!(open.is(ConditionType::OutcomeUnknown), "nothing is known of it");
-}
-
-#[test]
-fn an_upload_of_another_attempt_is_not_taken_for_this_ones() {
-    let mut s = Scene::claimed();
-    let other = Upload { token: "of-another-attempt".into(), remote_name: "x.bgcode".into(), ..Upload::default() };
-    s.job.status.as_mut().unwrap().upload = Some(other);
-    s.upload = UploadView::Done;
-    s.run_job();
-    let upload = s.job_status().upload.unwrap();
-    assert_eq!((upload.token, upload.size_verified), (s.token().to_string(), false));
-}
-
-#[test]
-fn a_printer_that_is_ready_and_takes_the_file_is_not_given_back_however_long_it_takes() {
-    let mut s = Scene::claimed();
-    s.run_job();
-    s.upload = UploadView::Running { percent: 10 };
-    s.run_printer();
-    assert!(s.printer_is(ConditionType::Ready));
-    let limit = s.timing.unready_limit.as_secs();
-    let slow = s.clone().after(limit + 1);
-    assert!(slow.job_plan().job().is_none_or(|j| j.printer.is_some()), "a slow upload is no reason");
-    // Not ready since a moment ago, and claimed long before that: the moment counts.
-    let mut fresh = slow.clone();
-    fresh.set_printer(ConditionType::Ready, ConditionStatus::False, Reason::PrinterUnreachable);
-    assert!(fresh.job_plan().job().is_none_or(|j| j.printer.is_some()));
-    fresh.pass(limit);
-    assert_eq!(fresh.job_plan().job().map(|j| j.printer.is_some()), None, "its file is deleted first");
-    assert!(fresh.job_plan().commands().contains(&fresh.delete()));
-    // Ready, and its upload has failed all the while.
-    let mut failing = slow.clone();
-    failing.upload = UploadView::Failed { message: "disk full".into() };
-    assert!(failing.job_plan().commands().contains(&failing.delete()));
-    // Ready as it is written, and nobody has a session with it.
-    let mut alone = slow;
-    alone.session_gone = true;
-    assert!(alone.job_plan().job().is_some_and(|j| j.printer.is_none()));
-}
-
-// Verdicts.
 
 #[test]
 fn a_print_that_succeeded_forgives_the_one_that_failed_before() {
@@ -352,8 +144,6 @@ fn a_file_that_does_not_say_its_filament_is_recorded_without_grams() {
     assert_eq!(ended(s, DeviceState::Finished).job_status().attempts[0].grams_estimated, None);
 }
 
-// Prints that run.
-
 #[test]
 fn a_print_started_at_the_screen_that_ended_unseen_has_ended() {
     let mut s = Scene::uploaded();
@@ -390,7 +180,7 @@ fn a_running_print_says_what_the_printer_does() {
         s.shows_ours(state);
         s.run_job();
         assert_eq!(
-            (s.reason(ConditionType::Started).as_str(), message(&s, ConditionType::Started).as_str()),
+            (s.reason(ConditionType::Started).as_str(), s.message(ConditionType::Started).as_str()),
             (reason, says)
         );
     }
@@ -407,8 +197,6 @@ fn a_pause_of_ours_is_forgotten_once_the_print_moves() {
     s.run_job();
     assert!(s.job_status().paused_by_us, "it stands still");
 }
-
-// Letting go.
 
 #[test]
 fn a_deleted_job_waits_for_its_printer_and_for_the_file_of_nobody_else() {
