@@ -141,10 +141,61 @@ mod tests {
     }
 
     #[test]
+    fn a_slug_keeps_letters_and_digits_and_writes_out_umlauts() {
+        for (display, slug) in [
+            ("ÄÖÜ äöü ß", "aeoeue-aeoeue-ss"),
+            ("  Clip -- 3,5 mm  ", "clip-3-5-mm"),
+            ("-Left_Hand-", "left-hand"),
+            ("日本", "part"),
+            // What looks like a token's mark would be taken for one.
+            ("pz", "part"),
+            ("A pz B", "part"),
+        ] {
+            let name = Token::new(UID, 1).remote_name(display, "gcode");
+            assert_eq!(name.strip_suffix("-pz-3f2504e04f8941d3-1.gcode"), Some(slug), "{display}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_of_its_own_job_alone() {
+        let token = Token::new(UID, 1);
+        assert!(token.is_of_job(UID) && token.is_of_job(&UID.to_uppercase()));
+        for other in ["", "3f2504e0-4f89-41d3", "3f2504e0-4f89-41d4-9a0c-0305e82c3301"] {
+            assert_eq!(token.is_of_job(other), other.starts_with("3f2504e0-4f89-41d3"), "{other}");
+        }
+    }
+
+    /// A start may be judged by a later version than the one that sent it: these never change.
+    #[test]
+    fn the_number_of_a_print_is_the_same_in_every_version() {
+        for (uid, attempt, number) in [
+            ("3f2504e04f8941d3", 1, 1_334_035_100),
+            ("3f2504e04f8941d3", 2, 1_334_002_851),
+            ("c0ffee0000004000", 1, 1_173_962_876),
+            ("0000000000000000", 999999, 2_074_445_957),
+        ] {
+            assert_eq!(Token::new(uid, attempt).print_id(&[]), number, "{uid}-{attempt}");
+        }
+        // A number that was seen gives way to the next; the last to the first.
+        let (token, last) = (Token::new(UID, 1), i32::MAX.unsigned_abs() - 1);
+        let first = token.print_id(&[]);
+        assert_eq!(token.print_id(&[first]), first + 1);
+        let all_but_low: Vec<u32> = (first..first + 3).collect();
+        assert_eq!(token.print_id(&all_but_low), first + 3);
+        assert!(first < last);
+    }
+
+    #[test]
     fn names_without_a_token_have_none() {
-        for name in
-            ["", "bracket.gcode", "pz-", "pz-3f2504e04f8941d3", "pz-3f2504e04f8941dg-1.gcode", "pz-3f2504e04f8941d3-.g"]
-        {
+        for name in [
+            "",
+            "bracket.gcode",
+            "pz-",
+            "pz-3f2504e04f8941d3",
+            "pz-3f2504e04f8941dg-1.gcode",
+            "pz-3f2504e04f8941d3-.g",
+            "pz-3f2504e04f8941d3-1234567.g",
+        ] {
             assert_eq!(Token::find(name), None, "{name}");
         }
         assert_eq!(Token::parse("3f2504e04f8941d3-01"), None);

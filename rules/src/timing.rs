@@ -120,9 +120,24 @@ mod tests {
     #[test]
     fn faster_time_shortens_windows_and_never_what_bounds_real_networks_and_processes() {
         let (real, fast) = (Timing::default(), Timing::default().simulated(60));
-        assert_eq!(fast.observation_window, Duration::from_secs(5));
-        assert_eq!(fast.unready_limit, Duration::from_secs(15));
-        let bounds = |t: &Timing| [t.send_timeout, t.start_deadline, t.fresh_report, t.stale_after, t.file_patience];
+        let windows = |t: &Timing| {
+            [
+                t.observation_window,
+                t.preview_patience,
+                t.refusal_quiet,
+                t.unready_limit,
+                t.letting_go,
+                t.progress_period,
+                t.backoff_base,
+                t.backoff_cap,
+            ]
+        };
+        assert_eq!(windows(&fast), windows(&real).map(|window| window / 60));
+        assert_eq!(real.simulated(2).upload_end, Duration::from_secs(45));
+        assert_eq!(real.simulated(2).poll_period, Duration::from_secs(1));
+        let bounds = |t: &Timing| {
+            [t.send_timeout, t.start_deadline, t.fresh_report, t.stale_after, t.file_patience, t.report_gap]
+        };
         assert_eq!(bounds(&fast), bounds(&real));
         assert!(fast.poll_period >= Duration::from_millis(100));
         assert_eq!(fast.upload_end, Duration::from_secs(5));
