@@ -185,7 +185,7 @@ fn the_rights_of_the_chart_are_those_of_the_example_which_a_whole_print_is_run_w
         for name in ["printernizer", "printernizer-leader"] {
             assert_eq!(of(&rendered, name), of(&example, name), "{values}: {name}");
         }
-        // Whoever may make pods, accounts and roles can read every Secret.
+        // Whoever may make pods, accounts and roles can read every Secret; and of others' pods nothing is read for nothing.
         let without = of(&objects(&template(Some(&values_file), &[]).unwrap()), "printernizer");
         let (all, without) = (of(&example, "printernizer"), without.as_array().unwrap().clone());
         let more = all.as_array().unwrap().iter().filter(|rule| !without.contains(rule));
@@ -193,6 +193,10 @@ fn the_rights_of_the_chart_are_those_of_the_example_which_a_whole_print_is_run_w
         assert_eq!(
             more,
             [
+                r#"["get","list","watch"] ["cronjobs"]"#,
+                r#"["list","watch"] ["jobs"]"#,
+                r#"["list","watch"] ["pods"]"#,
+                r#"["get"] ["persistentvolumeclaims"]"#,
                 r#"["create","patch","delete"] ["cronjobs"]"#,
                 r#"["create"] ["jobs"]"#,
                 r#"["get","create","patch"] ["serviceaccounts"]"#,

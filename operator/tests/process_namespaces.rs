@@ -3,9 +3,11 @@
 //! cluster, so these are alone in their file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
+mod backup;
 mod support;
 
-use k8s_openapi::api::core::v1::Secret;
+use backup::Yard;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
@@ -175,6 +177,10 @@ async fn with_the_rights_of_the_chart_an_operator_of_two_namespaces_serves_both_
         shop.clear(printer).await;
         shop.phase("clip", Phase::Printing).await;
     }
+    // Without an image for backups their objects are neither made nor looked at; a policy says so.
+    let yard = Yard::of(&other);
+    yard.policy("farm", &json!({})).await;
+    yard.says("farm", ConditionType::Ready, "False", Reason::BackupImageUnset).await;
     // One device is one device in both of them, whichever a second Printer is in.
     let first = one.farm.printers().get("core-1").await.unwrap();
     add_twin(&other.farm.printers(), first).await;
@@ -199,6 +205,9 @@ async fn with_the_rights_of_the_chart_an_operator_of_two_namespaces_serves_both_
     assert!(forbidden(secrets(&third).get("core-3").await.map(drop)));
     assert!(forbidden(secrets(&one).list(&ListParams::default()).await.map(drop)));
     assert!(forbidden(Api::<Printer>::all(account.clone()).list(&ListParams::default()).await.map(drop)));
+    assert!(forbidden(
+        Api::<Pod>::namespaced(account, other.farm.namespace()).list(&ListParams::default()).await.map(drop)
+    ));
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(!text.contains("forbidden"), "{text}");
 

@@ -157,7 +157,9 @@ subjects:
 - apiGroups: [printernizer.io]
   resources: [backuppolicies/status]
   verbs: [update]
-# Its CronJobs, and their Jobs, which say how a run ended.
+{{- if .Values.backup.image.repository }}
+# From here to the Secrets only with an image for backups, without which nothing of them is made or looked at. Its CronJobs, and
+# their Jobs, which say how a run ended.
 - apiGroups: [batch]
   resources: [cronjobs]
   verbs: [get, list, watch]
@@ -172,9 +174,8 @@ subjects:
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get]
-{{- if .Values.backup.image.repository }}
-# Only with an image for backups: whoever makes pods can give them whatever is in their namespace. CronJobs are applied, suspended, and
-# deleted when their schedule is gone from the policy, or a Job of theirs waits in vain for a node.
+# Whoever makes pods can give them whatever is in their namespace. CronJobs are applied, suspended, and deleted when their
+# schedule is gone from the policy, or a Job of theirs waits in vain for a node.
 - apiGroups: [batch]
   resources: [cronjobs]
   verbs: [create, patch, delete]

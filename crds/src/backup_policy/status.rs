@@ -37,7 +37,7 @@ pub struct BackupPolicyStatus {
     /// When the run that stored it had ended (UTC). A run that began before may have looked when it was not there yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_recovery_point_stored_time: Option<Time>,
-    /// When the next backup is due (UTC); absent while the policy is suspended.
+    /// When the next backup is due (UTC); absent while the policy is suspended, or cannot back up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_schedule_time: Option<Time>,
     /// The latest time a backup was due that was not made in time; it is not made up for.

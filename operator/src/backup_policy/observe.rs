@@ -31,6 +31,20 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// The policy, and nothing else that it could depend on.
+    fn alone(policy: BackupPolicy) -> Self {
+        Self {
+            policy,
+            now: Timestamp::now(),
+            cron_jobs: Vec::new(),
+            jobs: Vec::new(),
+            pods: Vec::new(),
+            access: Access::default(),
+            found: Found::default(),
+            fresh_id: fresh_id(),
+        }
+    }
+
     /// As the rules take it.
     pub(super) fn observed<'a>(&'a self, image: Option<&'a Image>) -> Observed<'a> {
         Observed {
@@ -51,6 +65,11 @@ impl Facts {
 pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts>, ApiError> {
     let api = &context.api;
     let Some(policy) = api.get::<BackupPolicy>(key).await? else { return Ok(None) };
+    // Without an image nothing is made, and the operator need have no right to look at anything else.
+    if context.backup_image.is_none() {
+        context.policies.has_read(key, std::iter::once(version(&policy)));
+        return Ok(Some(Facts::alone(policy)));
+    }
     let label = format!("{POLICY_LABEL}={}", key.name);
     let (mut cron_jobs, jobs) = tokio::try_join!(
         api.labelled::<CronJob>(&key.namespace, &label),
@@ -73,10 +92,6 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
 }
 
 async fn access(context: &Context, policy: &BackupPolicy, key: &Key) -> Result<Access, ApiError> {
-    // Without an image nothing is made, and the operator need not have these rights.
-    if context.backup_image.is_none() {
-        return Ok(Access::default());
-    }
     let uid = policy.metadata.uid.as_deref().unwrap_or_default();
     let name = Key::new(&key.namespace, account_name(&key.name, uid));
     if policy.spec.sources.objects.is_none() {

@@ -1,4 +1,5 @@
-//! What is watched: policies, and of CronJobs, Jobs and pods those that carry the label of one. No other is read.
+//! What is watched: policies, and with an image for backups of CronJobs, Jobs and pods those that carry the label of one. No
+//! other is read.
 
 use std::sync::Arc;
 
@@ -25,6 +26,10 @@ pub(crate) fn watch(watching: &Watching<'_>) {
             _ => c.policies.now(key.clone()),
         }
     });
+    // Without an image nothing is made and the operator need have no right to see these.
+    if watching.context.backup_image.is_none() {
+        return;
+    }
     of_policies::<CronJob>(watching, named("watch of backup cron jobs", "cron jobs of backups are listed"));
     of_policies::<Job>(watching, named("watch of backup jobs", "jobs of backups are listed"));
     of_policies::<Pod>(watching, named("watch of backup pods", "pods of backups are listed"));

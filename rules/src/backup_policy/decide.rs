@@ -43,14 +43,8 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     let missing = needs::missing(spec, seen.found);
     let foreign_access = own.foreign_access(policy, seen.access);
     let look_soon = missing.is_some() || node.is_err() || own.taken.is_some() || foreign_access.is_some();
-    let image = (seen.image.is_none()).then(|| {
-        let text = "the operator was not told the image of the pods: start it with --backup-image, in the chart \
-                    backup.image.repository";
-        Problem::new(Stops::Changes, Reason::BackupImageUnset, text)
-    });
     let problems: Vec<Problem> = [
         target::problem(policy, &status),
-        image,
         schedules.as_ref().err().cloned(),
         needs::contradiction(policy),
         missing,
@@ -83,6 +77,8 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
                 status.last_missed_time = Some(missed.unwrap_or(Time(waiting.due)));
             }
         }
+        // There is no right to suspend either.
+        (_, None) => {}
         _ => {
             let keeps_points = damage::keeps_points(policy, &status).is_some();
             let is_to_keep = |c: &CronJob| role_of(&c.metadata) == Some(Role::Prune) && keeps_points;
@@ -96,10 +92,17 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
 
     let mut again = vec![soon];
     again.extend(given_up.iter().map(|(_, waiting)| waiting.end()));
-    if let Some(schedules) = &schedules {
+    // What nobody looks at is not due, and is not missed.
+    if let Some(schedules) = schedules.as_ref().filter(|_| seen.image.is_some()) {
         again.extend(bring_up(seen, &own, schedules, &mut status));
     }
-    let told = problems.iter().max_by(|a, b| a.stops.cmp(&b.stops).then(std::cmp::Ordering::Greater));
+    if seen.image.is_none() || stops.role(Role::Backup) {
+        status.next_schedule_time = None;
+    }
+    let unset = seen.image.is_none().then(image_unset);
+    let most = problems.iter().max_by(|a, b| a.stops.cmp(&b.stops).then(std::cmp::Ordering::Greater));
+    // Without an image nothing of the policy was looked for, so no other problem is known.
+    let told = unset.as_ref().or(most);
     let seen_by = conditions::Seen {
         policy,
         schedules: schedules.as_ref(),
@@ -108,7 +111,7 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
         now: seen.now,
     };
     again.push(conditions::set(&seen_by, &mut status));
-    if look_soon {
+    if look_soon && seen.image.is_some() {
         again.push(seen.now.checked_add(MISSING).ok());
     }
     if policy.status.as_ref() != Some(&status) {
@@ -117,6 +120,12 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     // What they have done was taken into the status before they go.
     effects.extend(stale);
     Plan { effects, look_again: again.into_iter().flatten().filter(|moment| *moment > seen.now).min() }
+}
+
+fn image_unset() -> Problem {
+    let text = "the operator was not told the image of the pods, so it makes nothing and looks at nothing that was made: start \
+                it with --backup-image, in the chart backup.image.repository";
+    Problem::new(Stops::Changes, Reason::BackupImageUnset, text)
 }
 
 /// The text of the run a person asks for.

@@ -4,7 +4,7 @@ use printernizer_crds::{ConditionType, Reason};
 use serde_json::json;
 
 use super::*;
-use crate::backup_policy::needs::{ClaimFacts, SecretFacts};
+use crate::backup_policy::needs::{ClaimFacts, Found, SecretFacts};
 use crate::backup_policy::{Refusal, refused};
 
 type Mistake = fn(&mut Scene);
@@ -208,6 +208,39 @@ fn of_two_mistakes_the_one_that_stops_more_is_told_and_both_stop() {
     scene.found.secrets.insert("password".into(), None);
     assert_eq!(done(&scene.look()), EVERYTHING);
     scene.assert_says(ConditionType::Ready, "False", Reason::SecretNotFound);
+}
+
+#[test]
+fn without_an_image_nothing_else_is_looked_for_and_nothing_is_done() {
+    let mut scene = scene(&json!({}));
+    scene.look();
+    assert!(scene.status().next_schedule_time.is_some());
+    let before = scene.clone();
+    scene.image = None;
+    scene.found = Found::default();
+    assert_eq!(done(&scene.look()), NOTHING);
+    let said = scene.assert_says(ConditionType::Ready, "False", Reason::BackupImageUnset);
+    assert!(said.contains("--backup-image"), "{said}");
+    assert_eq!(scene.status().next_schedule_time, None);
+    // Nobody knows what is made meanwhile, nor what is not.
+    scene.pass(3 * 24 * 60 * 60);
+    scene.look();
+    assert_eq!(scene.status().last_missed_time, None);
+    assert_eq!(scene.status().cron_jobs, before.status().cron_jobs);
+}
+
+#[test]
+fn what_cannot_back_up_is_not_due() {
+    let mut scene = scene(&json!({}));
+    scene.look();
+    for (mistake, is_due) in [("schedule", true), ("password", false)] {
+        match mistake {
+            "schedule" => scene.write(&json!({ "schedule": "61 3 * * *" })),
+            _ => drop(scene.found.secrets.insert("password".into(), None)),
+        }
+        scene.look();
+        assert_eq!(scene.status().next_schedule_time.is_some(), is_due, "{mistake}");
+    }
 }
 
 #[test]
