@@ -6,7 +6,7 @@ use printernizer_crds::printer::{DistrustReason, StartVerdict};
 use printernizer_crds::{ConditionStatus, ConditionType, Reason};
 
 use super::settle;
-use crate::device::{DeviceState, Link};
+use crate::device::{DeviceProgress, DeviceState, Link};
 use crate::plan::{DeviceCommand, Effect};
 use crate::print_job::start::SendAnswer;
 use crate::testing::{JOB_UID, Scene, identity};
@@ -184,6 +184,17 @@ fn a_running_print_says_what_the_printer_does() {
             (reason, says)
         );
     }
+}
+
+#[test]
+fn progress_is_written_with_a_change_of_phase_and_not_with_each_report() {
+    let mut s = Scene::printing();
+    s.report.progress = Some(DeviceProgress { percent: 11, ..DeviceProgress::default() });
+    s.pass(2);
+    assert!(s.job_plan().job().is_none(), "a moment later");
+    s.report.state = DeviceState::Paused;
+    s.run_job();
+    assert_eq!(s.job_status().progress.map(|p| p.percent), Some(11), "where it stands still");
 }
 
 #[test]
