@@ -38,6 +38,9 @@ const TIME_SCALE: f64 = 30.0;
 const MACHINES: usize = 6;
 /// How long the operator may take to be there again after a loss.
 const RECOVERY: Duration = Duration::from_secs(240);
+/// What is said when the release is gone.
+const UNINSTALLED: &str = "helm uninstall, with a policy at work: definitions, data and what the policy has made are the same as \
+                           before, and nothing else is left; that goes with the policy";
 /// How long kubectl may take.
 const KUBECTL: Duration = Duration::from_secs(120);
 
@@ -158,7 +161,7 @@ impl Trial {
         drop(person);
         self.nothing_was_refused(0)?;
         self.uninstall(&before).await?;
-        say("helm uninstall: definitions and data are the same as before, and nothing else is left");
+        say(UNINSTALLED);
         Ok(())
     }
 
@@ -192,7 +195,7 @@ impl Trial {
         drop(person);
         self.nothing_was_refused(0)?;
         self.uninstall(&before).await?;
-        say("helm uninstall: definitions and data are the same as before, and nothing else is left");
+        say(UNINSTALLED);
         // A pod that ends with its release is refused its Lease: the rights go first, and are no loss then.
         let until_then = self.errands_before().await?;
         self.install(&today(), &self.version).await?;

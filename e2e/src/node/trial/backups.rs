@@ -215,7 +215,12 @@ impl Trial {
     }
 
     /// Waits until a condition of a policy has this status; gives its message.
-    async fn backups_say(&self, policy: &str, type_: ConditionType, status: &str) -> Result<String, NodeError> {
+    pub(super) async fn backups_say(
+        &self,
+        policy: &str,
+        type_: ConditionType,
+        status: &str,
+    ) -> Result<String, NodeError> {
         let what = format!("{policy} to say {type_}={status}");
         let found = wait_until(&what, RECOVERY, async || {
             let now = self.policy(policy).await.map_err(|error| error.to_string())?;
