@@ -63,7 +63,7 @@ impl Command {
     /// Whether it writes nothing to the cluster.
     pub fn only_reads(&self) -> bool {
         match self {
-            Self::Status(_) | Self::Why(_) | Self::Complete(_) | Self::Backups(_) => true,
+            Self::Status(_) | Self::Why(_) | Self::Backups(_) => true,
             Self::Outcome(outcome) => outcome.answer.is_none(),
             Self::AddPrinter(add) => add.dry_run,
             Self::Restore(restore) => restore.dry_run,
@@ -103,9 +103,6 @@ pub enum Command {
     BackupNow(BackupNow),
     /// Restore a recovery point, or show which there are
     Restore(Box<Restore>),
-    /// Candidates for a shell's completion
-    #[command(name = "__complete", hide = true)]
-    Complete(Complete),
 }
 
 #[derive(Args, Debug)]
@@ -240,13 +237,6 @@ pub struct Why {
     pub job: String,
     #[command(flatten)]
     pub output: OutputArguments,
-}
-
-#[derive(Args, Debug)]
-pub struct Complete {
-    /// Words after `kubectl printernizer`; the last is the one to complete
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub words: Vec<String>,
 }
 
 /// A span of time as kubectl takes it: `45s`, `2m`, `1h`, or seconds alone.

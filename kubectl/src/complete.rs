@@ -22,6 +22,8 @@ use crate::trust::distrust;
 const LIMIT: Duration = Duration::from_secs(4);
 /// No names of files (cobra's ShellCompDirectiveNoFileComp).
 const NO_FILES: u8 = 4;
+/// What stands before the words to complete.
+const ASKED: &str = "__complete";
 /// Names of files (cobra's ShellCompDirectiveDefault).
 const FILES: u8 = 0;
 
@@ -54,9 +56,19 @@ pub enum Place {
 
 /// The program `kubectl_complete-printernizer`.
 pub async fn program() -> ExitCode {
-    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let words: Vec<String> = words.into_iter().map(|w| w.to_string_lossy().into_owned()).collect();
-    answer(&words).await
+    answer(&texts(std::env::args_os().skip(1))).await
+}
+
+/// The words to complete, where the plugin itself is asked: a script in the place of that program has no other to run. This is
+/// no command of the command line, which would propose it to people.
+pub fn asked(arguments: impl IntoIterator<Item = OsString>) -> Option<Vec<String>> {
+    let mut arguments = arguments.into_iter();
+    arguments.next().filter(|first| first == ASKED)?;
+    Some(texts(arguments))
+}
+
+fn texts(words: impl IntoIterator<Item = OsString>) -> Vec<String> {
+    words.into_iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// Answers with candidates for the last of these words.
@@ -122,7 +134,6 @@ pub fn place(words: &[String]) -> Place {
     match chosen {
         None => Place::Words(
             root.get_subcommands()
-                .filter(|c| !c.is_hide_set())
                 .map(|c| (c.get_name().to_owned(), c.get_about().map(ToString::to_string).unwrap_or_default()))
                 .collect(),
         ),
@@ -278,6 +289,15 @@ mod tests {
     }
 
     #[test]
+    fn what_completion_asks_the_plugin_is_no_command_that_is_proposed_to_people() {
+        let asked = |line: &str| super::asked(line.split(' ').map(OsString::from));
+        assert_eq!(asked("__complete why -n farm "), Some(["why", "-n", "farm", ""].map(str::to_owned).to_vec()));
+        assert_eq!(asked("why __complete"), None);
+        let said = Arguments::command().try_get_matches_from(["kubectl printernizer", "complete"]).unwrap_err();
+        assert!(!said.to_string().contains(ASKED), "{said}");
+    }
+
+    #[test]
     fn each_place_of_a_command_line_is_known() {
         for (line, expected) in [
             ("clear-bed ", Place::Beds),
@@ -302,7 +322,7 @@ mod tests {
         ] {
             assert_eq!(at(line), expected, "{line:?}");
         }
-        assert!(words(at("")).contains(&"clear-bed".to_owned()) && !words(at("")).contains(&"__complete".to_owned()));
+        assert!(words(at("")).contains(&"clear-bed".to_owned()));
         assert_eq!(words(at("outcome clip ")), ["succeeded", "failed", "not-printed"]);
         assert_eq!(words(at("outcome --yes clip -n farm ")), ["succeeded", "failed", "not-printed"]);
         assert_eq!(words(at("status -o ")), ["wide", "name", "json", "yaml"]);

@@ -90,6 +90,9 @@ impl Session<'_> {
 
 /// Runs the program as its arguments say.
 pub async fn program() -> ExitCode {
+    if let Some(words) = complete::asked(std::env::args_os().skip(1)) {
+        return complete::answer(&words).await;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         // Help and version are errors to clap, with an exit code of 0.
@@ -106,9 +109,6 @@ pub async fn program() -> ExitCode {
             return ExitCode::from(u8::try_from(code).unwrap_or(crate::error::USAGE));
         }
     };
-    if let Command::Complete(asked) = &arguments.command {
-        return complete::answer(&asked.words).await;
-    }
     let (mut out, mut aside) = (std::io::stdout(), std::io::stderr());
     match Box::pin(carry_out(&arguments, &mut out, &mut aside, &mut Terminal)).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -164,6 +164,5 @@ pub async fn command(mut session: Session<'_>, command: &Command) -> Result<(), 
         Command::Backups(arguments) => Box::pin(backups::show(session, arguments)).await,
         Command::BackupNow(arguments) => Box::pin(backups::now(session, arguments)).await,
         Command::Restore(arguments) => Box::pin(backups::restore(session, arguments)).await,
-        Command::Complete(_) => Ok(()),
     }
 }

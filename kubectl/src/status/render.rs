@@ -62,15 +62,20 @@ fn needs(text: &mut String, overview: &Overview, place: Place<'_>, flags: &Flags
     for need in &overview.needs {
         let (name, style) = (name(need), if need.urgent { Style::Bad } else { Style::Notice });
         let space = " ".repeat(width - name.chars().count());
-        let _ = writeln!(text, "  {}{space}  {}", paint.paint(style, &name), need.what);
+        let _ = write!(text, "  {}{space}  {}", paint.paint(style, &name), need.what);
         let command = need.command.as_deref().map(|rest| match place {
             Place::All => flags.within(&need.namespace).command(rest),
             Place::One(_) => flags.command(rest),
         });
-        if let Some(command) = command {
-            let _ = writeln!(text, "  {}  {}", " ".repeat(width), paint.paint(Style::Faint, &command));
-        }
+        // Of beds there are as many as printers, and what is said of one is short.
+        let before = if is_of_bed(need) { "  ".to_owned() } else { format!("\n  {}  ", " ".repeat(width)) };
+        let command = command.map(|command| format!("{before}{}", paint.paint(Style::Faint, &command)));
+        let _ = writeln!(text, "{}", command.unwrap_or_default());
     }
+}
+
+fn is_of_bed(need: &Need) -> bool {
+    need.command.as_deref().is_some_and(|command| command.starts_with("clear-bed"))
 }
 
 fn heading_of_printers(overview: &Overview) -> String {
@@ -81,8 +86,7 @@ fn heading_of_printers(overview: &Overview) -> String {
             parts.push(format!("{number} {word}"));
         }
     }
-    let beds =
-        overview.needs.iter().filter(|n| n.command.as_deref().is_some_and(|c| c.starts_with("clear-bed"))).count();
+    let beds = overview.needs.iter().filter(|need| is_of_bed(need)).count();
     if beds > 0 {
         parts.push(waiting_words(beds));
     }

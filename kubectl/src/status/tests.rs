@@ -65,8 +65,7 @@ fn a_farm_is_shown_with_what_waits_for_a_person_first() {
   job clip-1       what became of its print? the start was sent or may have been, and the printer shows no sign of it
                    kubectl printernizer outcome clip-1
   printer a1-1     CredentialsRefused: copy the code from the printer's screen into the Secret
-  printer prusa-1  the bed: "Shelf hook" (job shelf-hook-2, 12m)
-                   kubectl printernizer clear-bed prusa-1
+  printer prusa-1  the bed: "Shelf hook" (job shelf-hook-2, 12m)  kubectl printernizer clear-bed prusa-1
   job petg         no printer fits: 4 printers: 4 no PETG
                    kubectl printernizer why petg
 
