@@ -130,6 +130,8 @@ pub struct Limits {
     pub lock: Duration,
     /// For any change of a lock before its owner is taken for dead: a live one replaces its lock every 5 minutes.
     pub dead_lock: Duration,
+    /// How much a check reads in one go where it reads everything, in bytes: what one part has.
+    pub part_bytes: u64,
 }
 
 /// Everything a run is told.
@@ -297,7 +299,7 @@ mod tests {
             };
             given(name, value).map(OsString::from)
         };
-        let limits = Limits { answer: Duration::ZERO, lock: Duration::ZERO, dead_lock: Duration::ZERO };
+        let limits = Limits { answer: Duration::ZERO, lock: Duration::ZERO, dead_lock: Duration::ZERO, part_bytes: 1 };
         read(variable, limits)
     }
 

@@ -34,6 +34,9 @@ struct Arguments {
     /// How long a lock must stay as it is before its owner is taken for dead, in seconds. A live one replaces it every 5 minutes.
     #[arg(long, env = "PRINTERNIZER_BACKUP_DEAD_LOCK_SECONDS", default_value_t = 1_800, value_name = "SECONDS")]
     dead_lock_seconds: u64,
+    /// How much a check reads in one go where it is to read everything, in bytes; between, it looks how much time is left.
+    #[arg(long, env = "PRINTERNIZER_BACKUP_PART_BYTES", default_value_t = 20_000_000_000, value_name = "BYTES")]
+    part_bytes: u64,
     #[command(subcommand)]
     command: Verb,
 }
@@ -128,9 +131,9 @@ fn database(text: &str) -> Result<(usize, String), String> {
 async fn main() -> ExitCode {
     // The provider of the cryptography is chosen once; only a second choice could fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let Arguments { answer_seconds, lock_seconds, dead_lock_seconds, command } = Arguments::parse();
+    let Arguments { answer_seconds, lock_seconds, dead_lock_seconds, part_bytes, command } = Arguments::parse();
     let [answer, lock, dead_lock] = [answer_seconds, lock_seconds, dead_lock_seconds].map(Duration::from_secs);
-    let told = || configuration::read(|name| std::env::var_os(name), Limits { answer, lock, dead_lock });
+    let told = || configuration::read(|name| std::env::var_os(name), Limits { answer, lock, dead_lock, part_bytes });
     let task = match command {
         Verb::Backup => Task::Backup,
         Verb::Check => Task::Check,

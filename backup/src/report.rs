@@ -42,15 +42,14 @@ pub fn cut(text: &str, bytes: usize) -> String {
         return text.to_owned();
     }
     let Some(room) = bytes.checked_sub(CUT.len()) else { return String::new() };
-    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}{CUT}", &text[..end])
+    format!("{}{CUT}", printernizer_crds::conditions::cut(text, room))
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use printernizer_crds::backup_policy::{RepositoryFacts, Role, RunReason};
+    use printernizer_crds::backup_policy::{Reading, RepositoryFacts, Role, RunReason};
 
     use super::*;
 
@@ -77,6 +76,9 @@ mod tests {
             restore_seconds: Some(i64::MAX),
             read_data_percent: Some(100),
             previous_snapshot: Some("r".repeat(64)),
+            copy_ids: vec![Some("f".repeat(64)); 2],
+            reading: Some(Reading { done: 256, of: 256 }),
+            read_before: Some(256),
         }
     }
 

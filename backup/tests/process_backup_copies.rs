@@ -9,7 +9,7 @@ use std::process::Command;
 
 use printernizer_crds::backup_policy::RunReason;
 use serde_json::{Value, json};
-use support::{PASSWORD, Pod, entries, finish, replace_restic, restic, spoil_a_pack};
+use support::{PASSWORD, Pod, entries, finish, hashes, replace_restic, restic, spoil_a_pack};
 
 fn with_copy() -> Pod {
     let mut pod = Pod::new();
@@ -17,6 +17,63 @@ fn with_copy() -> Pod {
     std::fs::create_dir_all(pod.path("copies/0")).unwrap();
     pod.write("models/vase.gcode", "G28\n");
     pod
+}
+
+/// What the operator tells of the copies that a run has found or made.
+fn tell_of_copies(pod: &mut Pod, ids: &[Option<String>]) {
+    let places = ["pvc:disk/one", "pvc:second"].into_iter();
+    let known = places.zip(ids).filter_map(|(location, id)| Some(json!({"location": location, "id": id.as_ref()?})));
+    pod.configuration["copyRepositories"] = known.collect();
+}
+
+#[test]
+fn a_copy_that_was_emptied_or_exchanged_is_not_begun_anew() {
+    let mut pod = with_copy();
+    let ids = pod.succeed(&["backup"]).copy_ids;
+    assert!(ids[0].is_some() && ids.len() == 1, "{ids:?}");
+    tell_of_copies(&mut pod, &ids);
+    assert_eq!(pod.succeed(&["check"]).copy_ids, ids);
+    let (copy, aside) = (pod.path("copies/0/one"), pod.path("aside"));
+    std::fs::rename(&copy, &aside).unwrap();
+
+    // One that is new in the policy is begun beside it.
+    pod.configuration["copies"].as_array_mut().unwrap().push(json!({"persistentVolumeClaim": {"claimName": "second"}}));
+    std::fs::create_dir_all(pod.path("copies/1")).unwrap();
+    let id = ids[0].clone().unwrap();
+    let refused = |pod: &Pod, what: &str, commands: &[&str]| {
+        for command in commands {
+            let ended = pod.run(&[*command]);
+            let told = &ended.report.message;
+            assert_eq!(ended.report.reason, RunReason::CopyFailed, "{ended:#?}");
+            assert!(told.contains(what) && told.contains(&format!("set spec.acknowledged to {id}")), "{told}");
+            let (old, new) = (&ended.report.copy_ids[0], &ended.report.copy_ids[1]);
+            assert!(old.is_none() && new.is_some(), "{ended:#?}");
+        }
+        std::fs::create_dir_all(pod.path("restore/fresh")).unwrap();
+        pod.fail(&["restore", "--copy", "0", "--volume", "models=fresh"], RunReason::CopyFailed);
+        let listed = pod.command(&["list", "--copy", "0"]).output().unwrap();
+        assert!(!listed.status.success() && String::from_utf8_lossy(&listed.stderr).contains(what), "{listed:?}");
+    };
+    refused(&pod, "no repository is at pvc:disk/one", &["backup", "check", "prune"]);
+    assert_eq!(entries(&copy), 0, "something was written");
+    assert_eq!(finish(&mut pod.command(&["list", "--copy", "1"])).lines().count(), 1);
+
+    // Another one, as of a volume that was exchanged.
+    let other = with_copy();
+    other.succeed(&["backup"]);
+    std::fs::rename(other.path("copies/0/one"), &copy).unwrap();
+    let before = hashes(&copy.join("snapshots"));
+    refused(&pod, "another repository", &["backup"]);
+    assert_eq!(hashes(&copy.join("snapshots")), before, "something was written");
+
+    // A person gives up the copy that was; or brings it back.
+    std::fs::rename(&copy, pod.path("another")).unwrap();
+    let known = std::mem::replace(&mut pod.configuration["copyRepositories"], json!([]));
+    assert_ne!(pod.succeed(&["backup"]).copy_ids[0], ids[0]);
+    std::fs::remove_dir_all(&copy).unwrap();
+    std::fs::rename(&aside, &copy).unwrap();
+    pod.configuration["copyRepositories"] = known;
+    assert_eq!(pod.succeed(&["backup"]).copy_ids[0], ids[0]);
 }
 
 #[test]

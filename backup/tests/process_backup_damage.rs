@@ -23,6 +23,48 @@ fn a_damaged_pack_is_found_by_the_check_and_by_the_drill() {
 }
 
 #[test]
+fn everything_is_read_part_by_part_as_far_as_a_run_comes_in_its_time() {
+    let mut pod = Pod::new();
+    // A pack is 16 MB: two, and those of the trees.
+    pod.write("models/a", noise(4, 30_000_000));
+    pod.succeed(&["backup"]);
+    pod.set("PRINTERNIZER_BACKUP_PART_BYTES", "8000000");
+    // Less than anything takes: a part for each run.
+    pod.configuration["seconds"] = json!(1);
+    pod.configuration["reading"] = json!({"done": 0, "of": 0});
+    let mut before = 0;
+    let parts = loop {
+        let report = pod.succeed(&["check"]);
+        let reading = report.reading.unwrap();
+        assert_eq!((report.read_before, reading.done), (Some(before), before + 1), "{}", report.message);
+        assert!(report.message.contains(&format!("part {} of {}", reading.done, reading.of)), "{}", report.message);
+        assert!(report.read_data_percent.unwrap() < 100);
+        if reading.done == reading.of {
+            break reading.of;
+        }
+        before = reading.done;
+        pod.configuration["reading"] = json!(reading);
+    };
+    assert_eq!(parts, 4);
+    // With time enough it reads on, and one of the parts has what is damaged.
+    pod.configuration["seconds"] = json!(86_400);
+    pod.configuration["reading"] = json!({"done": 1, "of": parts});
+    let report = pod.succeed(&["check"]);
+    assert_eq!(report.reading.map(|reading| (reading.done, reading.of)), Some((parts, parts)));
+    spoil_a_pack(&pod.path("target"));
+    pod.configuration["reading"] = json!({"done": 0, "of": parts});
+    let ended = pod.run(&["check"]);
+    assert_eq!(ended.report.reason, RunReason::RepositoryDamaged, "{ended:#?}");
+    assert!(ended.report.message.contains("when part "), "{ended:#?}");
+    assert!(ended.report.reading.is_none_or(|reading| reading.done < parts));
+    // What fits into one part is read at once.
+    pod.environment.remove("PRINTERNIZER_BACKUP_PART_BYTES");
+    pod.configuration["reading"] = json!({"done": 0, "of": 0});
+    let told = pod.fail(&["check"], RunReason::RepositoryDamaged);
+    assert!(!told.contains("when part "), "{told}");
+}
+
+#[test]
 fn a_snapshot_that_cannot_be_loaded_is_damage_and_no_smaller_repository() {
     let pod = Pod::new();
     pod.write("models/a", "one");

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use printernizer_crds::backup_policy::RunReason;
 use serde_json::json;
-use support::{Bucket, Pod, entries, hold, noise, restic, type_what_is_told, until, walk};
+use support::{Bucket, Pod, entries, hashes, hold, noise, restic, type_what_is_told, until, walk};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_of_an_s3_target_is_told_apart() {
@@ -54,6 +54,32 @@ async fn each_fault_of_an_s3_target_is_told_apart() {
     assert!(told.contains("connection refused"), "{told}");
     pod.configuration["target"]["s3"]["endpoint"] = json!("https://no-such-host.invalid");
     pod.fail(&["check"], RunReason::TargetUnreachable);
+}
+
+#[test]
+fn no_repository_is_made_beside_the_data_of_others() {
+    let mut pod = Pod::new();
+    pod.write("models/a", "one");
+    pod.configuration["copies"] = json!([{"persistentVolumeClaim": {"claimName": "second"}}]);
+    std::fs::create_dir_all(pod.path("copies/0")).unwrap();
+    // As a new file system has it, and an init that was ended before it was done.
+    std::fs::create_dir(pod.path("target/lost+found")).unwrap();
+    for folder in ["data/00", "keys", "snapshots"] {
+        std::fs::create_dir_all(pod.path("target").join(folder)).unwrap();
+    }
+    for (place, reason) in [("target", RunReason::InvalidConfiguration), ("copies/0", RunReason::CopyFailed)] {
+        for live in ["orders.db", "data/orders.db"] {
+            let live = pod.path(place).join(live);
+            std::fs::create_dir_all(live.parent().unwrap()).unwrap();
+            std::fs::write(&live, "rows").unwrap();
+            let before = hashes(&pod.path(place));
+            let told = pod.fail(&["backup"], reason);
+            assert!(told.contains("holds something else"), "{told}");
+            assert_eq!(hashes(&pod.path(place)), before, "something was written");
+            std::fs::remove_file(&live).unwrap();
+        }
+    }
+    pod.succeed(&["backup"]);
 }
 
 #[test]

@@ -72,6 +72,12 @@ pub struct SetAt {
 /// Longest message of a condition, in bytes; the rest of a longer one is cut.
 pub const MAX_MESSAGE_BYTES: usize = 1024;
 
+/// At most so many bytes of a text, whole characters.
+pub fn cut(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
+}
+
 impl Conditions for Vec<Condition> {
     fn condition(&self, type_: ConditionType) -> Option<&Condition> {
         self.iter().find(|c| c.type_ == type_.as_str())
@@ -86,10 +92,7 @@ impl Conditions for Vec<Condition> {
         at: &SetAt,
     ) {
         let mut message: String = message.into();
-        if message.len() > MAX_MESSAGE_BYTES {
-            let end = (0..=MAX_MESSAGE_BYTES).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
-            message.truncate(end);
-        }
+        message.truncate(cut(&message, MAX_MESSAGE_BYTES).len());
         let new = Condition {
             type_: type_.as_str().to_owned(),
             status: status.as_str().to_owned(),

@@ -87,6 +87,17 @@ pub enum EngineError {
         /// What was said of it.
         said: String,
     },
+    /// Something else is where it is to be made.
+    #[error(
+        "{location} holds something else ({found}), so no repository was made in it: name another volume, or a folder of it that is \
+         empty or not there (subPath)"
+    )]
+    Occupied {
+        /// Where.
+        location: String,
+        /// One of the things that are there.
+        found: String,
+    },
     /// Files could not be read, or the command that makes the data failed.
     #[error("{0}")]
     Source(String),
@@ -110,6 +121,7 @@ impl EngineError {
             Self::NotFound { .. } => RunReason::TargetNotFound,
             Self::Full { .. } => RunReason::TargetFull,
             Self::Damaged { .. } => RunReason::RepositoryDamaged,
+            Self::Occupied { .. } => RunReason::InvalidConfiguration,
             Self::Source(_) => RunReason::SourceUnavailable,
             Self::Interrupted => RunReason::Interrupted,
             Self::Other(_) => RunReason::Failed,
@@ -253,6 +265,18 @@ pub struct Restored {
     pub bytes: u64,
 }
 
+/// How much of the data a check reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sample {
+    /// So many percent, chosen anew each time.
+    Percent(u8),
+    /// One of so many parts, counted from 1: the same each time, and together everything.
+    Part(u16, u16),
+}
+
+/// The most parts there can be.
+pub const MOST_PARTS: u16 = 256;
+
 /// A repository of backups.
 #[allow(async_fn_in_trait, reason = "runs live on one thread")]
 pub trait Engine {
@@ -295,8 +319,8 @@ pub trait Engine {
     /// Deletes what no snapshot needs.
     async fn prune(&self) -> Result<(), EngineError>;
 
-    /// Checks structure, and so many percent of the data.
-    async fn check(&self, percent: u8) -> Result<(), EngineError>;
+    /// Checks structure, and this much of the data.
+    async fn check(&self, sample: Sample) -> Result<(), EngineError>;
 
     /// Bytes that all snapshots need, everybody's.
     async fn size_bytes(&self) -> Result<u64, EngineError>;

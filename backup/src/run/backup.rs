@@ -104,7 +104,7 @@ impl Run {
         } else if before.points.is_empty() && self.has_had_points() {
             done = format!("{done}; but no recovery point from before is left: {}", who_forgot());
         }
-        let spread = self.make_copies(&held).await;
+        let spread = self.make_copies(&held, facts).await;
         if let Some(ahead) = ahead {
             let more = spread.err().map(|failure| format!("; {failure}")).unwrap_or_default();
             return Err(Failure::other(format!(

@@ -5,7 +5,7 @@
 use printernizer_crds::backup_policy::RunReason;
 
 use super::points::{Held, Point};
-use super::{Run, points};
+use super::{Facts, Run, points, short};
 use crate::engine::{Engine as _, EngineError, Restic};
 use crate::failure::Failure;
 
@@ -40,36 +40,73 @@ impl Failures {
 }
 
 impl Run {
+    /// Opens a copy and compares it with the repository that held it so far: what was emptied or exchanged is not begun anew, for
+    /// then nobody would learn that what was there is gone. None if there is none yet and none is expected.
+    pub(super) async fn open_copy(&self, copy: &Restic, facts: &mut Facts) -> Result<Option<String>, Failure> {
+        let id = self.guard_copy(copy).await?;
+        let index = self.copies.iter().position(|other| std::ptr::eq(other, copy)).unwrap_or_default();
+        facts.copies.resize(self.copies.len(), None);
+        if let Some(known) = facts.copies.get_mut(index) {
+            known.clone_from(&id);
+        }
+        Ok(id)
+    }
+
+    /// The same, of which nothing is reported.
+    pub(super) async fn guard_copy(&self, copy: &Restic) -> Result<Option<String>, Failure> {
+        let found = copy.open().await?;
+        let location = copy.location();
+        let known = &self.told.configuration.copy_repositories;
+        let Some(known) = known.iter().find(|known| known.location == location) else { return Ok(found) };
+        let is = match &found {
+            Some(found) if *found == known.id => return Ok(Some(known.id.clone())),
+            Some(other) => {
+                format!("another repository ({}) is at {location} than the copy that was made", short(other))
+            }
+            None => format!("no repository is at {location}, where the copy was"),
+        };
+        Err(Failure::new(
+            RunReason::CopyFailed,
+            format!(
+                "{is} ({}): somebody emptied or exchanged the place, or another volume is mounted; nothing was written there. Bring \
+                 it back; or, if it is lost, set spec.acknowledged to {}, and the next backup makes a new copy",
+                short(&known.id),
+                known.id
+            ),
+        ))
+    }
+
     /// Brings every copy up to date; tries all of them before it fails. Gives how many there are.
-    pub(super) async fn make_copies(&self, held: &Held) -> Result<usize, Failure> {
+    pub(super) async fn make_copies(&self, held: &Held, facts: &mut Facts) -> Result<usize, Failure> {
         let mut failures = Vec::new();
         for copy in &self.copies {
-            match self.make_copy(copy, held).await {
+            match self.make_copy(copy, held, facts).await {
                 Ok(()) => {}
-                Err(EngineError::Interrupted) => {
+                Err(failure) if failure.reason == RunReason::Interrupted => {
                     failures.push(format!(
                         "the run was told to stop while it was copied to {}; the next backup copies what is missing",
                         copy.location()
                     ));
                     break;
                 }
-                Err(error) => failures.push(error.to_string()),
+                Err(failure) => failures.push(failure.message),
             }
         }
         if failures.is_empty() { Ok(self.copies.len()) } else { Err(Failure::other(failures.join("; "))) }
     }
 
-    async fn make_copy(&self, copy: &Restic, held: &Held) -> Result<(), EngineError> {
+    async fn make_copy(&self, copy: &Restic, held: &Held, facts: &mut Facts) -> Result<(), Failure> {
         if !copy.place().shares_access(self.target.place()) {
-            return Err(EngineError::Other(format!(
+            return Err(Failure::other(format!(
                 "{} has another access key, region or style of addresses than {}, and restic knows one for all S3 buckets: give \
                  both the same, or make one of the two a volume",
                 copy.location(),
                 self.target.location()
             )));
         }
-        if copy.open().await?.is_none() {
+        if self.open_copy(copy, facts).await?.is_none() {
             copy.create(Some(&self.target)).await?;
+            self.open_copy(copy, facts).await?;
         }
         let there = points::held(copy.snapshots(&self.host()).await?);
         let mut copied = false;
@@ -86,7 +123,7 @@ impl Run {
         let there = points::held(copy.snapshots(&self.host()).await?);
         for point in held.points.iter().filter(|point| !there.has(&point.run)) {
             if !self.is_gone(point).await? {
-                return Err(EngineError::Other(format!(
+                return Err(Failure::other(format!(
                     "recovery point {} was copied to {} and is not whole there: somebody else forgets snapshots there, or has \
                      others with the same tags",
                     point.run,

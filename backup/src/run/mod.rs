@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use printernizer_crds::backup_policy::{Report, RepositoryFacts, Role, RunReason};
+use printernizer_crds::backup_policy::{Reading, Report, RepositoryFacts, Role, RunReason};
 
 use crate::configuration::Told;
 use crate::engine::{Engine as _, Location, Restic, Settings};
@@ -40,6 +40,9 @@ pub struct Facts {
     restore_time: Option<Duration>,
     read_data_percent: Option<u8>,
     previous: Option<String>,
+    copies: Vec<Option<String>>,
+    reading: Option<Reading>,
+    read_before: Option<i32>,
 }
 
 impl Facts {
@@ -276,6 +279,9 @@ pub fn report(role: Role, started: Timestamp, facts: Facts, ended: Result<String
         restore_seconds: facts.restore_time.map(|time| signed(time.as_secs() + u64::from(time.subsec_nanos() > 0))),
         read_data_percent: facts.read_data_percent.map(i32::from),
         previous_snapshot: facts.previous,
+        copy_ids: facts.copies,
+        reading: facts.reading,
+        read_before: facts.read_before,
     }
 }
 

@@ -42,13 +42,13 @@ impl Run {
         let done = format!("{forgotten} recovery {points} forgotten, {kept} kept; {freed} freed, {} left", sized(size));
         let mut failures = Failures::default();
         for copy in &self.copies {
-            failures.note(copy, self.prune_copy(copy, &held).await)?;
+            failures.note(copy, self.prune_copy(copy, &held, facts).await)?;
         }
         failures.told(&done, "but not everywhere").map(|()| done)
     }
 
-    async fn prune_copy(&self, copy: &Restic, target: &Held) -> Result<(), Failure> {
-        match copy.open().await? {
+    async fn prune_copy(&self, copy: &Restic, target: &Held, facts: &mut Facts) -> Result<(), Failure> {
+        match self.open_copy(copy, facts).await? {
             Some(_) => self.prune_one(copy, Some(target)).await.map(drop),
             None => Ok(()),
         }

@@ -53,7 +53,7 @@ impl Run {
         let engine = self.copies.get(index).ok_or_else(|| {
             Failure::invalid(format!("there is no copy {index}: the policy has {count}, counted from 0"))
         })?;
-        match engine.open().await? {
+        match self.guard_copy(engine).await? {
             Some(_) => Ok(engine),
             None => Err(Failure::new(RunReason::NoRecoveryPoint, format!("no copy is at {}", engine.location()))),
         }

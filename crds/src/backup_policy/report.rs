@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Encryption, Retention, Sources, Target, Verification};
+use super::{Encryption, RepositoryStatus, Retention, Sources, Target, Verification};
 
 /// Longest report, in bytes: what a kubelet keeps of a termination message.
 pub const MAX_REPORT_BYTES: usize = 4096;
@@ -51,6 +51,18 @@ impl Role {
 /// The environment variable with what a run is told.
 pub const CONFIGURATION_VARIABLE: &str = "PRINTERNIZER_BACKUP";
 
+/// How far all of the data has been read, part by part, since damage was seen: one run may not have the time for all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reading {
+    /// Parts that were read and found whole, at the target and at every copy, the first ones.
+    #[schemars(range(min = 0, max = 256))]
+    pub done: i32,
+    /// How many parts there are. 0 where it was not begun.
+    #[schemars(range(min = 0, max = 256))]
+    pub of: i32,
+}
+
 /// What a run is told, as JSON in [`CONFIGURATION_VARIABLE`]. No secrets: those have variables of their own, filled from Secrets by
 /// the kubelet.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -77,6 +89,15 @@ pub struct RunConfiguration {
     /// different repository at the target is an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository_id: Option<String>,
+    /// The repositories that held the copies so far: the same of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copy_repositories: Vec<RepositoryStatus>,
+    /// Of a check that is to read everything: how far others came, from where it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
+    /// How long the run may take, in seconds, where it is to end well before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<i64>,
 }
 
 impl RunConfiguration {
@@ -124,6 +145,15 @@ pub struct Report {
     /// The newest recovery point there was before a backup made its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_snapshot: Option<String>,
+    /// The ids of the copies' repositories in their order, as far as they were found to be the policy's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copy_ids: Vec<Option<String>>,
+    /// How far a check came that goes on where others ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
+    /// How far those had come before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_before: Option<i32>,
 }
 
 /// What a repository holds of a policy.

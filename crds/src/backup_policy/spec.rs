@@ -99,7 +99,8 @@ pub struct BackupPolicySpec {
     #[serde(default)]
     pub objectives: Objectives,
     /// What a person has confirmed. The id in status.targetChange: backups begin anew at the new place, and what lies at the old
-    /// one is left there. Or the jobName in status.lastLoss: nothing of what was lost is to be brought back, and prunes go on.
+    /// one is left there. Or the jobName in status.lastLoss: nothing of what was lost is to be brought back, and prunes go on. Or the
+    /// id of one of status.copies: it is given up, and the next backup begins another one at its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub acknowledged: Option<String>,

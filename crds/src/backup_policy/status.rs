@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Role, RunReason};
+use super::{Reading, Role, RunReason};
 
 /// Status of a BackupPolicy, written by the operator only.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -57,6 +57,12 @@ pub struct BackupPolicyStatus {
     /// The repository that holds the backups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<RepositoryStatus>,
+    /// The repositories of spec.copies, as they were seen first. A run never begins another one at such a place, until the id is
+    /// written into spec.acknowledged, or the copy was taken out of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["location".into()]))]
+    pub copies: Vec<RepositoryStatus>,
     /// Present while spec.target names another place than the one that holds the backups: nothing runs until it is set back or
     /// the change is confirmed in spec.acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,11 +71,19 @@ pub struct BackupPolicyStatus {
     /// were not in it. What was verified before it is verified no longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_loss: Option<RunStatus>,
+    /// The jobName of the lastLoss that a person has confirmed in spec.acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub acknowledged_loss: Option<String>,
     /// The last run that found the repository, a copy or a recovery point damaged; its reason is how that run itself ended, which may
     /// have been well. Present until a check that began later has read
     /// everything and found all of it whole; until then checks read everything, and nothing is pruned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_damage: Option<RunStatus>,
+    /// How far checks have read everything since then, each from where the one before it ended. When all parts were found whole
+    /// lastDamage ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
     /// The last restore drill that restored something else than was backed up. Present until one that began later restores all
     /// of it; until then nothing is pruned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,7 +184,7 @@ pub struct RunStatus {
     pub read_data_percent: Option<i32>,
 }
 
-/// The repository that holds a policy's backups.
+/// A repository that holds a policy's backups.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RepositoryStatus {

@@ -127,10 +127,9 @@ async fn found(context: &Context, policy: &BackupPolicy, key: &Key) -> Result<Fo
         let facts = api.get::<PersistentVolumeClaim>(&at(name)).await?.as_ref().map(claim_facts);
         found.claims.insert(name.to_owned(), facts);
     }
-    let read = needs::sources(spec);
-    let alone =
-        |name: &str, facts: &Option<ClaimFacts>| read.contains(name) && facts.as_ref().is_some_and(|f| !f.is_shared());
-    if found.claims.iter().any(|(name, facts)| alone(name, facts)) {
+    let status = policy.status.clone().unwrap_or_default();
+    let alone = |facts: &Option<ClaimFacts>| facts.as_ref().is_some_and(|facts| !facts.is_shared());
+    if found.claims.values().any(alone) || needs::has_new_volume(spec, &status) {
         for (claim, node, pod) in in_use(context, &key.namespace).await? {
             if let Some(Some(facts)) = found.claims.get_mut(&claim) {
                 facts.in_use.insert(node, pod);

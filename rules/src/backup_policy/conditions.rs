@@ -2,12 +2,14 @@
 //! same. What was not proven is not claimed: a backup that was never read back is not verified, and what was proven long ago
 //! is proven no longer.
 
+use std::fmt::Write as _;
+
 use ConditionStatus::{False, True, Unknown};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use printernizer_crds::backup_policy::{BackupPolicyStatus, Role, RunReason, RunStatus};
-use printernizer_crds::conditions::SetAt;
+use printernizer_crds::backup_policy::{BackupPolicyStatus, Reading, Role, RunReason, RunStatus};
+use printernizer_crds::conditions::{SetAt, cut};
 use printernizer_crds::{BackupPolicy, ConditionStatus, ConditionType, Conditions as _, Reason};
 
 use super::cron::Cron;
@@ -132,7 +134,7 @@ fn ready(seen: &Seen<'_>, status: &mut BackupPolicyStatus) {
             (True, Reason::Suspended, text.to_owned())
         }
         None => {
-            let prunes = match keeps_points(seen.policy, status) {
+            let prunes = match keeps_points(status) {
                 None => String::new(),
                 Some(Kept::Wrong) => {
                     ", but for prunes: nothing is forgotten while IntegrityVerified or RestoreVerified is False \
@@ -276,6 +278,10 @@ impl Teller<'_> {
             let advice = if wanted { String::new() } else { format!(": set {field}") };
             return (Unknown, Reason::NothingRunYet, format!("no restore drill has measured it yet{advice}"));
         };
+        if self.has_nothing_yet(&drill) {
+            let text = format!("there was no recovery point yet for {}", drill.job_name);
+            return (Unknown, Reason::NothingRunYet, text);
+        }
         match (drill.reason, drill.restore_seconds) {
             (RunReason::Succeeded, Some(took)) if took <= seconds => {
                 self.no_longer(Role::RestoreDrill, &drill).unwrap_or_else(|| {
@@ -309,6 +315,9 @@ impl Teller<'_> {
         if let Some(says) = wrong {
             return says;
         }
+        if self.has_nothing_yet(&last) {
+            return (Unknown, Reason::NothingRunYet, format!("there was no recovery point yet for {}", last.job_name));
+        }
         if last.reason != RunReason::Succeeded {
             let is = if is_verdict(last.reason) { False } else { Unknown };
             return (is, reason_of(last.reason), format!("{} failed: {}", last.job_name, last.message));
@@ -329,6 +338,11 @@ impl Teller<'_> {
             _ => format!("{} restored the newest recovery point and found all of it, {when}", last.job_name),
         };
         (True, Reason::RunSucceeded, text)
+    }
+
+    /// Whether a run found no recovery point because none was ever made: nothing is wrong with what is not there yet.
+    fn has_nothing_yet(&self, run: &RunStatus) -> bool {
+        run.reason == RunReason::NoRecoveryPoint && self.status.repository.is_none() && self.status.last_loss.is_none()
     }
 
     /// What was found wrong and not proven right since, and what ends that; unless the last run of the role has found something
@@ -356,7 +370,7 @@ impl Teller<'_> {
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let (by, proof) = match run.reason {
             RunReason::RestoreDiffers => (Role::RestoreDrill, "a later drill has restored all of it"),
-            _ => (Role::Check, "a later check, which reads everything now, has found all of it whole"),
+            _ => (Role::Check, "later checks, which read everything now, have found all of it whole"),
         };
         let how = match self.wanted(by) {
             (_, true) => {
@@ -370,10 +384,18 @@ impl Teller<'_> {
             RunReason::RestoreDiffers | RunReason::RepositoryDamaged => (reason_of(run.reason), "failed"),
             _ => (Reason::RepositoryDamaged, "saw recovery points that are no longer whole"),
         };
-        let text = format!(
-            "{} {ended}: {}. Nothing is pruned until {proof}; when it is mended: {how}",
-            run.job_name, run.message
-        );
+        // So that a long one leaves room for what is to be done.
+        let mut text = format!("{} {ended}: {}. ", run.job_name, cut(&run.message, 480));
+        if by == Role::Check {
+            if let Some(Reading { done, of }) = status.reading {
+                let _ = write!(text, "Since then {done} of {of} parts of the data were read and are whole. ");
+            }
+            let last = status.last_check.as_ref().filter(|last| last.end_time.0 > run.end_time.0);
+            if let Some(last) = last.filter(|last| last.reason != RunReason::Succeeded) {
+                let _ = write!(text, "The last look, {}, failed: {}. ", last.job_name, cut(&last.message, 160));
+            }
+        }
+        let _ = write!(text, "Nothing is pruned until {proof}; when it is mended: {how}");
         Some((False, reason, text))
     }
 

@@ -45,6 +45,12 @@ fn one(status: &mut BackupPolicyStatus, run: Run, here: &str, confirmed: bool) {
         // It ran at a place whose backups count no longer.
         return;
     }
+    for copy in &run.copies {
+        // The first that was seen at its place counts, until a person gives it up.
+        if !status.copies.iter().any(|known| known.location == copy.location) {
+            status.copies.push(copy.clone());
+        }
+    }
     damage::note(status, &run);
     if run.role != Role::Restore && is_loss(run.status.reason) && !was_made_meanwhile(status, &run) {
         lost(status, &run.status);

@@ -3,8 +3,7 @@
 //! may be all there is, and what is older may be all that is whole.
 
 use jiff::Timestamp;
-use printernizer_crds::BackupPolicy;
-use printernizer_crds::backup_policy::{BackupPolicyStatus, Role, RunReason, RunStatus};
+use printernizer_crds::backup_policy::{BackupPolicyStatus, Reading, Role, RunReason, RunStatus};
 
 use super::runs::Run;
 
@@ -22,11 +21,11 @@ pub enum Kept<'a> {
 }
 
 /// For what every recovery point is kept, if for anything.
-pub fn keeps_points<'a>(policy: &BackupPolicy, status: &'a BackupPolicyStatus) -> Option<Kept<'a>> {
+pub fn keeps_points(status: &BackupPolicyStatus) -> Option<Kept<'_>> {
     if status.last_damage.is_some() || status.last_difference.is_some() {
         return Some(Kept::Wrong);
     }
-    let is_known = |loss: &&RunStatus| policy.spec.acknowledged.as_ref() == Some(&loss.job_name);
+    let is_known = |loss: &&RunStatus| status.acknowledged_loss.as_ref() == Some(&loss.job_name);
     status.last_loss.as_ref().filter(|loss| !is_known(loss)).map(Kept::Lost)
 }
 
@@ -39,9 +38,16 @@ pub fn note(status: &mut BackupPolicyStatus, run: &Run) {
         status.last_damage.as_ref().is_some_and(|damage| damage.reason == RunReason::RepositoryDamaged);
     if is_damaged || (found_broken && !is_worse_known) {
         let proven = status.last_check.as_ref().filter(|check| proves_whole(check)).map(|check| check.start_time.0);
-        keep(&mut status.last_damage, run.status.clone(), proven);
+        if keep(&mut status.last_damage, run.status.clone(), proven) {
+            status.reading = None;
+        }
     } else if run.role == Role::Check && proves_whole(&run.status) {
         clear(&mut status.last_damage, run.begin);
+    } else if let Some((before, reading)) = run.reading {
+        read_on(status, run, before, reading);
+    }
+    if status.last_damage.is_none() {
+        status.reading = None;
     }
     if run.role != Role::RestoreDrill {
         return;
@@ -49,7 +55,7 @@ pub fn note(status: &mut BackupPolicyStatus, run: &Run) {
     if run.status.reason == RunReason::RestoreDiffers {
         let good = |drill: &&RunStatus| drill.reason == RunReason::Succeeded;
         let proven = status.last_restore_drill.as_ref().filter(good).map(|drill| drill.start_time.0);
-        keep(&mut status.last_difference, run.status.clone(), proven);
+        let _ = keep(&mut status.last_difference, run.status.clone(), proven);
     } else if run.status.reason == RunReason::Succeeded {
         clear(&mut status.last_difference, run.begin);
     }
@@ -60,11 +66,34 @@ fn proves_whole(check: &RunStatus) -> bool {
 }
 
 /// Keeps the newest of what was seen, unless a look that began later has proven the opposite already: some ends are heard of late.
-fn keep(seen: &mut Option<RunStatus>, now: RunStatus, proven: Option<Timestamp>) {
+/// Gives whether it is.
+fn keep(seen: &mut Option<RunStatus>, now: RunStatus, proven: Option<Timestamp>) -> bool {
     let known = seen.as_ref().map(|seen| seen.end_time.0).max(proven);
-    if known.is_none_or(|known| known < now.end_time.0) {
+    let is_newer = known.is_none_or(|known| known < now.end_time.0);
+    if is_newer {
         *seen = Some(now);
     }
+    is_newer
+}
+
+/// A check that began after the damage was seen has read some parts and found them whole, from where others had ended. When
+/// all have been read so, the damage is no more. What was stored meanwhile is in one part or another, and was not damaged then.
+fn read_on(status: &mut BackupPolicyStatus, run: &Run, before: i32, reading: Reading) {
+    if status.last_damage.as_ref().is_none_or(|damage| damage.end_time.0 > run.begin) {
+        return;
+    }
+    let known = status.reading.unwrap_or_default();
+    // One that began anew, or goes on in the same parts with none left out.
+    let goes_on = before == 0 || (reading.of == known.of && before <= known.done);
+    let is_further = i64::from(reading.done) * i64::from(known.of) > i64::from(known.done) * i64::from(reading.of);
+    if !goes_on || !(is_further || known.of == 0) {
+        return;
+    }
+    if reading.done == reading.of && run.status.reason == RunReason::Succeeded {
+        clear(&mut status.last_damage, run.begin);
+    }
+    // The end of a run that came to nothing proves nothing of the last part.
+    status.reading = Some(Reading { done: reading.done.min(reading.of - 1), of: reading.of });
 }
 
 /// A look that began then has proven the opposite. By Kubernetes' clock: that of the look's node may be ahead.

@@ -43,6 +43,8 @@ pub struct Maker<'a> {
     pub image: &'a Image,
     /// The node backups must run on.
     pub node: Option<&'a str>,
+    /// The node all others must run on.
+    pub target_node: Option<&'a str>,
 }
 
 /// The account of pods that read objects, and what it may.
@@ -137,6 +139,9 @@ impl Maker<'_> {
             retention: spec.retention.clone(),
             verification,
             repository_id: self.status.repository.as_ref().filter(|r| r.location == here).map(|r| r.id.clone()),
+            copy_repositories: self.status.copies.clone(),
+            reading: reads_all.then(|| self.status.reading.unwrap_or_default()),
+            seconds: reads_all.then_some(spec.job_template.active_deadline_seconds),
         }
     }
 
@@ -148,7 +153,7 @@ impl Maker<'_> {
             role,
             told: &self.told(role),
             image: self.image,
-            node: self.node.filter(|_| role == Role::Backup),
+            node: if role == Role::Backup { self.node } else { self.target_node },
             account: (role == Role::Backup && spec.sources.objects.is_some()).then_some(account.as_str()),
         };
         let drill = spec.verification.restore_drill.as_ref().filter(|_| role == Role::RestoreDrill);

@@ -13,6 +13,7 @@ mod manifest;
 pub mod names;
 pub mod needs;
 mod nodes;
+mod own;
 pub mod pod;
 pub mod problem;
 pub mod runs;

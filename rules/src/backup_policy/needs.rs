@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use printernizer_crds::backup_policy::{BackupPolicySpec, Target};
+use printernizer_crds::backup_policy::{BackupPolicySpec, BackupPolicyStatus, Target};
 use printernizer_crds::common::ConfigMapKeyReference;
 use printernizer_crds::{BackupPolicy, Reason, USAGE_LABEL};
 
@@ -71,6 +71,8 @@ pub struct Claim<'a> {
     pub name: &'a str,
     /// What it stops when it is missing.
     pub stops: Stops,
+    /// Whether backups are written to it.
+    pub is_written: bool,
 }
 
 /// The target and its copies.
@@ -113,8 +115,9 @@ pub fn sources(spec: &BackupPolicySpec) -> BTreeSet<&str> {
 /// Every volume, those of targets first.
 pub fn claims(spec: &BackupPolicySpec) -> Vec<Claim<'_>> {
     let kept = targets(spec).filter_map(|t| t.persistent_volume_claim.as_ref()).map(|v| v.claim_name.as_str());
-    let kept = kept.map(|name| Claim { name, stops: Stops::Everything });
-    kept.chain(sources(spec).into_iter().map(|name| Claim { name, stops: Stops::Backups })).collect()
+    let kept = kept.map(|name| Claim { name, stops: Stops::Everything, is_written: true });
+    let read = sources(spec).into_iter().map(|name| Claim { name, stops: Stops::Backups, is_written: false });
+    kept.chain(read).collect()
 }
 
 /// What cannot be, whatever the namespace holds, and the API server does not compare.
@@ -135,6 +138,35 @@ pub fn contradiction(policy: &BackupPolicy) -> Option<Problem> {
         return wrong(format!("the volume {both} is backed up and is where backups go: name another target"));
     }
     None
+}
+
+/// Volumes that are to hold backups and are not known to hold any.
+fn new_volumes<'a>(spec: &'a BackupPolicySpec, status: &BackupPolicyStatus) -> impl Iterator<Item = &'a str> {
+    let is_known = |target: &Target| {
+        let location = target.location();
+        status.repository.iter().chain(&status.copies).any(|known| known.location == location)
+    };
+    let new = targets(spec).filter(move |target| !is_known(target));
+    new.filter_map(|target| Some(target.persistent_volume_claim.as_ref()?.claim_name.as_str()))
+}
+
+/// Whether there are any.
+pub fn has_new_volume(spec: &BackupPolicySpec, status: &BackupPolicyStatus) -> bool {
+    new_volumes(spec, status).next().is_some()
+}
+
+/// A volume that is to hold backups, holds none yet, and is used by something else: by mistake, most likely, and Kubernetes would
+/// change the group of all that is in it.
+pub fn live_target(spec: &BackupPolicySpec, status: &BackupPolicyStatus, found: &Found) -> Option<Problem> {
+    let (name, node, pod) = new_volumes(spec, status).find_map(|name| {
+        let (node, pod) = found.claims.get(name)?.as_ref()?.in_use.first_key_value()?;
+        Some((name, node, pod))
+    })?;
+    let text = format!(
+        "the volume {name}, where backups are to go and where none are yet, is in use by the pod {pod} on {node}: is it the right \
+         one? Name a volume that nothing else uses, or end that pod until the first backup is made there"
+    );
+    Some(Problem::new(Stops::Changes, Reason::VolumeInUse, text))
 }
 
 /// The first of what the policy names that is not there as it must be.
@@ -189,7 +221,7 @@ fn config_map_problem(Key { name, key, stops }: &Key<'_>, found: &Found) -> Opti
     Some(Problem::new(*stops, Reason::ConfigMapNotFound, text))
 }
 
-fn claim_problem(Claim { name, stops }: &Claim<'_>, found: &Found) -> Option<Problem> {
+fn claim_problem(Claim { name, stops, .. }: &Claim<'_>, found: &Found) -> Option<Problem> {
     let facts = found.claims.get(*name).and_then(Option::as_ref);
     let text = match facts {
         None => format!("there is no PersistentVolumeClaim {name}: create it, or correct its name"),

@@ -1,4 +1,4 @@
-//! On which node a backup must run: where its volumes are in use, if only one node may have them.
+//! On which node a run's pods must be: where its volumes are in use, if only one node may have them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ pub fn node<'a>(claims: impl IntoIterator<Item = &'a str>, found: &Found) -> Res
         if facts.access_modes.iter().all(|mode| mode == "ReadWriteOncePod") {
             let pod = facts.in_use.values().next().map_or("", String::as_str);
             return problem(format!(
-                "the volume {name} may be mounted by one pod alone, which is {pod}: it cannot be read beside it. Use a \
+                "the volume {name} may be mounted by one pod alone, which is {pod}: it cannot be mounted beside it. Use a \
                  volume with the access mode ReadWriteOnce or ReadWriteMany"
             ));
         }

@@ -8,8 +8,8 @@ use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use printernizer_crds::backup_policy::{
-    CONFIGURATION_VARIABLE, MAX_REPORT_BYTES, MAX_REPORT_MESSAGE_BYTES, ROLE_LABEL, Report, RepositoryFacts, Role,
-    RunConfiguration, RunReason, RunStatus,
+    CONFIGURATION_VARIABLE, MAX_REPORT_BYTES, MAX_REPORT_MESSAGE_BYTES, ROLE_LABEL, Reading, Report, RepositoryFacts,
+    RepositoryStatus, Role, RunConfiguration, RunReason, RunStatus, Target,
 };
 
 use super::pod::CONTAINER;
@@ -29,6 +29,10 @@ pub struct Run {
     pub begin: Timestamp,
     /// The newest recovery point there was before a backup made its own.
     pub previous: Option<String>,
+    /// The copies it has found or made.
+    pub copies: Vec<RepositoryStatus>,
+    /// How far a check came that went on where others ended, and how far they had come.
+    pub reading: Option<(i32, Reading)>,
 }
 
 /// The role in the labels of an object.
@@ -89,10 +93,10 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
         .collect();
     ended.sort_by_key(|(_, end)| end.finished_at.as_ref().map(|t| t.0));
     let last = ended.last().map(|(_, end)| *end);
-    let told = |end: &ContainerStateTerminated| report(end.message.as_deref()?).filter(|report| report.role == role);
+    let said = |end: &ContainerStateTerminated| report(end.message.as_deref()?).filter(|report| report.role == role);
     // The last try counts, but for what an earlier one has proven wrong: a check reads another sample the next time.
     let proven = |report: &Report| proves_wrong(role, report.reason);
-    let report = ended.iter().rev().find_map(|(_, end)| told(end).filter(proven)).or_else(|| told(last?));
+    let report = ended.iter().rev().find_map(|(_, end)| said(end).filter(proven)).or_else(|| said(last?));
     let begin = job.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(end, |t| t.0);
     let complete = condition.type_ == "Complete";
     let mut status = RunStatus {
@@ -109,11 +113,21 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
         restore_seconds: None,
         read_data_percent: None,
     };
-    let location = location_of(job);
+    let told = told(job);
+    let location = told.as_ref().map(|told| told.target.location());
     let Some(report) = report else {
         let (reason, message) = without_report(condition, last);
         (status.reason, status.message) = (reason, cut(&message));
-        return Some(Run { role, status, repository: None, location, begin, previous: None });
+        return Some(Run {
+            role,
+            status,
+            repository: None,
+            location,
+            begin,
+            previous: None,
+            copies: Vec::new(),
+            reading: None,
+        });
     };
     // What was read before the Job began, or after it had ended, was read by another clock.
     let seen = |moment: Timestamp| begin <= moment && moment <= end;
@@ -137,8 +151,24 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
     status.bytes_changed = counted(report.bytes_changed);
     status.restore_seconds = counted(report.restore_seconds);
     status.read_data_percent = report.read_data_percent.filter(|percent| (0..=100).contains(percent));
+    let reading = report.read_before.zip(report.reading).filter(|(before, reading)| {
+        let is_so = (1..=256).contains(&reading.of) && reading.done <= reading.of;
+        role == Role::Check && is_so && (0..=reading.done).contains(before)
+    });
     let repository = report.repository.filter(|r| r.id.len() <= 64 && r.snapshot_count >= 0);
-    Some(Run { role, status, repository, location, begin, previous: report.previous_snapshot.filter(named) })
+    let places = told.iter().flat_map(|told| &told.copies).map(Target::location);
+    let found = places.zip(report.copy_ids).filter_map(|(location, id)| Some((location, id.filter(named)?)));
+    let copies = found.map(|(location, id)| RepositoryStatus { location, id }).collect();
+    Some(Run {
+        role,
+        status,
+        repository,
+        location,
+        begin,
+        previous: report.previous_snapshot.filter(named),
+        copies,
+        reading,
+    })
 }
 
 /// Whether a run that ended so has looked and found something wrong, which another try of it cannot undo.
@@ -177,17 +207,15 @@ fn without_report(condition: &JobCondition, last: Option<&ContainerStateTerminat
     }
 }
 
-/// Where the repository of a Job is, as it was told: the policy may have changed since.
-fn location_of(job: &Job) -> Option<String> {
+/// What a Job was told: the policy may have changed since.
+fn told(job: &Job) -> Option<RunConfiguration> {
     let pod = job.spec.as_ref()?.template.spec.as_ref()?;
     let container = pod.containers.iter().find(|c| c.name == CONTAINER)?;
     let variable = container.env.iter().flatten().find(|v| v.name == CONFIGURATION_VARIABLE)?;
-    let told: RunConfiguration = serde_json::from_str(variable.value.as_deref()?).ok()?;
-    Some(told.target.location())
+    serde_json::from_str(variable.value.as_deref()?).ok()
 }
 
 /// As much of a message as a status may hold.
 fn cut(message: &str) -> String {
-    let end = (0..=MAX_REPORT_MESSAGE_BYTES.min(message.len())).rev().find(|i| message.is_char_boundary(*i));
-    message[..end.unwrap_or(0)].to_owned()
+    printernizer_crds::conditions::cut(message, MAX_REPORT_MESSAGE_BYTES).to_owned()
 }

@@ -1,7 +1,7 @@
 //! Another target than the one that holds the backups: nobody begins anew by a typing error. Nothing runs until the target
-//! is set back or a person has confirmed the change.
+//! is set back or a person has confirmed the change. And what else a person confirms: a loss, and a copy that is given up.
 
-use printernizer_crds::backup_policy::{BackupPolicyStatus, TargetChange};
+use printernizer_crds::backup_policy::{BackupPolicyStatus, Target, TargetChange};
 use printernizer_crds::{BackupPolicy, Reason};
 
 use super::problem::{Problem, Stops};
@@ -24,6 +24,18 @@ pub fn judge(policy: &BackupPolicy, status: &mut BackupPolicyStatus, fresh_id: &
     status.target_change = Some(known.unwrap_or_else(|| TargetChange { id: fresh_id.to_owned(), from, to }));
 }
 
+/// Takes into the status what else a person has confirmed, for the next confirmation is written over it; and forgets copies that
+/// nobody wants any more.
+pub fn confirm(policy: &BackupPolicy, status: &mut BackupPolicyStatus) {
+    let wanted: Vec<String> = policy.spec.copies.iter().map(Target::location).collect();
+    let written = policy.spec.acknowledged.as_ref();
+    status.copies.retain(|copy| wanted.contains(&copy.location) && written != Some(&copy.id));
+    let loss = status.last_loss.as_ref().map(|loss| &loss.job_name);
+    if written.is_some() && loss == written {
+        status.acknowledged_loss = written.cloned();
+    }
+}
+
 /// What was known of the backups was known of those at the old place.
 fn begin_anew(status: &mut BackupPolicyStatus) {
     *status = BackupPolicyStatus {
@@ -32,6 +44,7 @@ fn begin_anew(status: &mut BackupPolicyStatus) {
         counted_jobs: std::mem::take(&mut status.counted_jobs),
         last_manual_trigger: status.last_manual_trigger.take(),
         last_missed_time: status.last_missed_time.take(),
+        copies: std::mem::take(&mut status.copies),
         ..BackupPolicyStatus::default()
     };
 }

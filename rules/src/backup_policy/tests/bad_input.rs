@@ -65,6 +65,16 @@ fn rows() -> Vec<(&'static str, Mistake, Reason, &'static str, &'static [&'stati
             NOTHING,
         ),
         (
+            "a target that a program uses",
+            |s| {
+                s.write(&json!({ "target": { "s3": null, "persistentVolumeClaim": { "claimName": "shop" } } }));
+                used(s, "shop", "ReadWriteMany", &[("n1", "shop-0")]);
+            },
+            Reason::VolumeInUse,
+            "the volume shop, where backups are to go and where none are yet, is in use by the pod shop-0 on n1",
+            NOTHING,
+        ),
+        (
             "a copy into a source",
             |s| s.write(&json!({ "copies": [{ "persistentVolumeClaim": { "claimName": "files" } }] })),
             Reason::InvalidSpec,

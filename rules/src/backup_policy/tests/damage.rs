@@ -1,4 +1,4 @@
-//! What was seen damaged or lost is told until the opposite was proven, and nothing is pruned meanwhile.
+//! What was seen damaged is told until the opposite was proven, and nothing is pruned meanwhile.
 
 use printernizer_crds::backup_policy::RunReason;
 use printernizer_crds::{ConditionType, Reason};
@@ -6,9 +6,7 @@ use serde_json::json;
 
 use super::objectives::drilled;
 use super::*;
-use ConditionType::{
-    IntegrityVerified, LastBackupSucceeded, Ready, RecoveryPointObjectiveMet, RecoveryTimeObjectiveMet, RestoreVerified,
-};
+use ConditionType::{IntegrityVerified, LastBackupSucceeded, Ready, RecoveryTimeObjectiveMet, RestoreVerified};
 use RunReason::{CopyFailed, NoRecoveryPoint, RepositoryDamaged, RestoreDiffers, Succeeded, TargetUnreachable};
 
 /// A check that has read everything.
@@ -31,7 +29,7 @@ fn told_to_read(scene: &Scene, cron_job: &str) -> i64 {
     told["verification"]["check"]["readDataPercent"].as_i64().unwrap()
 }
 
-fn prune_is_suspended(scene: &Scene) -> bool {
+pub fn prune_is_suspended(scene: &Scene) -> bool {
     let due = scene.status().cron_jobs.into_iter().find(|c| c.name == "farm-prune").unwrap();
     let suspended = scene.cron_job("farm-prune").spec.suspend == Some(true);
     assert_eq!(suspended, due.next_schedule_time.is_none(), "what is suspended is not due, and cannot be missed");
@@ -124,6 +122,112 @@ fn while_damage_is_known_nothing_is_pruned_and_checks_read_everything() {
     assert!(text.contains("set spec.verification.check"), "{text}");
 }
 
+/// What checks are told of a reading of everything.
+fn told_of_reading(scene: &Scene) -> Value {
+    let pod = scene.cron_job("farm-check").spec.job_template.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+    let told = pod.containers[0].env.as_ref().unwrap()[0].value.as_deref().unwrap();
+    serde_json::from_str::<Value>(told).unwrap()["reading"].clone()
+}
+
+#[test]
+fn damage_ends_when_checks_have_read_everything_one_part_after_the_other() {
+    let mut scene = drilled();
+    let read = |scene: &mut Scene, reason, before: i32, done: i32, of: i32| {
+        scene.pass(1);
+        let more = json!({ "readDataPercent": 30, "readBefore": before, "reading": { "done": done, "of": of } });
+        scene.run_that_says("farm-check", reason, &more);
+        scene.look();
+    };
+    assert_eq!(told_of_reading(&scene), Value::Null);
+    run(&mut scene, "farm-check", RepositoryDamaged);
+    assert_eq!(told_of_reading(&scene), json!({ "done": 0, "of": 0 }));
+    read(&mut scene, Succeeded, 0, 3, 10);
+    // As far as it came it has read.
+    read(&mut scene, TargetUnreachable, 3, 4, 10);
+    assert_eq!(told_of_reading(&scene), json!({ "done": 4, "of": 10 }));
+    let text = scene.assert_says(IntegrityVerified, "False", Reason::RepositoryDamaged);
+    assert!(text.contains("4 of 10 parts") && text.contains("The last look, farm-check-3, failed"), "{text}");
+    // What leaves parts out, has other parts, or is behind counts for nothing.
+    for (before, done, of) in [(5, 10, 10), (4, 12, 12), (0, 2, 10)] {
+        read(&mut scene, Succeeded, before, done, of);
+        assert_eq!(told_of_reading(&scene), json!({ "done": 4, "of": 10 }), "{before} {done} {of}");
+    }
+    // Damage that is found meanwhile is to be disproved from the beginning.
+    run(&mut scene, "farm-backup", RepositoryDamaged);
+    assert_eq!(told_of_reading(&scene), json!({ "done": 0, "of": 0 }));
+    read(&mut scene, Succeeded, 0, 9, 10);
+    read(&mut scene, CopyFailed, 9, 10, 10);
+    assert!(scene.status().last_damage.is_some() && prune_is_suspended(&scene));
+    read(&mut scene, Succeeded, 9, 10, 10);
+    let status = scene.status();
+    assert_eq!((status.last_damage, status.reading), (None, None));
+    assert_eq!(told_of_reading(&scene), Value::Null);
+    assert!(!prune_is_suspended(&scene));
+    scene.assert_says(IntegrityVerified, "True", Reason::RunSucceeded);
+
+    // One that had begun before has read what was not known to be damaged.
+    let (check, begun) = (scene.begin("farm-check"), scene.now);
+    run(&mut scene, "farm-backup", RepositoryDamaged);
+    scene.end_saying(&check, begun, Succeeded, &json!({ "readBefore": 0, "reading": { "done": 5, "of": 5 } }));
+    scene.look();
+    assert_eq!(told_of_reading(&scene), json!({ "done": 0, "of": 0 }));
+}
+
+#[test]
+fn a_long_tale_of_damage_leaves_room_for_what_is_to_be_done() {
+    let mut scene = drilled();
+    scene.run_that_says("farm-check", RepositoryDamaged, &json!({ "message": "ä".repeat(512) }));
+    scene.pass(1);
+    scene.run_that_says("farm-check", TargetUnreachable, &json!({ "message": "ö".repeat(512) }));
+    scene.look();
+    let text = scene.assert_says(IntegrityVerified, "False", Reason::RepositoryDamaged);
+    assert!(text.contains("--from=cronjob/farm-check"), "{text}");
+}
+
+#[test]
+fn a_prune_that_runs_by_itself_is_ended_when_damage_is_found_and_one_a_person_began_is_not() {
+    for (annotation, is_ended) in [("anything", true), ("cronjob.kubernetes.io/instantiate", false)] {
+        let mut scene = drilled();
+        let prune = scene.begin("farm-prune");
+        scene.annotate(&prune, annotation, "manual");
+        scene.pass(1);
+        scene.run_that_says("farm-backup", Succeeded, &json!({}));
+        scene.look();
+        assert!(scene.jobs.iter().any(|job| job.metadata.name.as_ref() == Some(&prune)), "nothing is wrong yet");
+        scene.run_that_says("farm-check", RepositoryDamaged, &json!({}));
+        let plan = scene.decide();
+        assert_eq!(done(&plan).contains(&"delete farm-prune".to_owned()), is_ended, "{:?}", done(&plan));
+        plan.effects.into_iter().for_each(|effect| scene.carry_out(effect));
+        assert_eq!(scene.jobs.iter().any(|job| job.metadata.name.as_ref() == Some(&prune)), !is_ended);
+        if is_ended {
+            assert!(done(&scene.look()).contains(&"apply farm-prune".to_owned()));
+        }
+        assert!(prune_is_suspended(&scene));
+        scene.assert_says(IntegrityVerified, "False", Reason::RepositoryDamaged);
+        let had = scene.jobs.len();
+        scene.look();
+        assert_eq!(scene.jobs.len(), had, "nothing more goes");
+    }
+}
+
+#[test]
+fn before_the_first_backup_nothing_is_wrong_with_what_is_not_there_yet() {
+    let mut scene = scene(&json!({
+        "verification": { "check": { "schedule": "0 1 * * 0" }, "restoreDrill": { "schedule": "0 2 1 * *" } },
+        "objectives": { "recoveryTimeSeconds": 3600 },
+    }));
+    scene.look();
+    for by in ["farm-check", "farm-drill"] {
+        scene.pass(1);
+        scene.run_that_says(by, NoRecoveryPoint, &json!({ "repository": null }));
+        scene.look();
+    }
+    for condition in [IntegrityVerified, RestoreVerified, RecoveryTimeObjectiveMet] {
+        let text = scene.assert_says(condition, "Unknown", Reason::NothingRunYet);
+        assert!(text.contains("no recovery point yet"), "{text}");
+    }
+}
+
 #[test]
 fn what_was_restored_to_something_else_is_told_until_a_drill_restores_all_of_it() {
     let mut scene = drilled();
@@ -207,214 +311,4 @@ fn what_a_try_has_proven_wrong_is_not_undone_by_the_next_try_of_the_same_run() {
     scene.end_saying(&job, begun, Succeeded, &json!({}));
     scene.look();
     scene.assert_says(LastBackupSucceeded, "True", Reason::RunSucceeded);
-}
-
-const OLDER: &str = "20261101T020000Z-aaaaaa";
-const EXPECTED: &str = "20261122T080000Z-bbbbbb";
-const NEWER: &str = "20261122T081000Z-cccccc";
-const NEWEST: &str = "20261122T082000Z-dddddd";
-
-/// A policy with a good recovery point that was verified.
-fn with_point() -> Scene {
-    let mut scene = drilled();
-    scene.write(&json!({ "objectives": { "recoveryPointSeconds": 86_400 } }));
-    scene.look();
-    scene.run_that_says("farm-backup", Succeeded, &json!({ "snapshot": EXPECTED }));
-    for proof in ["farm-check", "farm-drill"] {
-        scene.run_that_says(proof, Succeeded, &json!({ "snapshot": EXPECTED }));
-    }
-    scene.look();
-    scene.assert_says(IntegrityVerified, "True", Reason::RunSucceeded);
-    scene.pass(1);
-    scene
-}
-
-#[test]
-fn the_newest_points_that_a_look_does_not_see_any_more_are_a_loss() {
-    let older = json!({ "snapshot": OLDER, "repository": { "newestRecoveryPoint": "2026-11-01T02:00:00Z" } });
-    let none = json!({ "snapshot": null, "repository": { "snapshotCount": 0, "newestRecoveryPoint": null } });
-    for (by, end, says, left) in [
-        ("farm-check", Succeeded, &older, Some("2026-11-01T02:00:00Z")),
-        ("farm-check", RepositoryDamaged, &older, Some("2026-11-01T02:00:00Z")),
-        ("farm-prune", Succeeded, &older, Some("2026-11-01T02:00:00Z")),
-        ("farm-drill", Succeeded, &older, Some("2026-11-01T02:00:00Z")),
-        ("farm-check", Succeeded, &none, None),
-    ] {
-        let mut scene = with_point();
-        scene.run_that_says(by, end, says);
-        scene.look();
-        let status = scene.status();
-        assert_eq!(status.last_successful_time, left.map(|text| time(at(text))), "{by}");
-        let loss = status.last_loss.unwrap();
-        assert!(loss.job_name.starts_with(by) && loss.message.contains(EXPECTED), "{loss:?}");
-        let text = scene.assert_says(RecoveryPointObjectiveMet, "False", Reason::ObjectiveMissed);
-        assert!(text.contains(EXPECTED), "{text}");
-        let reason = if end == RepositoryDamaged { Reason::RepositoryDamaged } else { Reason::NoRecoveryPoint };
-        scene.assert_says(IntegrityVerified, "False", reason);
-        assert_eq!(scene.says(RestoreVerified).0, "False");
-        // A newer point is none of those, and has yet to be verified.
-        scene.pass(1);
-        scene.run_that_says(
-            "farm-backup",
-            Succeeded,
-            &json!({ "snapshot": NEWER, "previousSnapshot": left.map(|_| OLDER) }),
-        );
-        scene.look();
-        scene.assert_says(RecoveryPointObjectiveMet, "True", Reason::ObjectiveMet);
-        assert_ne!(scene.says(RestoreVerified).0, "True");
-        for proof in ["farm-check", "farm-drill"] {
-            scene.run_that_says(proof, Succeeded, &json!({ "snapshot": NEWER, "readDataPercent": 100 }));
-        }
-        scene.look();
-        scene.assert_says(IntegrityVerified, "True", Reason::RunSucceeded);
-        scene.assert_says(RestoreVerified, "True", Reason::RunSucceeded);
-    }
-}
-
-#[test]
-fn what_lost_points_held_is_pruned_only_when_a_person_has_acknowledged_the_loss() {
-    let mut scene = with_point();
-    for (by, says, next) in [
-        ("farm-check", json!({ "snapshot": OLDER }), json!({ "snapshot": EXPECTED, "previousSnapshot": OLDER })),
-        (
-            "farm-backup",
-            json!({ "snapshot": NEWER, "repository": { "snapshotCount": 1 } }),
-            json!({ "snapshot": NEWEST, "previousSnapshot": NEWER }),
-        ),
-    ] {
-        assert!(!prune_is_suspended(&scene), "{by}");
-        scene.run_that_says(by, Succeeded, &says);
-        scene.look();
-        let loss = scene.status().last_loss.unwrap().job_name;
-        assert!(loss.starts_with(by) && prune_is_suspended(&scene), "{loss}");
-        let text = scene.assert_says(Ready, "True", Reason::PolicyReady);
-        assert!(text.contains(&format!("set spec.acknowledged to {loss}")), "{text}");
-        // Neither a newer point nor another text brings prunes back.
-        scene.pass(1);
-        scene.run_that_says("farm-backup", Succeeded, &next);
-        scene.write(&json!({ "acknowledged": "farm-check-1" }));
-        scene.look();
-        assert!(prune_is_suspended(&scene), "{by}");
-        scene.write(&json!({ "acknowledged": loss }));
-        scene.look();
-        assert!(!prune_is_suspended(&scene), "{by}");
-        scene.assert_says(Ready, "True", Reason::PolicyReady);
-        scene.pass(1);
-    }
-}
-
-#[test]
-fn a_backup_that_sees_the_former_points_gone_has_made_one_and_tells_the_loss() {
-    let previous = json!({ "snapshot": NEWER, "previousSnapshot": OLDER });
-    let only = json!({ "snapshot": NEWER, "repository": { "snapshotCount": 1 } });
-    for says in [previous, only] {
-        let mut scene = with_point();
-        let begun = scene.now;
-        scene.run_that_says("farm-backup", Succeeded, &says);
-        scene.look();
-        let status = scene.status();
-        assert_eq!(status.last_successful_time, Some(time(begun)));
-        assert_eq!(status.last_recovery_point.as_deref(), Some(NEWER));
-        assert!(status.last_loss.unwrap().message.contains(EXPECTED));
-        scene.assert_says(RecoveryPointObjectiveMet, "True", Reason::ObjectiveMet);
-        for type_ in [IntegrityVerified, RestoreVerified] {
-            let text = scene.assert_says(type_, "False", Reason::NoRecoveryPoint);
-            assert!(text.contains("are gone"), "{text}");
-        }
-        assert_documented("BackupPolicy", &scene.status().conditions);
-    }
-}
-
-#[test]
-fn what_a_look_cannot_have_seen_is_no_loss() {
-    let newer = json!({ "snapshot": NEWER });
-    let older = json!({ "snapshot": OLDER });
-    for (by, end, says) in [
-        ("farm-check", Succeeded, &newer),
-        ("farm-backup", Succeeded, &json!({ "snapshot": NEWER, "previousSnapshot": EXPECTED })),
-        // A program that does not say which was the newest before.
-        ("farm-backup", Succeeded, &newer),
-        // Who did not get as far as the repository.
-        ("farm-check", TargetUnreachable, &older),
-    ] {
-        let mut scene = with_point();
-        scene.run_that_says(by, end, says);
-        scene.look();
-        assert_eq!(scene.status().last_loss, None, "{by}: {says}");
-    }
-    // One that may have looked before the point was made, whatever the next backup came to meanwhile.
-    for then in [None, Some(RunReason::RepositoryLocked)] {
-        let mut scene = drilled();
-        let (check, begun) = (scene.begin("farm-check"), scene.now);
-        scene.run_that_says("farm-backup", Succeeded, &json!({ "snapshot": EXPECTED }));
-        scene.look();
-        if let Some(then) = then {
-            scene.run("farm-backup", then);
-            scene.look();
-        }
-        scene.end_saying(&check, begun, Succeeded, &older);
-        scene.look();
-        assert_eq!(scene.status().last_loss, None, "{then:?}");
-        assert_eq!(scene.status().last_recovery_point.as_deref(), Some(EXPECTED));
-    }
-}
-
-#[test]
-fn recovery_points_that_any_run_finds_gone_are_claimed_no_longer_until_there_is_a_newer_one() {
-    for end in [RunReason::RepositoryMissing, RunReason::RepositoryReplaced, NoRecoveryPoint] {
-        for by in ["farm-backup", "farm-check", "farm-prune", "farm-drill"] {
-            let mut scene = drilled();
-            let objectives = json!({ "recoveryPointSeconds": 86_400, "recoveryTimeSeconds": 86_400 });
-            scene.write(&json!({ "objectives": objectives }));
-            scene.look();
-            for cron_job in ["farm-backup", "farm-check", "farm-drill"] {
-                scene.run(cron_job, RunReason::Succeeded);
-            }
-            scene.look();
-            let all = [RecoveryPointObjectiveMet, RecoveryTimeObjectiveMet, IntegrityVerified, RestoreVerified];
-            assert!(all.iter().all(|type_| scene.says(*type_).0 == "True"), "{by}");
-            scene.pass(1);
-            scene.run(by, end);
-            scene.look();
-            // Whatever comes of later attempts.
-            for then in [None, Some(RunReason::TargetUnreachable), Some(RunReason::Failed)] {
-                if let Some(then) = then {
-                    scene.pass(1);
-                    scene.run("farm-backup", then);
-                    scene.look();
-                }
-                for type_ in all {
-                    assert_eq!(scene.says(type_).0, "False", "{type_} after {end:?} of {by}, then {then:?}");
-                }
-                scene.assert_says(RecoveryPointObjectiveMet, "False", Reason::ObjectiveMissed);
-            }
-            scene.pass(1);
-            scene.run("farm-backup", RunReason::Succeeded);
-            scene.look();
-            scene.assert_says(RecoveryPointObjectiveMet, "True", Reason::ObjectiveMet);
-            for type_ in [IntegrityVerified, RestoreVerified] {
-                assert_ne!(scene.says(type_).0, "True", "{type_}: the new one was never read back");
-            }
-            scene.pass(1);
-            scene.run("farm-check", RunReason::Succeeded);
-            scene.run("farm-drill", RunReason::Succeeded);
-            scene.look();
-            assert!(all.iter().all(|type_| scene.says(*type_).0 == "True"), "{by}");
-        }
-    }
-}
-
-#[test]
-fn a_loss_that_is_heard_of_late_takes_nothing_of_a_newer_backup() {
-    let mut scene = drilled();
-    scene.write(&json!({ "objectives": { "recoveryPointSeconds": 86_400 } }));
-    scene.look();
-    scene.run("farm-check", RunReason::NoRecoveryPoint);
-    let late = std::mem::take(&mut scene.jobs);
-    scene.pass(60);
-    scene.run("farm-backup", RunReason::Succeeded);
-    scene.look();
-    scene.jobs.extend(late);
-    scene.look();
-    scene.assert_says(RecoveryPointObjectiveMet, "True", Reason::ObjectiveMet);
 }

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod damage;
+mod losses;
 mod objectives;
 mod objects;
 mod reports;

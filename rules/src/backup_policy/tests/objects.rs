@@ -1,12 +1,13 @@
 //! The objects as Kubernetes gets them: security, mounts, variables, owners, and that nothing is applied twice.
 
-use printernizer_crds::backup_policy::RunConfiguration;
+use printernizer_crds::backup_policy::{RunConfiguration, RunReason};
 use printernizer_crds::{ConditionType, Reason};
 use serde_json::json;
 
 use super::*;
 use crate::backup_policy::names::account_name;
 use crate::backup_policy::needs::ClaimFacts;
+use crate::backup_policy::nodes;
 
 /// A policy of everything there is.
 fn everything() -> Scene {
@@ -299,6 +300,43 @@ fn a_run_that_waits_for_a_node_where_its_volume_is_no_longer_in_use_is_given_up(
     scene.found.claims.insert("shop".into(), Some(moved()));
     scene.pass(3000);
     assert_eq!(done(&scene.look()), ["apply farm-backup"]);
+}
+
+#[test]
+fn pods_run_where_the_volume_of_the_backups_is_in_use_if_one_node_alone_may_have_it() {
+    let mut scene = everything();
+    let used = |node: &str| {
+        let in_use = [(node.to_owned(), "files-0".to_owned())].into();
+        Some(ClaimFacts { in_use, ..claim("ReadWriteOnce") })
+    };
+    let pinned = |scene: &Scene, role: &str| {
+        let name = format!("farm-{role}");
+        let job = Job { spec: scene.cron_job(&name).spec.job_template.spec.clone(), ..Job::default() };
+        nodes::of_job(&job).map(str::to_owned)
+    };
+    assert_eq!(pinned(&scene, "check"), None);
+    assert_eq!(pinned(&scene, "backup").as_deref(), Some("n1"), "where its source is in use");
+    // A place that holds no backups yet is nothing to be written into.
+    scene.found.claims.insert("nas".into(), used("n1"));
+    assert_eq!(done(&scene.look()), Vec::<String>::new());
+    let text = scene.assert_says(ConditionType::Ready, "False", Reason::VolumeInUse);
+    assert!(text.contains("nas") && text.contains("files-0"), "{text}");
+    scene.found.claims.insert("nas".into(), Some(claim("ReadWriteOnce")));
+    scene.look();
+    scene.run_that_says("farm-backup", RunReason::Succeeded, &json!({ "copyIds": ["of-nas", null] }));
+    scene.found.claims.insert("nas".into(), used("n1"));
+    scene.look();
+    scene.assert_says(ConditionType::Ready, "True", Reason::PolicyReady);
+    for role in ["backup", "check", "prune", "drill"] {
+        assert_eq!(pinned(&scene, role).as_deref(), Some("n1"), "{role}");
+    }
+    // Both cannot be had on one node; the others go where they can.
+    scene.found.claims.insert("nas".into(), used("n2"));
+    scene.look();
+    let text = scene.assert_says(ConditionType::Ready, "False", Reason::VolumeInUse);
+    assert!(text.contains("nas on n2") && text.contains("shop on n1"), "{text}");
+    assert_eq!(pinned(&scene, "check").as_deref(), Some("n2"));
+    assert_eq!(scene.cron_job("farm-backup").spec.suspend, Some(true));
 }
 
 type Seize = fn(&mut Access);

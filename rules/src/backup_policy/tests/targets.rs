@@ -159,3 +159,48 @@ fn how_a_target_is_reached_may_change_freely() {
     assert_eq!(done(&scene.look()), ["apply farm-backup", "apply farm-prune"]);
     assert_eq!(scene.status().target_change, None);
 }
+
+/// The copies that pods of a CronJob are told of.
+fn told_of(scene: &Scene, cron_job: &str) -> Value {
+    let pod = scene.cron_job(cron_job).spec.job_template.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+    let told = pod.containers[0].env.as_ref().unwrap()[0].value.as_deref().unwrap();
+    serde_json::from_str::<Value>(told).unwrap()["copyRepositories"].clone()
+}
+
+#[test]
+fn a_copy_is_known_by_the_id_that_was_seen_first_until_a_person_gives_it_up() {
+    let disk = |path: &str| json!({ "persistentVolumeClaim": { "claimName": "disk", "subPath": path } });
+    let mut scene = scene(&json!({ "copies": [disk("one"), disk("two")] }));
+    scene.found.claims.insert("disk".into(), Some(claim("ReadWriteMany")));
+    scene.look();
+    let run = |scene: &mut Scene, reason, ids: Value| {
+        scene.pass(1);
+        scene.run_that_says("farm-backup", reason, &json!({ "copyIds": ids }));
+        scene.look();
+    };
+    let known = |one: Option<&str>, two: Option<&str>| -> Value {
+        let both = [("pvc:disk/one", one), ("pvc:disk/two", two)].into_iter();
+        both.filter_map(|(location, id)| Some(json!({ "location": location, "id": id? }))).collect()
+    };
+    // The first could not be made yet.
+    run(&mut scene, RunReason::CopyFailed, json!([null, "id-two"]));
+    assert_eq!(told_of(&scene, "farm-backup"), known(None, Some("id-two")));
+    run(&mut scene, RunReason::Succeeded, json!(["id-one", "another"]));
+    let both: Value = [known(None, Some("id-two")), known(Some("id-one"), None)]
+        .iter()
+        .flat_map(|known| known.as_array().unwrap().clone())
+        .collect();
+    for role in ["farm-backup", "farm-prune"] {
+        assert_eq!(told_of(&scene, role), both);
+    }
+    // What was confirmed before stays so, though there is one field for all.
+    scene.write(&json!({ "acknowledged": "id-two" }));
+    scene.look();
+    assert_eq!(told_of(&scene, "farm-backup"), known(Some("id-one"), None));
+    run(&mut scene, RunReason::Succeeded, json!(["id-one", "another"]));
+    assert_eq!(scene.status().copies.len(), 2);
+    // Nobody wants the first any more.
+    scene.write(&json!({ "copies": [disk("two")] }));
+    scene.look();
+    assert_eq!(told_of(&scene, "farm-backup"), known(None, Some("another")));
+}
