@@ -208,6 +208,16 @@ fn the_rights_of_the_chart_are_those_of_the_example_which_a_whole_print_is_run_w
 }
 
 #[test]
+fn a_list_of_namespaces_that_is_taken_back_means_all_of_them() {
+    // As somebody types who had a list before; what is told after an installation is made of it, too.
+    let rendered = template(None, &["--set", "image.repository=x", "--set", "watchNamespaces=null"]).unwrap();
+    let rendered = objects(&rendered);
+    assert!(rendered.iter().any(|object| object["kind"] == "ClusterRoleBinding"));
+    let operator = the(&rendered, "Deployment").to_string();
+    assert!(!operator.contains("--namespace="), "{operator}");
+}
+
+#[test]
 fn in_named_namespaces_the_operator_has_no_right_anywhere_else() {
     for (values, namespaces) in [("one-namespace", &["farm"][..]), ("two-namespaces", &["laboratory", "workshop"])] {
         let rendered = objects(&template(Some(&chart().join(format!("ci/{values}-values.yaml"))), &[]).unwrap());

@@ -28,6 +28,8 @@ pub use status::WithStatus;
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 /// Objects asked for in one call of a list.
 const PAGE: u32 = 250;
+/// Namespaces that are listed at once: many of them are no reason for a burst.
+const LISTS_AT_ONCE: usize = 8;
 /// PrintJobs that have not ended. The phase follows from the conditions and is written together with them.
 const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled";
 /// Where a Printer says which device it stands for.
@@ -223,8 +225,12 @@ impl Api {
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     {
-        let found = scope.parts().into_iter().map(|part| self.list::<K, T>(part, selected.clone(), wanted));
-        Ok(futures::future::try_join_all(found).await?.into_iter().flatten().collect())
+        let mut found = Vec::new();
+        for parts in scope.parts().chunks(LISTS_AT_ONCE) {
+            let lists = parts.iter().map(|part| self.list::<K, T>(*part, selected.clone(), wanted));
+            found.extend(futures::future::try_join_all(lists).await?.into_iter().flatten());
+        }
+        Ok(found)
     }
 
     /// A Secret; `None` when it is not there.

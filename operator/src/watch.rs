@@ -83,7 +83,8 @@ pub async fn follow<K>(
             errors.inc();
         }
         part.take(event, &tell);
-        if parts.iter().all(|part| part.is_known) {
+        index.set_whole(is_whole(&parts));
+        if index.is_whole() {
             ready.open();
         } else {
             ready.close();
@@ -97,10 +98,15 @@ struct Part<'a, K> {
     index: &'a Index<K>,
     /// What the list that is read has so far.
     listed: HashSet<Key>,
-    /// Whether it was listed, and its kind was not gone since.
+    /// Whether it was listed, and its kind was not gone since. One that may not be read any more keeps what was known of it.
     is_known: bool,
     /// What was told last of it, and when.
     trouble: Option<(String, Instant)>,
+}
+
+/// Whether nothing is missing: one namespace that was not listed yet may hold what another one is judged by.
+fn is_whole<K>(parts: &[Part<'_, K>]) -> bool {
+    parts.iter().all(|part| part.is_known)
 }
 
 impl<'a, K> Part<'a, K>
@@ -236,6 +242,24 @@ mod tests {
         let mut all = Part::new(None, &index);
         list(&mut all, vec![object("b", "one")]);
         assert_eq!(gone.borrow().last().unwrap(), "a/stays");
+    }
+
+    #[test]
+    fn one_namespace_that_was_not_listed_leaves_the_whole_unknown() {
+        let index: Index<ConfigMap> = Index::default();
+        let mut parts = [Part::new(Some("a"), &index), Part::new(Some("b"), &index)];
+        let nobody = |_: &Key, _: Option<&Arc<ConfigMap>>, _: Option<&Arc<ConfigMap>>| {};
+        for (at, event, whole) in [
+            (0, Ok(Event::InitDone), false),
+            (1, Err(failed(403)), false),
+            (1, Ok(Event::InitDone), true),
+            (1, Err(failed(403)), true),
+            (0, Err(failed(404)), false),
+        ] {
+            let told = format!("{at}: {event:?}");
+            parts[at].take(event, &nobody);
+            assert_eq!(is_whole(&parts), whole, "{told}");
+        }
     }
 
     #[test]

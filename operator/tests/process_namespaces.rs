@@ -43,6 +43,28 @@ async fn unresolved_job(jobs: &Api<PrintJob>, info: &PrinterInfo) {
     jobs.patch_status("elsewhere", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
 }
 
+/// Waits until this job tells that the one in that namespace keeps it from being started.
+async fn waits_for_elsewhere(shop: &Shop, job: &str, namespace: &str) {
+    let waits = format!("the start of {namespace}/elsewhere on this device is not resolved");
+    let says = |status: &printernizer_crds::PrintJobStatus| {
+        status.conditions.condition(ConditionType::Started).is_some_and(|c| c.message.contains(&waits))
+    };
+    shop.job(job, &waits, says).await;
+}
+
+/// A person says that the print of it has failed, after this was looked at.
+async fn resolve(jobs: &Api<PrintJob>, look: impl Fn()) {
+    let asked = wait_until("the job over there asks a person", SOON, async || {
+        let job = jobs.get("elsewhere").await.map_err(|e| e.to_string())?;
+        let question = job.status.as_ref().and_then(|s| s.question.as_ref()).map(|q| q.id.clone());
+        question.ok_or_else(|| printernizer_e2e::farm::in_short(&job))
+    });
+    let id = asked.await.unwrap();
+    look();
+    let answer = json!({ "spec": { "outcome": { "questionID": id, "answer": "Failed" } } });
+    jobs.patch("elsewhere", &PatchParams::default(), &Patch::Merge(answer)).await.unwrap();
+}
+
 /// A second Printer for the device of this one.
 async fn add_twin(printers: &Api<Printer>, mut twin: Printer) {
     twin.metadata = ObjectMeta { name: Some("twin".into()), ..ObjectMeta::default() };
@@ -89,20 +111,8 @@ async fn a_device_is_one_device_in_all_namespaces() {
     // The job over there may be printed on this device: nothing is started here until a person has said what became of it.
     shop.clear("prusa-1").await;
     shop.print("clip", json!({})).await;
-    let waits = format!("the start of {}/elsewhere on this device is not resolved", there.name());
-    let says = |status: &printernizer_crds::PrintJobStatus| {
-        status.conditions.condition(ConditionType::Started).is_some_and(|c| c.message.contains(&waits))
-    };
-    shop.job("clip", &waits, says).await;
-    let asked = wait_until("the job over there asks a person", SOON, async || {
-        let job = jobs_there.get("elsewhere").await.map_err(|e| e.to_string())?;
-        let question = job.status.as_ref().and_then(|s| s.question.as_ref()).map(|q| q.id.clone());
-        question.ok_or_else(|| printernizer_e2e::farm::in_short(&job))
-    });
-    let id = asked.await.unwrap();
-    assert_eq!(shop.starts("pz-"), 0);
-    let answer = json!({ "spec": { "outcome": { "questionID": id, "answer": "Failed" } } });
-    jobs_there.patch("elsewhere", &PatchParams::default(), &Patch::Merge(answer)).await.unwrap();
+    waits_for_elsewhere(&shop, "clip", there.name()).await;
+    resolve(&jobs_there, || assert_eq!(shop.starts("pz-"), 0)).await;
     shop.phase("clip", Phase::Printing).await;
 
     // A second Printer for the device, over there, is one too many.
@@ -155,7 +165,7 @@ async fn with_the_rights_of_the_chart_an_operator_of_two_namespaces_serves_both_
     std::fs::write(&manifest, list.to_string()).unwrap();
     kubectl(cluster, &["create", "namespace", "printernizer"]).await;
     kubectl(cluster, &["apply", "-f", manifest.to_str().unwrap()]).await;
-    // A right of the whole cluster that the chart would give is given here as well.
+    // All that the chart gives is given here: there is nothing for the whole cluster.
     assert!(!rendered.iter().any(|object| object["kind"] == "ClusterRoleBinding"));
     let kubeconfig = as_service_account(cluster, directory.path()).await;
     let deployment = rendered.iter().find(|object| object["kind"] == "Deployment").unwrap();
@@ -210,6 +220,17 @@ async fn with_the_rights_of_the_chart_an_operator_of_two_namespaces_serves_both_
     ));
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(!text.contains("forbidden"), "{text}");
+
+    // A start that nobody has judged is found wherever it is.
+    let info = one.farm.simulator().printers().remove(0);
+    unresolved_job(&other.farm.jobs(), &info).await;
+    one.clear("core-1").await;
+    one.print("next", json!({})).await;
+    waits_for_elsewhere(&one, "next", other.farm.namespace()).await;
+    resolve(&other.farm.jobs(), || assert_eq!(one.starts("next"), 0)).await;
+    one.phase("next", Phase::Printing).await;
+    one.finish_prints();
+    one.phase("next", Phase::Succeeded).await;
 
     // What may be printing there on this device cannot be known any more: nothing is started in the other one either.
     kubectl(cluster, &["delete", "rolebinding", "printernizer", "--namespace", other.farm.namespace()]).await;

@@ -1,6 +1,7 @@
 //! All objects of one kind as last heard, found by name, or by what marks a few among thousands.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::api::Key;
@@ -18,6 +19,7 @@ pub enum Mark {
 pub struct Index<K> {
     objects: RwLock<Objects<K>>,
     marks: fn(&K) -> Vec<Mark>,
+    is_whole: AtomicBool,
 }
 
 struct Objects<K> {
@@ -34,7 +36,18 @@ impl<K> Default for Index<K> {
 impl<K> Index<K> {
     /// An index whose objects are also found by these marks of theirs.
     pub fn marked_by(marks: fn(&K) -> Vec<Mark>) -> Self {
-        Self { objects: RwLock::new(Objects { all: HashMap::new(), marked: HashMap::new() }), marks }
+        let objects = RwLock::new(Objects { all: HashMap::new(), marked: HashMap::new() });
+        Self { objects, marks, is_whole: AtomicBool::new(false) }
+    }
+
+    /// Whether everything was listed: until then what is not found here may be there.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole.load(Ordering::Acquire)
+    }
+
+    /// Notes whether everything was listed.
+    pub(super) fn set_whole(&self, is_whole: bool) {
+        self.is_whole.store(is_whole, Ordering::Release);
     }
 
     fn read<T>(&self, f: impl FnOnce(&Objects<K>) -> T) -> T {
