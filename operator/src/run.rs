@@ -145,8 +145,8 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let metrics = Metrics::new().map_err(RunError::Metrics)?;
     metrics.count_panics();
     let health = Health::new();
-    // A rollout ends the last operator that works only for one that has reached the API server and may read the Lease.
-    let lease_was_read = health.gate("the Lease is read");
+    // A rollout ends the last operator that works only for one that has reached the API server and may write the Lease.
+    let lease_is_ours_to_write = health.gate("the Lease may be renewed");
     let mut config = Config::infer().await.map_err(|e| RunError::Config(Box::new(e)))?;
     // A write that is repeated by a library is not the write that was decided on.
     config.default_retry = false;
@@ -171,7 +171,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let reader = leadership.clone();
     tokio::spawn(async move {
         reader.reached().await;
-        lease_was_read.open();
+        lease_is_ours_to_write.open();
     });
 
     let mut signals = Signals::new().map_err(RunError::Signals)?;

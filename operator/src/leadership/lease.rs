@@ -35,6 +35,8 @@ pub trait LeaseStore: Send + Sync + 'static {
     fn create(&self, lease: &Lease) -> impl Future<Output = Result<Lease, LeaseError>> + Send;
     /// Replaces exactly the version named in `lease`, else [`LeaseError::Conflict`].
     fn replace(&self, lease: &Lease) -> impl Future<Output = Result<Lease, LeaseError>> + Send;
+    /// Proves that this account may replace it, and changes nothing.
+    fn may_replace(&self, lease: &Lease) -> impl Future<Output = Result<(), LeaseError>> + Send;
 }
 
 /// The Lease in the Kubernetes API.
@@ -69,6 +71,16 @@ impl LeaseStore for KubeLeaseStore {
 
     async fn replace(&self, lease: &Lease) -> Result<Lease, LeaseError> {
         self.api.replace(&self.name, &PostParams::default(), lease).await.map_err(classify)
+    }
+
+    async fn may_replace(&self, lease: &Lease) -> Result<(), LeaseError> {
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        match self.api.replace(&self.name, &dry_run, lease).await {
+            Ok(_) => Ok(()),
+            // Rights are looked at first: whatever else is said against this write was said to somebody who has them.
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404 | 409 | 422) => Ok(()),
+            Err(error) => Err(LeaseError::Unclear(Box::new(error))),
+        }
     }
 }
 
@@ -147,6 +159,21 @@ mod tests {
         assert!(matches!(absent.create(&lease()).await, Err(LeaseError::Unclear(_))), "a missing namespace");
         let (forbidden, _) = store(StatusCode::FORBIDDEN).await;
         assert!(matches!(forbidden.get().await, Err(LeaseError::Unclear(_))));
+    }
+
+    #[tokio::test]
+    async fn a_right_is_proven_by_whatever_is_answered_to_one_who_has_it() {
+        for (status, has) in [
+            (StatusCode::OK, true),
+            (StatusCode::CONFLICT, true),
+            (StatusCode::BAD_REQUEST, true),
+            (StatusCode::FORBIDDEN, false),
+            (StatusCode::UNAUTHORIZED, false),
+            (StatusCode::SERVICE_UNAVAILABLE, false),
+        ] {
+            let (store, _) = store(status).await;
+            assert_eq!(store.may_replace(&lease()).await.is_ok(), has, "{status}");
+        }
     }
 
     #[tokio::test]

@@ -207,8 +207,8 @@ impl Leadership {
         }
     }
 
-    /// Waits until the API server has answered for the first time what was asked about the Lease. It says nothing of later:
-    /// an outage takes nothing back.
+    /// Waits until the API server has shown for the first time that this process could renew the Lease. It says nothing of
+    /// later: an outage takes nothing back.
     pub async fn reached(&self) {
         // The sender lives as long as this handle.
         let _ = self.shared.reached.subscribe().wait_for(|reached| *reached).await;

@@ -18,6 +18,8 @@ pub struct Runner {
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
     troubled: bool,
+    /// Whether it was told that the Lease cannot be written.
+    refused: bool,
     /// The leader that was told of last.
     told: Option<String>,
 }
@@ -25,7 +27,7 @@ pub struct Runner {
 impl Runner {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let (elector, stop) = (Elector::new(shared.config.clone()), shared.stop.subscribe());
-        Self { elector, shared, stop, troubled: false, told: None }
+        Self { elector, shared, stop, troubled: false, refused: false, told: None }
     }
 
     /// Stands for election, renews, and returns when leadership was lost or released. The program should then end:
@@ -76,13 +78,35 @@ impl Runner {
             warn!(event = "lease_unreachable", error, "leader election cannot reach its Lease and keeps trying");
         }
         self.troubled = matches!(result, Err(LeaseError::Unclear(_)));
-        if !self.troubled {
-            self.shared.reached.send_replace(true);
-        }
         if let Ok(lease) = &result {
             self.tell_leader(lease);
         }
+        let unproven = (!*self.shared.reached.borrow()).then(|| result.as_ref().ok().cloned()).flatten();
         self.elector.answered(request, started, now, answer(result));
+        if let Some(lease) = unproven {
+            self.publish();
+            self.prove(store, request, &lease).await;
+        }
+    }
+
+    /// Finds out whether this process could renew the Lease it was answered with. Whoever waits does not write it, so one
+    /// that can only read it would be taken for a successor: the right is asked for without writing.
+    async fn prove<S: LeaseStore>(&mut self, store: &S, request: &Request, lease: &Lease) {
+        let refused = if matches!(request, Request::Replace(_)) {
+            None
+        } else {
+            let asked = tokio::time::timeout(self.shared.config.call_timeout, store.may_replace(lease)).await;
+            asked.unwrap_or_else(|elapsed| Err(LeaseError::Unclear(Box::new(elapsed)))).err()
+        };
+        if let Some(error) = refused.as_ref().filter(|_| !self.refused) {
+            let error = error as &dyn std::error::Error;
+            warn!(
+                event = "lease_not_writable",
+                error, "leader election reads its Lease and cannot write it, and keeps trying"
+            );
+        }
+        self.refused = refused.is_some();
+        self.shared.reached.send_replace(!self.refused);
     }
 
     /// Says once who leads instead of this process.

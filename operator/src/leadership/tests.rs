@@ -46,6 +46,8 @@ enum Fault {
     AnswerLost,
     /// No call is answered.
     Silent,
+    /// It may be read and not written.
+    Forbidden,
 }
 
 #[derive(Clone)]
@@ -102,10 +104,18 @@ impl LeaseStore for MemoryStore {
             return Err(LeaseError::Conflict);
         }
         let written = self.write(lease);
-        if std::mem::replace(&mut *self.fault.lock().unwrap(), Fault::None) == Fault::AnswerLost {
+        let lost = *self.fault.lock().unwrap() == Fault::AnswerLost;
+        if lost {
+            self.set(Fault::None);
             std::future::pending::<()>().await;
         }
         Ok(written)
+    }
+
+    async fn may_replace(&self, _lease: &Lease) -> Result<(), LeaseError> {
+        self.reachable().await;
+        let forbidden = *self.fault.lock().unwrap() == Fault::Forbidden;
+        if forbidden { Err(LeaseError::Unclear("forbidden".into())) } else { Ok(()) }
     }
 }
 
@@ -177,6 +187,20 @@ async fn the_lease_is_reached_with_the_first_answer_and_an_outage_takes_nothing_
     store.set(Fault::Silent);
     one.leadership.lost().await;
     timeout(Duration::ZERO, one.leadership.reached()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_write_the_lease_has_not_reached_it_although_it_reads_who_leads() {
+    let store = MemoryStore::new();
+    let one = candidate(&store, "one");
+    one.leadership.wait_until_leader().await.unwrap();
+    store.set(Fault::Forbidden);
+    let two = candidate(&store, "two");
+    let reached = timeout(Duration::from_secs(60), two.leadership.reached()).await;
+    assert!(reached.is_err(), "a rollout would end the one that works for it");
+    store.set(Fault::None);
+    timeout(Duration::from_secs(60), two.leadership.reached()).await.unwrap();
+    assert!(one.leadership.current().is_some() && two.leadership.current().is_none());
 }
 
 #[tokio::test(start_paused = true)]
