@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use printernizer_crds::print_job::StartIntent;
 use printernizer_crds::{PrintJob, Printer};
 use printernizer_rules::device::DeviceReport;
 use printernizer_rules::print_job::gate::{self, Closed, GateView};
@@ -101,6 +102,7 @@ impl Try<'_> {
             let half = gate::job_half(&view, &self.sender, print_id)
                 .ok_or(Closed::Changed("the job is not ready to start"))?;
             may(self.context, self.permit)?;
+            let intended = half.start.clone();
             match api.replace_status(&objects.job, half).await {
                 Ok(job) => return Ok(Objects { job, ..objects }),
                 Err(ApiError::Conflict) if conflicts < MOST_CONFLICTS => conflicts += 1,
@@ -108,9 +110,9 @@ impl Try<'_> {
                 // Part of the intent is stored and may name us as its sender: that is no intent.
                 Err(error @ ApiError::Dropped(_)) => return Err(api_server(&error)),
                 Err(error) => {
-                    // On an unclear answer read back: only the sender named there may send.
+                    // On an unclear answer read back: only the sender named there may send, on the whole of its intent.
                     let read = api.get::<PrintJob>(&self.attempt.job).await.ok().flatten();
-                    let ours = read.filter(|j| named_sender(j) == Some(&self.sender));
+                    let ours = read.filter(|j| stores(j, intended.as_ref()));
                     return ours.map(|job| Objects { job, ..objects }).ok_or(api_server(&error));
                 }
             }
@@ -155,6 +157,49 @@ impl Try<'_> {
     }
 }
 
-fn named_sender(job: &PrintJob) -> Option<&String> {
-    job.status.as_ref().and_then(|s| s.start.as_ref()).map(|s| &s.sender)
+/// Whether this intent is stored in the job, with all that was written.
+fn stores(job: &PrintJob, intended: Option<&StartIntent>) -> bool {
+    let stored = job.status.as_ref().and_then(|s| s.start.as_ref());
+    // Compared as they are sent: a time has fewer digits there than here.
+    let sent = |start: Option<&StartIntent>| serde_json::to_value(start).ok();
+    stored.is_some() && sent(stored) == sent(intended)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_intent_is_ours_when_all_of_it_is_stored() {
+        let start = json!({
+            "protocol": 1, "token": "3f2504e04f8941d3-1", "remoteName": "a", "ids": { "taskID": 7, "deviceJobID": "8" },
+            "sender": "s", "deadline": "2026-11-21T12:00:00Z", "before": { "state": "Idle" },
+        });
+        let job = |start: &serde_json::Value| -> PrintJob {
+            serde_json::from_value(json!({
+                "apiVersion": "printernizer.io/v1alpha1", "kind": "PrintJob", "metadata": { "name": "j" },
+                "spec": { "source": { "configMap": { "name": "a", "key": "b" } } }, "status": { "start": start },
+            }))
+            .unwrap()
+        };
+        let mut intended: StartIntent = serde_json::from_value(start.clone()).unwrap();
+        intended.deadline.0 += jiff::SignedDuration::from_nanos(1);
+        assert!(stores(&job(&start), Some(&intended)), "no API server keeps nanoseconds");
+        for (field, other) in [
+            ("sender", json!("another")),
+            ("token", json!("3f2504e04f8941d3-2")),
+            ("remoteName", json!("b")),
+            ("ids", json!({ "taskID": 7 })),
+            ("deadline", json!("2026-11-21T12:00:01Z")),
+            ("before", json!({ "state": "Finished" })),
+        ] {
+            let mut partly = start.clone();
+            partly[field] = other;
+            assert!(!stores(&job(&partly), Some(&intended)), "{field}");
+        }
+        assert!(!stores(&job(&json!(null)), Some(&intended)));
+        assert!(!stores(&job(&json!(null)), None), "there is no intent");
+    }
 }
