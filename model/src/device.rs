@@ -8,7 +8,7 @@ use printernizer_rules::print_job::start::SendAnswer;
 use crate::farm;
 use crate::promises::Broken;
 use crate::size::Size;
-use crate::world::{Attempt, Command, Doing, End, Line, Name, No, Try, World};
+use crate::world::{Attempt, Command, Doing, End, Name, No, Try, World};
 
 /// What becomes of a start that is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -197,9 +197,10 @@ pub fn is_possible(w: &World, at: No, what: AtScreen) -> bool {
         AtScreen::LeavesEnd => matches!(device.doing, Doing::Shows(_)),
         AtScreen::Starts(attempt) => idle && device.files.has(attempt) && !w.truth.started.has(attempt),
         AtScreen::Foreign | AtScreen::Filament => idle,
-        // Who is connected sees a print, and remembers what it showed.
+        // Who is connected sees a print, and remembers what it showed, unless nothing was heard for longer than a gap. A
+        // try to start has no time for that.
         AtScreen::Forgotten => {
-            idle && device.name == Name::None && w.operator.sessions[usize::from(at)].line != Line::Live
+            idle && device.name == Name::None && w.operator.sessions[usize::from(at)].trying.is_none()
         }
         AtScreen::Pauses => device.doing == Doing::Printing,
         AtScreen::Resumes => matches!(device.doing, Doing::Paused { .. }),

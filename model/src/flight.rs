@@ -63,7 +63,7 @@ pub fn bare(flight: Flight) -> Flight {
     match flight {
         Flight::Pass(mut pass) => {
             let next = pass.steps.get(usize::from(pass.done)).copied();
-            pass.judges = false;
+            pass.judges = (false, false);
             match next {
                 Some(Step::WriteJob(_)) => {
                     pass.printer = None;

@@ -286,6 +286,10 @@ impl Farm {
                 w.left.meddling -= u8::from(!free);
                 if what == AtScreen::Forgotten {
                     time::minutes_unseen(w);
+                    if w.operator.sessions[usize::from(at)].line == Line::Live {
+                        // The connection has stood all the time, and said nothing.
+                        session::unwatched(w, at);
+                    }
                 }
                 device::at_screen(w, at, what);
             }

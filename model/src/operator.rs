@@ -23,7 +23,7 @@ use crate::farm::{self, NOW, TIMING};
 use crate::ids::{self, Id, Ids};
 use crate::kept::{Kept, Known, once};
 use crate::promises::Broken;
-use crate::world::{About, Attempt, Attempts, Command, Job, Line, No, Pass, Printer, Upload, Version, World};
+use crate::world::{About, Attempt, Attempts, Command, Job, Judged, Line, No, Pass, Printer, Upload, Version, World};
 use crate::{api, plain, session};
 
 /// One effect of a plan. Finalizers, records and the deletion of what has long ended are not modelled.
@@ -63,6 +63,7 @@ struct SessionSeen {
     line: Line,
     report: Option<Kept<DeviceReport>>,
     judged: bool,
+    unjudged_long: bool,
     watch: Kept<Watch>,
     upload: Upload,
     closed: Option<(Kept<Closed>, bool)>,
@@ -167,7 +168,8 @@ pub fn decide_job(w: &mut World, no: No, holder: Option<No>) {
         SessionSeen {
             line: s.line,
             report: s.report,
-            judged: s.judged,
+            judged: s.judged == Judged::Now,
+            unjudged_long: s.unjudged_long,
             watch: s.watch,
             upload: s.upload,
             closed: s.closed,
@@ -187,8 +189,14 @@ pub fn decide_job(w: &mut World, no: No, holder: Option<No>) {
         no_verdict(w, printer, steps);
     }
     let version = |no| Version { no, current: true };
-    let pass =
-        Pass { about: About::Job(no), steps, done: 0, job: Some(version(no)), printer: at.map(version), judges: false };
+    let pass = Pass {
+        about: About::Job(no),
+        steps,
+        done: 0,
+        job: Some(version(no)),
+        printer: at.map(version),
+        judges: (false, false),
+    };
     settle(w, pass);
 }
 
@@ -203,6 +211,7 @@ fn job_decision(view: &JobView, attempt: Attempt) -> Steps {
     let session = view.session.as_ref().zip(link.as_ref()).map(|(s, link)| SessionView {
         link,
         judged: s.judged,
+        unjudged_for: if s.unjudged_long { TIMING.unready_limit } else { std::time::Duration::ZERO },
         watch: &s.watch,
         upload: match s.upload {
             Upload::Idle => UploadView::Idle,
@@ -280,7 +289,7 @@ pub fn decide_printer(w: &mut World, no: No) {
         printer: (no, printer),
         line: s.line,
         report: s.report,
-        judged: s.judged,
+        judged: s.judged != Judged::No,
         job,
         last_start_job,
         live: s.watch.live >= TIMING.observation_window,
@@ -291,7 +300,7 @@ pub fn decide_printer(w: &mut World, no: No) {
     if seen.line != Line::Live {
         no_verdict(w, &printer, steps);
     }
-    let judges = seen.line == Line::Live;
+    let judges = (seen.line == Line::Live, seen.line == Line::Live);
     let version = Version { no, current: true };
     settle(w, Pass { about: About::Printer(no), steps, done: 0, job: None, printer: Some(version), judges });
 }
@@ -334,15 +343,20 @@ fn printer_decision(seen: &PrinterSeen) -> Steps {
 /// The scheduler gives a job to a printer: what it heard may be old, what it claims on is read again.
 pub fn claim(w: &mut World, job: No, printer: No) {
     let s = &w.operator.sessions[usize::from(printer)];
-    let view =
-        ((job, w.jobs[usize::from(job)]), (printer, w.printers[usize::from(printer)]), s.line, s.report, s.judged);
+    let view = (
+        (job, w.jobs[usize::from(job)]),
+        (printer, w.printers[usize::from(printer)]),
+        s.line,
+        s.report,
+        s.judged == Judged::Now,
+    );
     let Some(status) = once(&CLAIMS, view, claimed) else { return };
-    if !s.judged && w.truth.parts[usize::from(printer)] {
+    if s.judged != Judged::Now && w.truth.parts[usize::from(printer)] {
         w.breaks(Broken::UsedUnseen);
     }
     let steps = Kept::new(vec![Step::WritePrinter(status)]);
     let version = Version { no: printer, current: true };
-    settle(w, Pass { about: About::Claim, steps, done: 0, job: None, printer: Some(version), judges: false });
+    settle(w, Pass { about: About::Claim, steps, done: 0, job: None, printer: Some(version), judges: (false, false) });
 }
 
 fn claimed(key: &Claim) -> Option<Kept<PrinterStatus>> {
@@ -408,8 +422,8 @@ fn settle(w: &mut World, mut pass: Pass) {
         }
         let place = w.operator.passes.partition_point(|p| p.about < pass.about);
         w.operator.passes.insert(place, pass);
-    } else if let (true, About::Printer(no)) = (pass.judges, pass.about) {
-        w.operator.sessions[usize::from(no)].judged = true;
+    } else if let About::Printer(no) = pass.about {
+        session::was_judged(w, no, pass.judges);
     }
 }
 

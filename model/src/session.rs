@@ -16,7 +16,7 @@ use crate::kept::{Kept, Known, once};
 use crate::promises::Broken;
 use crate::size::Size;
 use crate::start;
-use crate::world::{About, Attempt, Attempts, Command, Doing, Line, Name, No, Session, Upload, World};
+use crate::world::{About, Attempt, Attempts, Command, Doing, Judged, Line, Name, No, Session, Upload, World};
 
 impl Session {
     /// One that has just begun.
@@ -24,7 +24,8 @@ impl Session {
         Self {
             line: Line::Connecting,
             report: None,
-            judged: false,
+            judged: Judged::No,
+            unjudged_long: false,
             serves: None,
             watch: Kept::new(Watch::default()),
             intent: None,
@@ -50,7 +51,8 @@ impl Session {
         let deleted = self.deleted_now.and(self.deleted_before);
         match command {
             Command::Delete(_) => true,
-            Command::Upload(a) | Command::Start(a) => self.serves == Some(a) && !deleted.has(a),
+            Command::Upload(a) => self.serves == Some(a) && !deleted.has(a) && self.judged == Judged::Now,
+            Command::Start(a) => self.serves == Some(a) && !deleted.has(a),
             Command::Pause(a) | Command::Resume(a) | Command::Stop(a) => self.serves == Some(a),
         }
     }
@@ -96,14 +98,33 @@ pub fn command(w: &mut World, at: No, command: Command) {
     }
 }
 
-/// The connection is lost, or nothing has been heard for too long.
+/// The connection is lost, or nothing has been heard for too long: something may have happened that no report shows.
 pub fn unwatched(w: &mut World, at: No) {
     let s = of(w, at);
-    s.judged = false;
+    s.judged = Judged::No;
     s.deleted_before = s.deleted_before.and(s.deleted_now);
     s.deleted_now = Attempts::default();
     for pass in w.operator.passes.iter_mut().filter(|p| p.about == About::Printer(at)) {
-        pass.judges = false;
+        pass.judges = (false, false);
+    }
+}
+
+/// What was judged before is not what is shown now.
+fn changed(w: &mut World, at: No) {
+    let s = of(w, at);
+    s.judged = if s.judged == Judged::No { Judged::No } else { Judged::Earlier };
+    for pass in w.operator.passes.iter_mut().filter(|p| p.about == About::Printer(at)) {
+        pass.judges.1 = false;
+    }
+}
+
+/// A pass over the printer has ended, and what it meant is stored.
+pub fn was_judged(w: &mut World, at: No, judges: (bool, bool)) {
+    let s = of(w, at);
+    match judges {
+        (true, true) => (s.judged, s.unjudged_long) = (Judged::Now, false),
+        (true, false) if s.judged == Judged::No => s.judged = Judged::Earlier,
+        _ => {}
     }
 }
 
@@ -137,7 +158,12 @@ pub fn took(w: &mut World, at: No, report: Kept<DeviceReport>, since: Duration) 
     if was_paused && report.state != DeviceState::Paused {
         s.pause_sent = false;
     }
+    let same = |old: Kept<DeviceReport>| old.state == report.state && old.identity == report.identity;
+    let is_same = s.line == Line::Live && s.report.is_some_and(same);
     (s.report, s.line) = (Some(report), Line::Live);
+    if !is_same {
+        changed(w, at);
+    }
 }
 
 /// Reports as they are taken in.
@@ -209,7 +235,7 @@ pub fn carry_out(w: &mut World, size: &Size, at: No, command: Command) {
     match command {
         Command::Start(attempt) => start::begin(w, size, at, attempt),
         Command::Upload(attempt) => {
-            if !s.judged && w.truth.parts[usize::from(at)] {
+            if s.judged != Judged::Now && w.truth.parts[usize::from(at)] {
                 w.breaks(Broken::UsedUnseen);
             }
             let arrived = reaches(w, size, at, command);

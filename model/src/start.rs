@@ -15,7 +15,7 @@ use crate::farm::{self, AGE, NOW, TIMING};
 use crate::ids::{self, Id};
 use crate::kept::{Kept, Known, once};
 use crate::size::Size;
-use crate::world::{Attempt, Job, No, Printer, Try, TryStep, Version, World};
+use crate::world::{Attempt, Job, Judged, No, Printer, Try, TryStep, Version, World};
 use crate::{api, operator, plain, session};
 
 /// All an answer of the gate depends on.
@@ -120,7 +120,7 @@ fn open(
         kind: size.kind(at),
         report: looked,
         old,
-        judged: w.operator.sessions[usize::from(at)].judged,
+        judged: w.operator.sessions[usize::from(at)].judged == Judged::Now,
         elsewhere,
         sender: (sender, false),
     };
@@ -209,7 +209,7 @@ fn judged_again(w: &World, size: &Size, at: No, trying: &Try) -> Result<(), Ende
         kind: size.kind(at),
         report: trying.looked,
         old: trying.old,
-        judged: w.operator.sessions[usize::from(at)].judged,
+        judged: w.operator.sessions[usize::from(at)].judged == Judged::Now,
         elsewhere: false,
         sender: (trying.sender, true),
     };

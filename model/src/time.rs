@@ -14,7 +14,7 @@ use crate::farm::{NOW, TIMING};
 use crate::kept::{Kept, Known, once};
 use crate::operator::Step;
 use crate::size::Size;
-use crate::world::{Flight, Line, Try, TryStep, World};
+use crate::world::{Flight, Judged, Line, Try, TryStep, World};
 use crate::{api, session};
 
 /// Seconds, or a quarter of an hour.
@@ -156,6 +156,7 @@ pub fn long(w: &mut World, size: &Size) {
         if let Some((_, long)) = &mut s.closed {
             *long = true;
         }
+        s.unjudged_long = s.judged != Judged::Now;
         s.undeleted.1 |= !s.undeleted.0.is_empty();
     }
 }

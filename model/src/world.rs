@@ -119,8 +119,8 @@ pub struct Pass {
     pub job: Option<Version>,
     /// The printer it was decided on.
     pub printer: Option<Version>,
-    /// Whether, at its end, the reports of its connection count as judged.
-    pub judges: bool,
+    /// Whether, at its end, the reports of its connection count as judged, and whether what is shown now does.
+    pub judges: (bool, bool),
 }
 
 /// How far a try to start is.
@@ -201,6 +201,17 @@ pub enum Upload {
     Failed,
 }
 
+/// What of a connection's reports was judged, and what that meant is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Judged {
+    /// None.
+    No,
+    /// One, but not the state or the print that is shown now.
+    Earlier,
+    /// What is shown now.
+    Now,
+}
+
 /// One printer's session in the process that leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Session {
@@ -208,8 +219,10 @@ pub struct Session {
     pub line: Line,
     /// The newest report.
     pub report: Option<Kept<DeviceReport>>,
-    /// Whether an earlier report of this connection was judged.
-    pub judged: bool,
+    /// What of its reports is judged, and stored.
+    pub judged: Judged,
+    /// Whether what is shown has not been for a quarter of an hour.
+    pub unjudged_long: bool,
     /// The attempt it serves.
     pub serves: Option<Attempt>,
     /// What it has seen of it.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta, Time};
 use kube::{Resource, ResourceExt};
-use printernizer_crds::Reason;
+use printernizer_crds::{Printer, Reason};
 use printernizer_rules::plan::NO_EFFECT;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +72,17 @@ impl Events {
                 self.publish(object, condition);
             }
         }
+    }
+
+    /// Tells that the status of a printer is refused, or not kept whole: nothing is given to it until a person has helped.
+    pub fn not_stored(&self, printer: &Printer, error: &ApiError) {
+        let (type_, status, reason) = ("Ready".to_owned(), "False".to_owned(), "StatusNotStored".to_owned());
+        let message = format!("what this printer shows cannot be stored, so no job is given to it: {error}");
+        let last_transition_time = Time(Timestamp::now());
+        self.publish(
+            printer,
+            &Condition { type_, status, reason, message, last_transition_time, observed_generation: None },
+        );
     }
 
     fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, condition: &Condition) {

@@ -228,7 +228,7 @@ fn resting<'a>(context: &Context, jobs: impl Iterator<Item = &'a PrintJob>) -> B
 /// Whether the printer's device could take a print, as its session tells.
 fn could_start(context: &Context, key: &Key) -> bool {
     let seen = context.fleet.session(key).as_ref().map(Session::seen);
-    seen.is_some_and(|s| rules::device_could_start(&s.link, s.watched, context.timing.stale_after))
+    seen.is_some_and(|s| rules::device_could_start(&s.link, s.is_judged(), context.timing.stale_after))
 }
 
 /// Keeps why each job waits, and wakes those for whom that is new.

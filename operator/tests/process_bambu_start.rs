@@ -77,6 +77,19 @@ async fn a_gate_that_is_closed_at_the_printer_costs_it_no_connections_and_its_op
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_printer_whose_file_server_is_slower_than_a_gap_in_watching_prints_all_the_same() {
+    let upload = FaultKind::StallUpload { after_bytes: 16, milliseconds: 1_500 };
+    let shop = with("slowfiles", vec![Fault::once(upload)]).await;
+    // The login of the upload is over: what is slow from now on is that of the start.
+    shop.machine_shows(A1, "a file that arrives", |m| m.files.iter().any(|f| f.starts_with("up-"))).await;
+    // Each answer comes in time, and all of them together after more than 30 s.
+    for command in ["PBSZ", "PROT", "TYPE"] {
+        shop.machine(A1).fault(Fault::lasting(FaultKind::DelayHandling { milliseconds: 11_000 }).on(command, ""));
+    }
+    prints_to_its_end(shop, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_without_acknowledgement_is_adopted() {
     let shop = with_start("noack", BambuFault::NoAcknowledgement).await;
     prints_to_its_end(shop, 1).await;

@@ -230,7 +230,10 @@ fn happen(s: &mut Scene, event: &Event) {
         Event::Connecting => s.link = Some(Link::Connecting),
         Event::Answers => (s.link, s.age) = (None, seconds(1)),
         Event::Age(n) => s.age = seconds(n),
-        Event::Pass(n) => s.pass(n),
+        Event::Pass(n) => {
+            s.pass(n);
+            s.unjudged_for = if s.watched { seconds(0) } else { s.unjudged_for + seconds(n) };
+        }
         Event::WindowOver => {
             s.watch.live = s.timing.observation_window;
             s.last_start_live = s.timing.observation_window;
@@ -246,6 +249,7 @@ fn happen(s: &mut Scene, event: &Event) {
         Event::NewProcess => {
             (s.watch, s.upload, s.closed, s.undeleted) = (Watch::default(), UploadView::Idle, None, None);
             (s.file_deleted, s.watched, s.pause_sent) = (false, false, false);
+            s.unjudged_for = seconds(0);
             s.deleted.clear();
         }
         Event::Uploads(upload) => s.upload = upload,

@@ -90,6 +90,8 @@ pub trait Device: Send + 'static {
     const KIND: DeviceKind;
     /// Whether a pause, resume or stop names the device's own number of the print.
     const COMMANDS_BY_NUMBER: bool;
+    /// A session with the device's storage, where it is reached by one. Dropping it ends that.
+    type Files: Send;
     /// What one try to start holds of the device. Dropping it ends that.
     type Starting: Send;
 
@@ -121,8 +123,14 @@ pub trait Device: Send + 'static {
         None
     }
 
+    /// Opens a session with the storage. Detached from the device, because that may take longer than anybody may look away.
+    fn files(&self) -> BoxFuture<'static, Result<Self::Files, DeviceFault>>;
+
     /// Replaces the connection and takes a full report over the new one.
-    fn begin_start(&mut self) -> impl Future<Output = Result<(Self::Starting, Reported), DeviceFault>> + Send;
+    fn begin_start(
+        &mut self,
+        files: Self::Files,
+    ) -> impl Future<Output = Result<(Self::Starting, Reported), DeviceFault>> + Send;
 
     /// Gives the uploaded file the name under which it can be started, where it has another one until then.
     fn ready_file(
@@ -155,6 +163,7 @@ pub trait Device: Send + 'static {
     /// Deletes a file under every name it may have; absent is fine. `may` is asked before each command.
     fn delete(
         &mut self,
+        files: Self::Files,
         remote_name: &str,
         may: &(dyn Fn() -> bool + Sync),
     ) -> impl Future<Output = Result<(), DeviceFault>> + Send;

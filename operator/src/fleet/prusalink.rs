@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use printernizer_crds::PrintJob;
 use printernizer_crds::common::DeviceIdentity;
 use printernizer_crds::printer::Fault;
@@ -221,6 +222,8 @@ impl PrusaLink {
 impl Device for PrusaLink {
     const KIND: DeviceKind = DeviceKind::PrusaLink;
     const COMMANDS_BY_NUMBER: bool = true;
+    /// Files are reached like everything else.
+    type Files = ();
     /// `None` once the start was sent.
     type Starting = Option<StartConnection>;
 
@@ -238,7 +241,11 @@ impl Device for PrusaLink {
         report
     }
 
-    async fn begin_start(&mut self) -> Result<(Self::Starting, Reported), DeviceFault> {
+    fn files(&self) -> BoxFuture<'static, Result<(), DeviceFault>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    async fn begin_start(&mut self, (): ()) -> Result<(Self::Starting, Reported), DeviceFault> {
         let asked = Instant::now();
         self.confirmed = false;
         self.read_facts().await?;
@@ -299,7 +306,7 @@ impl Device for PrusaLink {
         })
     }
 
-    async fn delete(&mut self, remote_name: &str, may: &(dyn Fn() -> bool + Sync)) -> Result<(), DeviceFault> {
+    async fn delete(&mut self, (): (), remote_name: &str, may: &(dyn Fn() -> bool + Sync)) -> Result<(), DeviceFault> {
         let name = RemoteName::new(remote_name).map_err(|e| local(&e))?;
         if !may() {
             return Err(not_leading());

@@ -45,7 +45,8 @@ pub(super) async fn serve<D: Device>(
             biased;
             () = session.cancel.cancelled() => return Ok(()),
             () = uploads.ended(session) => context.tell(session),
-            Some(command) = commands.recv() => {
+            // A poll that is due goes first: several long commands in a row would be a gap in watching.
+            Some(command) = commands.recv(), if Instant::now() < next_poll => {
                 // Every effect asks leadership first; what is not carried out now will be asked for again.
                 let serves = session.with(|s| s.serves(&command));
                 // A printer's storage serves one at a time: what another upload left behind is deleted after this one.
@@ -132,9 +133,6 @@ pub(super) fn took(context: &FleetContext, session: &Session, Reported { report,
         let connects = !s.connected;
         // A new connection is news, whatever it shows: what was asked for meanwhile was not taken.
         let news = connects || s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| differs(old, &report));
-        if s.fault.is_some() || s.report.as_ref().is_none_or(|(old, _)| old.state != report.state) {
-            s.unstored_since.get_or_insert(at);
-        }
         // Nor does anything count after a gap before it was looked at.
         let gap = s.reported(report, at, session.timing.report_gap);
         (news || gap || refused, connects)
@@ -170,13 +168,13 @@ async fn carry_out<D: Device>(
     match &command.what {
         DeviceCommand::Upload { remote_name } => {
             // What an interrupted try has left behind goes first; a name holds one whole file or none.
-            match delete(context, device, remote_name).await {
+            match delete(context, session, device, uploads, remote_name).await {
                 Ok(()) => uploads.begin(context, session, device.uploader(), command, remote_name),
                 Err(fault) => upload::ended(session, (command.attempt.clone(), Err(fault))),
             }
         }
         DeviceCommand::DeleteFile { remote_name } => {
-            let result = delete(context, device, remote_name).await;
+            let result = delete(context, session, device, uploads, remote_name).await;
             let told_before = session.with(|s| s.is_undeleted(remote_name, &result));
             if !told_before {
                 told(session, command, &result.clone().map(|()| Taken::Confirmed));
@@ -194,10 +192,45 @@ async fn carry_out<D: Device>(
 }
 
 /// Deletes a file under all its names. Each of its commands asks leadership.
-async fn delete<D: Device>(context: &FleetContext, device: &mut D, remote_name: &str) -> Result<(), DeviceFault> {
+async fn delete<D: Device>(
+    context: &FleetContext,
+    session: &Session,
+    device: &mut D,
+    uploads: &Uploads,
+    remote_name: &str,
+) -> Result<(), DeviceFault> {
     let leadership = context.api.leadership();
     let may = || leadership.permit(COMMAND_LEASE).is_ok();
-    tokio::time::timeout(DELETE_LIMIT, device.delete(remote_name, &may)).await.unwrap_or_else(|_| Err(too_slow()))
+    let deleted = async {
+        let files = files(context, session, device, uploads.under_way().is_some()).await?;
+        device.delete(files, remote_name, &may).await
+    };
+    tokio::time::timeout(DELETE_LIMIT, deleted).await.unwrap_or_else(|_| Err(too_slow()))
+}
+
+/// Opens a session with the device's storage, and polls meanwhile: some file servers take their time, and who looks away for
+/// long has not watched.
+pub(super) async fn files<D: Device>(
+    context: &FleetContext,
+    session: &Session,
+    device: &mut D,
+    own_upload: bool,
+) -> Result<D::Files, DeviceFault> {
+    let opened = device.files();
+    let watching = async {
+        loop {
+            tokio::time::sleep(session.timing.poll_period).await;
+            // What a failed poll means is for the loop of the session to say.
+            if let Ok(reported) = report_of(device, own_upload).await {
+                took(context, session, reported);
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        opened = opened => opened,
+        never = watching => never,
+    }
 }
 
 pub(super) fn too_slow() -> DeviceFault {
@@ -297,7 +330,6 @@ mod tests {
     async fn a_report_after_a_gap_is_news_although_it_shows_what_was_shown_before_it() {
         let context = testing::context(&Leadership::fixed(true));
         let (session, _commands, _) = testing::serving();
-        session.was_judged(&session.seen());
         let report = async |after: u64| {
             tokio::time::advance(Duration::from_secs(after)).await;
             took(&context, &session, Reported { report: DeviceReport::default(), at: Instant::now(), refused: None });
@@ -306,5 +338,33 @@ mod tests {
         assert_eq!(report(30).await, (true, false));
         // Nothing is given to the printer until it is looked at, so somebody must look.
         assert_eq!(report(31).await, (false, true));
+    }
+
+    /// Serves a device with so many files to delete, which takes so long; whether it was watched all the time.
+    async fn watched_while(device: testing::Slow, deletions: usize, lasting: Duration) -> bool {
+        let context = testing::context(&Leadership::fixed(true));
+        let (session, mut commands, upload) = testing::serving();
+        let judged = session.judged();
+        for n in 0..deletions {
+            let what = DeviceCommand::DeleteFile { remote_name: format!("part-{n}.gcode") };
+            session.command(Command { what, ..upload.clone() });
+        }
+        let (mut device, mut uploads) = (device, Uploads::default());
+        let until = Instant::now() + lasting;
+        serve(&context, &session, &mut device, &mut commands, &mut uploads, until).await.unwrap();
+        assert_eq!(session.seen().deleted.len(), deletions, "all are deleted");
+        session.seen().is_judged_since(judged)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_server_that_takes_longer_than_a_gap_leaves_no_gap_in_watching() {
+        let device = testing::Slow { files: Duration::from_secs(40), deletion: Duration::ZERO };
+        assert!(watched_while(device, 1, Duration::from_secs(50)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_long_commands_in_a_row_leave_no_gap_in_watching() {
+        let device = testing::Slow { files: Duration::ZERO, deletion: Duration::from_secs(20) };
+        assert!(watched_while(device, 3, Duration::from_secs(70)).await);
     }
 }

@@ -1,6 +1,8 @@
 //! The session of one printer, as its task and the rest of the operator share it: what was seen, what is asked for. It
 //! decides nothing: rules do, and the reconciles that ask them. `serve` is the work of the task.
 
+mod judging;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +14,7 @@ use printernizer_rules::plan::DeviceCommand;
 use printernizer_rules::print_job::gate::Closed;
 use printernizer_rules::print_job::{Undeleted, UploadView, Watch};
 use printernizer_rules::timing::Timing;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +22,9 @@ use super::device::DeviceFault;
 use super::watching::Watching;
 use crate::api::Key;
 use crate::files::CachedFile;
+
+pub use judging::Judged;
+use judging::{Judging, JudgingSeen};
 
 /// Commands that may wait; the rules ask again for what did not fit.
 const WAITING_COMMANDS: usize = 8;
@@ -64,7 +69,7 @@ pub(super) struct State {
     pub(super) connection: u64,
     /// Whether there is a connection now, that is, whether a command can be carried out.
     pub(super) connected: bool,
-    pub(super) reports_judged: bool,
+    pub(super) judging: Judging,
     pub(super) attempt: Option<Attempt>,
     pub(super) watching: Option<Watching>,
     pub(super) upload: UploadView,
@@ -86,7 +91,6 @@ pub(super) struct State {
     pub(super) pending: Vec<DeviceCommand>,
     /// When a start was sent last.
     pub(super) start_sent: Option<Instant>,
-    pub(super) unstored_since: Option<Instant>,
     /// A command was refused for its credentials on this connection, which ends by that.
     refused: Option<DeviceFault>,
 }
@@ -100,14 +104,16 @@ impl State {
         match command.what {
             DeviceCommand::DeleteFile { .. } => true,
             _ if self.attempt.as_ref() != Some(&command.attempt) => false,
-            DeviceCommand::Upload { .. } | DeviceCommand::Start => !is_deleted(),
+            // The bed may not be as it was when the rules asked for it; they ask again when somebody has looked.
+            DeviceCommand::Upload { .. } => self.judging.is_judged() && !is_deleted(),
+            DeviceCommand::Start => !is_deleted(),
             _ => true,
         }
     }
 
     /// Something may have happened that no report shows: what comes next is no continuation of what came before.
-    pub(super) fn unwatched(&mut self) {
-        self.reports_judged = false;
+    fn unwatched(&mut self) {
+        self.judging.unwatched();
         self.connection += 1;
     }
 
@@ -117,6 +123,10 @@ impl State {
         let gap = self.report.as_ref().is_some_and(|(_, last)| at.duration_since(*last) > longest_gap);
         if gap {
             self.unwatched();
+        }
+        let same = |old: &DeviceReport| old.state == report.state && old.identity == report.identity;
+        if self.fault.is_some() || self.report.as_ref().is_none_or(|(old, _)| !same(old)) {
+            self.judging.changed(at);
         }
         self.connected = true;
         self.fault = None;
@@ -166,13 +176,11 @@ pub struct Session {
     pub(super) printer: Key,
     pub(super) state: Arc<Mutex<State>>,
     commands: mpsc::Sender<Box<Command>>,
+    /// Somebody waits within a try to start until what was reported is judged.
+    looked: Arc<Notify>,
     pub(super) cancel: CancellationToken,
     pub(super) timing: Timing,
 }
-
-/// That a report of one connection of a session was judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Judged(u64);
 
 /// What a session says at one moment.
 #[derive(Clone, Debug)]
@@ -199,18 +207,13 @@ pub struct Seen {
     pub host: Option<String>,
     /// Whether an earlier report of this connection was judged already.
     pub watched: bool,
+    /// How long what it shows has not been judged and stored; zero where it is.
+    pub unjudged_for: Duration,
     /// When the state was reported that no status has yet.
     pub unstored_since: Option<Instant>,
     /// Number of the connection.
     pub(super) connection: u64,
-}
-
-impl Seen {
-    /// Whether a report of this connection was judged already, and no other connection came after `before`, as the same
-    /// session gave it. A Printer that was read in between says what that meant.
-    pub fn is_judged_since(&self, before: Option<Judged>) -> bool {
-        self.watched && before == Some(Judged(self.connection))
-    }
+    judging: JudgingSeen,
 }
 
 impl Session {
@@ -282,25 +285,12 @@ impl Session {
                     .collect(),
                 pause_sent: s.pause_sent,
                 host: s.host.clone(),
-                watched: s.reports_judged,
-                unstored_since: s.unstored_since,
+                watched: s.judging.watched(),
+                unjudged_for: s.judging.unjudged_for(),
+                unstored_since: s.judging.unstored_since(),
                 connection: s.connection,
+                judging: s.judging.seen(s.connection),
             }
-        })
-    }
-
-    /// That a report of the present connection was judged, and what it meant is stored. Asked before the Printer is read.
-    pub fn judged(&self) -> Option<Judged> {
-        self.with(|s| s.reports_judged.then_some(Judged(s.connection)))
-    }
-
-    /// What was seen was judged, and what it meant is stored. A report that came in the meantime was not: the first one
-    /// of a connection must not pass for watched. True if it was the first of its connection: others wait for that.
-    pub fn was_judged(&self, seen: &Seen) -> bool {
-        self.with(|s| {
-            s.unstored_since.take_if(|since| Some(*since) == seen.unstored_since);
-            let judged = matches!(seen.link, Link::Live { .. }) && s.connection == seen.connection;
-            judged && !std::mem::replace(&mut s.reports_judged, true)
         })
     }
 
@@ -384,8 +374,19 @@ pub(super) type Commands = mpsc::Receiver<Box<Command>>;
 /// A session's two ends: what the rest sees, and what its task works on.
 pub(super) fn new(printer: Key, timing: &Timing, cancel: CancellationToken) -> (Session, Commands) {
     let (commands, waiting) = mpsc::channel(WAITING_COMMANDS);
-    let state = State { since: Some(Instant::now()), ..State::default() };
-    (Session { printer, state: Arc::new(Mutex::new(state)), commands, cancel, timing: *timing }, waiting)
+    let now = Instant::now();
+    let state = State { since: Some(now), judging: Judging::since(now), ..State::default() };
+    (
+        Session {
+            printer,
+            state: Arc::new(Mutex::new(state)),
+            commands,
+            looked: Arc::default(),
+            cancel,
+            timing: *timing,
+        },
+        waiting,
+    )
 }
 
 #[cfg(test)]

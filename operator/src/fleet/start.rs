@@ -16,7 +16,7 @@ use printernizer_rules::print_job::start::SendAnswer;
 use tokio::time::Instant;
 
 use super::device::{Device, DeviceFault, Reported};
-use super::serve::{COMMAND_LEASE, POLL_LIMIT, too_slow, took, within_lease};
+use super::serve::{COMMAND_LEASE, POLL_LIMIT, files, too_slow, took, within_lease};
 use super::session::{Command, Session};
 use super::{FleetContext, fresh_id};
 use crate::api::CALL_TIMEOUT;
@@ -115,9 +115,13 @@ async fn attempt<D: Device>(
         let objects = read(context, session, &command.attempt).await?;
         ask::<D>(context, &objects, &known, Duration::ZERO, None)?;
     }
-    let begun = tokio::time::timeout(POLL_LIMIT, device.begin_start()).await;
+    let files = tokio::time::timeout(POLL_LIMIT, files(context, session, device, false)).await;
+    let files = files.unwrap_or_else(|_| Err(too_slow())).map_err(unreachable)?;
+    let begun = tokio::time::timeout(POLL_LIMIT, device.begin_start(files)).await;
     let (mut starting, reported) = begun.unwrap_or_else(|_| Err(too_slow())).map_err(unreachable)?;
     took(context, session, reported.clone());
+    // A connection that took long to make is a gap in watching. The Printer's own pass is told of it and looks first.
+    session.judged_by(reported.at + context.timing.fresh_report).await;
     let trying = Try {
         context,
         session,
@@ -127,7 +131,7 @@ async fn attempt<D: Device>(
         report: reported.report,
         at: reported.at,
     };
-    let mut objects = trying.first_half(device).await?;
+    let mut objects = Box::pin(trying.first_half(device)).await?;
     let Some(start) = objects.job.status.as_ref().and_then(|s| s.start.clone()) else {
         return Err(Closed::NotNow("the API server took the intent and does not show it".into()));
     };

@@ -23,6 +23,9 @@ const LETTING_GO: Duration = Duration::from_secs(15);
 /// What is said of an upload that nobody wants any more.
 const GIVEN_UP: &str = "the upload was given up";
 
+/// What is said of an upload that had to wait while its printer was not watched.
+const UNWATCHED: &str = "nobody has looked at the printer since it was not heard of for a while";
+
 /// What came of the upload of an attempt.
 type Ended = (Attempt, Result<(), DeviceFault>);
 
@@ -81,7 +84,7 @@ impl Uploads {
         let cancel = session.cancel.child_token();
         session.with(|s| s.upload = UploadView::Running { percent: 0 });
         let size_bytes = file.size_bytes;
-        let for_progress = session.clone();
+        let (for_progress, watched) = (session.clone(), session.clone());
         let progress = move |sent: u64| {
             let percent = i32::try_from(sent.min(size_bytes) * 100 / size_bytes.max(1)).unwrap_or(100);
             for_progress.with(|s| {
@@ -102,6 +105,10 @@ impl Uploads {
             };
             // It may have waited long; and no upload outlives the lease, however long it takes.
             leadership.permit(COMMAND_LEASE).map_err(|e| local(&e))?;
+            // So may the printer, and somebody may have used it meanwhile.
+            if !watched.with(|s| s.judging.is_judged()) {
+                return Err(local(&UNWATCHED));
+            }
             tracing::info!(%printer, file = %remote_name, bytes = file.size_bytes, "uploading");
             let job = UploadJob {
                 remote_name,
@@ -157,6 +164,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use futures::FutureExt as _;
+    use printernizer_rules::device::DeviceReport;
 
     use super::super::session::Commands;
     use super::super::testing;
@@ -261,6 +269,27 @@ mod tests {
         uploads.give_up(&session).await;
         assert!(began.elapsed() <= LETTING_GO + Duration::from_secs(1), "{:?}", began.elapsed());
         assert_eq!(failure(&session), GIVEN_UP);
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_has_waited_for_its_turn_is_not_begun_after_a_gap_before_somebody_has_looked() {
+        let context = testing::context(&Leadership::fixed(true));
+        let (session, mut commands, command) = testing::serving();
+        let turn = Arc::clone(&context.upload_slots).acquire_owned().await.unwrap();
+        let mut uploads = Uploads::default();
+        let never: Uploader = Box::new(|_| panic!("a byte was sent"));
+        uploads.begin(&context, &session, never, &command, "part.gcode");
+        session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::ZERO));
+        drop(turn);
+        uploads.ended(&session).await;
+        assert_eq!(failure(&session), UNWATCHED);
+        // Nor is one that waits in the queue, until somebody has.
+        session.with(|s| s.upload_not_before = None);
+        session.command(command.clone());
+        assert!(commands.try_recv().is_err());
+        session.was_judged(&session.seen());
+        session.command(command);
+        assert!(commands.try_recv().is_ok());
     }
 
     #[tokio::test]

@@ -46,6 +46,7 @@ impl Facts {
             session: self.seen.as_ref().map(|seen| SessionView {
                 link: &seen.link,
                 judged: self.judged,
+                unjudged_for: seen.unjudged_for,
                 watch: &seen.watch,
                 upload: seen.upload.clone(),
                 closed: seen.closed.clone(),

@@ -7,7 +7,7 @@ use printernizer_rules::plan::{DeviceCommand, Effect, Plan};
 use super::observe::Facts;
 use crate::api::{ApiError, Key};
 use crate::context::Context;
-use crate::fleet::{Attempt, Command};
+use crate::fleet::{Attempt, Command, Session};
 use crate::reconcile::Done;
 use crate::telemetry::metrics::Outcome;
 
@@ -19,7 +19,14 @@ pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<
         match effect {
             Effect::WritePrinter(status) => {
                 let old = printer.status.clone().unwrap_or_default();
-                printer = context.api.replace_status(&printer, *status).await?;
+                let stored = context.api.replace_status(&printer, *status).await;
+                if let Err(error) = &stored
+                    && (matches!(error, ApiError::Dropped(_)) || error.refusal().is_some())
+                    && facts.session.as_ref().is_some_and(Session::tells_unstored)
+                {
+                    context.events.not_stored(&printer, error);
+                }
+                printer = stored?;
                 let new = printer.status.clone().unwrap_or_default();
                 context.events.conditions(&printer, &old.conditions, &new.conditions);
                 if old.state != new.state
@@ -49,7 +56,7 @@ pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<
         }
     }
     if let (Some(session), Some(seen)) = (&facts.session, &facts.seen) {
-        // Jobs wait for the first look at a printer, here and in the schedule; nothing else may tell them of it.
+        // Jobs wait until what a printer shows is judged, here and in the schedule; nothing else may tell them of it.
         if session.was_judged(seen) {
             if let Some(job) = printer.status.as_ref().and_then(|s| s.current_job.as_ref()) {
                 context.jobs.now(Key::new(&key.namespace, &job.name));

@@ -51,8 +51,7 @@ pub(super) fn complete(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Prin
     }
     let message = format!("given to printer {name} (attempt {})", held.attempt);
     seen.set(&mut new, ConditionType::Scheduled, ConditionStatus::True, Reason::Assigned, message);
-    let waits = "the file is uploaded next";
-    seen.set(&mut new, ConditionType::Started, ConditionStatus::False, Reason::UploadPending, waits);
+    seen.set(&mut new, ConditionType::Started, ConditionStatus::False, Reason::UploadPending, UPLOAD_NEXT);
     Plan::of([Effect::WriteJob(Box::new(new)), Effect::FetchFile])
 }
 
@@ -182,6 +181,10 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
     if let Some(why) = closed_too_long(seen) {
         return give_back(seen, old, &Next::Elsewhere(why));
     }
+    if unjudged_for(seen, old) >= seen.timing.unready_limit {
+        let why = "what the printer shows could not be stored in its status for too long".to_owned();
+        return give_back(seen, old, &Next::Elsewhere(why));
+    }
     let device = printer.status.as_ref().and_then(|s| s.device.as_ref()).and_then(|d| d.serial_number.as_ref());
     if device.is_some_and(|serial| old.printer.as_ref().is_some_and(|claimed| claimed.serial_number != *serial)) {
         return give_back(seen, old, &Next::Queue("another machine stands behind the printer now".into()));
@@ -204,12 +207,7 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
 
     let name = token.to_string();
     match &old.upload {
-        // What is stored of the bed is not known to be true: somebody may have printed meanwhile. The first report that is
-        // judged wakes the job.
-        Some(_) if !session.is_some_and(|s| s.judged) => {
-            let fetched = if needs_file_at_hand(seen.job) { without_file(seen, old) } else { None };
-            fetched.unwrap_or_else(|| Plan::wait(REST))
-        }
+        _ if !session.is_some_and(|s| s.judged) => until_judged(seen, old, printer, link),
         Some(upload) if upload.token == name && upload.size_verified => {
             let mut new = old.clone();
             let text = match session.and_then(|s| s.closed.as_ref()) {
@@ -256,6 +254,9 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
     }
 }
 
+/// What is said of a claim before its upload.
+const UPLOAD_NEXT: &str = "the file is uploaded next";
+
 /// How the message of an upload begins that has failed.
 const UPLOAD_FAILED: &str = "the upload failed and is tried again: ";
 
@@ -291,6 +292,43 @@ fn unready_for(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -> 
     elapsed(seen.now, since)
 }
 
+/// How long this claim has been held by a printer of which nobody has stored what it shows.
+fn unjudged_for(seen: &Observed<'_>, old: &PrintJobStatus) -> Duration {
+    let Some(session) = seen.session.as_ref().filter(|s| !s.judged) else { return Duration::ZERO };
+    let held = old.assigned_time.as_ref().map_or(Duration::ZERO, |at| elapsed(seen.now, at.0));
+    session.unjudged_for.min(held)
+}
+
+/// Waits until what the printer shows is judged, which wakes the job: what is stored of the bed is not known to be true, for
+/// somebody may have printed meanwhile. That takes a moment, of which nothing is said; where it takes longer, a person is told.
+fn until_judged(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer, link: &Link) -> Plan {
+    if needs_file_at_hand(seen.job)
+        && let Some(fetched) = without_file(seen, old)
+    {
+        return fetched;
+    }
+    let (lasting, patience) = (unjudged_for(seen, old), seen.timing.stale_after);
+    if lasting < patience {
+        return Plan::wait(patience.saturating_sub(lasting));
+    }
+    let mut new = old.clone();
+    // Of a printer that is not heard of the Printer itself tells.
+    if link.report_within(seen.timing.stale_after).is_some() {
+        let name = printer.metadata.name.as_deref().unwrap_or_default();
+        let verified = old.upload.as_ref().is_some_and(|upload| upload.size_verified);
+        let reason = if verified { Reason::StartPending } else { Reason::UploadPending };
+        let text = format!("{UNSTORED}{name} {UNSTORED_ADVICE}");
+        seen.set(&mut new, ConditionType::Started, ConditionStatus::False, reason, text);
+    }
+    write_if_changed(old, new).again(seen.timing.unready_limit.saturating_sub(lasting).min(REST))
+}
+
+/// How the message begins of a job whose printer has no status that says what it shows, and how it goes on.
+const UNSTORED: &str =
+    "waiting until what the printer shows is stored in its status, which fails now: the events of Printer ";
+const UNSTORED_ADVICE: &str = "and the operator's log say why. The operator must be allowed to update printers/status, and \
+                               the definitions must be as new as the operator";
+
 /// Records the name of the file on the device before its first byte is sent.
 fn record_upload(
     seen: &Observed<'_>,
@@ -301,14 +339,18 @@ fn record_upload(
 ) -> Plan {
     // Without a rename the file lies there ready to be started by anyone: only onto a cleared bed.
     let cleared = printer.status.as_ref().is_some_and(|s| s.conditions.is_true(ConditionType::BedCleared));
-    // Nor does a clearance count that was stored before this process has looked at the printer.
-    let cleared = cleared && seen.session.as_ref().is_some_and(|s| s.judged);
     let Some(report) = link.report_within(seen.timing.stale_after).filter(|r| cleared && r.is_free()) else {
         let assigned = old.assigned_time.as_ref().map_or(seen.now, |t| t.0);
         if elapsed(seen.now, assigned) >= seen.timing.unready_limit {
             return give_back(seen, old, &Next::Elsewhere("the printer was not free for too long".into()));
         }
-        return Plan::wait(seen.timing.poll_period);
+        let mut new = old.clone();
+        let told = old.conditions.condition(ConditionType::Started).is_some_and(|c| c.message.starts_with(UNSTORED));
+        if told {
+            // That is over; what is in the way now, the printer tells.
+            seen.set(&mut new, ConditionType::Started, ConditionStatus::False, Reason::UploadPending, UPLOAD_NEXT);
+        }
+        return write_if_changed(old, new).again(seen.timing.poll_period);
     };
     let display_name = seen.job.spec.display_name.as_deref().or(seen.job.metadata.name.as_deref()).unwrap_or("part");
     let format = old.file.as_ref().map_or("Gcode", |f| f.format.as_str());

@@ -29,8 +29,8 @@ pub struct GateView<'a> {
     pub report: &'a DeviceReport,
     /// Age of the report.
     pub report_age: Duration,
-    /// Whether the Printer's own pass has judged a report of this connection, and `printer` was read after it had stored
-    /// what that meant.
+    /// Whether the Printer's own pass has judged what this connection shows, and `printer` was read after it had stored what
+    /// that meant.
     pub judged: bool,
     /// Name of another PrintJob with an unresolved start on a device with this serial number.
     pub unresolved_elsewhere: Option<&'a str>,
@@ -150,7 +150,7 @@ pub fn check(view: &GateView<'_>) -> Result<(), Closed> {
 
     // What is stored of the bed is true of this printer now: an erased identity does not tell that a print came and went.
     if !view.judged {
-        return Err(NotNow("what the printer shows has not been judged yet since it was connected to".into()));
+        return Err(NotNow("what the printer shows has not been judged and stored yet".into()));
     }
 
     // The device is free, on a fresh report.

@@ -95,9 +95,11 @@ pub struct Waiting {
 pub struct SessionView<'a> {
     /// The connection.
     pub link: &'a Link,
-    /// Whether the Printer's own pass has judged a report of this connection, and `printer` was read after it had stored
+    /// Whether the Printer's own pass has judged what this connection shows now, and `printer` was read after it had stored
     /// what that meant. Until then what is stored of the bed was said by a process before this one, or before a gap.
     pub judged: bool,
+    /// How long it has not: because nothing is heard of the device, or because what it shows cannot be stored.
+    pub unjudged_for: Duration,
     /// What it has seen of this attempt.
     pub watch: &'a Watch,
     /// How the upload stands.

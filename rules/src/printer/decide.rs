@@ -185,13 +185,16 @@ fn bed_rules(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&Devic
         }
         return;
     }
-    if !seen.watched && erased && accounted.is_erased() && known.occupancy_id.is_none() {
+    let is_cleared = known.occupancy_id.is_some() && known.occupancy_id == printer.spec.bed.cleared_for;
+    // What a person said of the bed while nobody watched may be older than a print that nobody saw.
+    let said_before = known.occupancy_id.is_none() || is_cleared;
+    if !seen.watched && erased && accounted.is_erased() && said_before {
         // A device that has no identity to show says nothing of what happened while nobody watched.
         let identity = Some(report.identity.clone());
         bed::occupy(printer, new, identity, now, id, Reason::Unconfirmed, bed::Part::default());
         return;
     }
-    if seen.hold_starts && !seen.watched && known.occupancy_id.is_none() {
+    if seen.hold_starts && !seen.watched && said_before {
         let identity = Some(report.identity.clone());
         bed::occupy(printer, new, identity, now, id, Reason::NeverConfirmed, bed::Part::default());
         return;
@@ -206,7 +209,7 @@ fn bed_rules(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&Devic
         bed::occupy(printer, new, Some(report.identity.clone()), now, id, reason, bed::Part::default());
         return;
     }
-    if known.occupancy_id.is_some() && known.occupancy_id == printer.spec.bed.cleared_for && !unresolved(new) {
+    if is_cleared && !unresolved(new) {
         bed::clear(printer, new, Some(report.identity.clone()), now, "cleared by a person");
     }
 }

@@ -75,7 +75,7 @@ pub fn printer_accepts_start(printer: &Printer, now: Timestamp) -> Result<(), No
 }
 
 /// Whether the device could take a print, as its session tells: it is connected and free, and `judged` says that the
-/// Printer's own pass has judged a report of this connection. Until then what is stored of the printer was said by a process
+/// Printer's own pass has judged what this connection shows, and stored what that meant. Until then what is stored of the printer was said by a process
 /// before this one, or before a gap, in which anybody may have printed.
 pub fn device_could_start(link: &Link, judged: bool, stale_after: Duration) -> bool {
     judged && link.report_within(stale_after).is_some_and(DeviceReport::is_free)

@@ -65,6 +65,8 @@ pub struct Scene {
     pub mapping: Result<Vec<SlotChoice>, String>,
     pub waiting: Option<Waiting>,
     pub watched: bool,
+    /// How long it has not been.
+    pub unjudged_for: Duration,
     pub shown_job_exists: bool,
     pub orphan: bool,
     pub duplicate_of: Option<&'static str>,
@@ -124,6 +126,7 @@ impl Scene {
             mapping: Ok(vec![SlotChoice { index: 1, slot: "Main".into() }]),
             waiting: None,
             watched: true,
+            unjudged_for: Duration::ZERO,
             shown_job_exists: false,
             orphan: false,
             duplicate_of: None,

@@ -20,6 +20,7 @@ impl Scene {
         let session = SessionView {
             link: &link,
             judged: self.watched,
+            unjudged_for: self.unjudged_for,
             watch: &self.watch,
             upload: self.upload.clone(),
             closed: self.closed.clone(),

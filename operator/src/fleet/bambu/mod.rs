@@ -10,6 +10,7 @@ mod storage;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use printernizer_bambu::ftps::{Ftps, RemoteName, Renamed};
 use printernizer_bambu::mapping::{AmsMapping, Slot};
 use printernizer_bambu::project_file::{BedType, FileUrl, PrintId, ProjectFile, StartOptions};
@@ -194,6 +195,7 @@ fn options(wanted: Option<&BambuStartOptions>) -> StartOptions {
 impl Device for Bambu {
     const KIND: DeviceKind = DeviceKind::Bambu;
     const COMMANDS_BY_NUMBER: bool = false;
+    type Files = Ftps;
     /// The file session.
     type Starting = Ftps;
 
@@ -240,9 +242,13 @@ impl Device for Bambu {
         command.err().map(|fault| fault.message)
     }
 
-    async fn begin_start(&mut self) -> Result<(Self::Starting, Reported), DeviceFault> {
-        // The file session first: the report that is judged must be young when the start is sent.
-        let ftps = Ftps::connect(&self.config).await.map_err(|e| file_fault(&e))?;
+    fn files(&self) -> BoxFuture<'static, Result<Ftps, DeviceFault>> {
+        let config = self.config.clone();
+        async move { Ftps::connect(&config).await.map_err(|e| file_fault(&e)) }.boxed()
+    }
+
+    /// The file session is there by then: the report that is judged must be young when the start is sent.
+    async fn begin_start(&mut self, ftps: Ftps) -> Result<(Self::Starting, Reported), DeviceFault> {
         // Whoever gives up waiting in between leaves a device that must be connected to anew.
         self.over = Some(local(&"the connection was being replaced for a start"));
         // A printer has room for few connections: the old one goes before the new one comes.
@@ -315,9 +321,13 @@ impl Device for Bambu {
         Box::new(move |job: UploadJob| async move { upload(&config, job).await }.boxed())
     }
 
-    async fn delete(&mut self, remote_name: &str, may: &(dyn Fn() -> bool + Sync)) -> Result<(), DeviceFault> {
+    async fn delete(
+        &mut self,
+        mut ftps: Ftps,
+        remote_name: &str,
+        may: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(), DeviceFault> {
         let name = RemoteName::new(remote_name).map_err(|e| local(&e))?;
-        let mut ftps = Ftps::connect(&self.config).await.map_err(|e| file_fault(&e))?;
         // Under whichever of its names it lies, in the order in which it gets them: a rename that is still on its way
         // must not slip past.
         let mut failed = None;
@@ -332,7 +342,7 @@ impl Device for Bambu {
             return Err(fault);
         }
         // The files are gone whatever comes of this.
-        let _ = ftps.close().await;
+        let _ = tokio::time::timeout(COMMAND_LEASE, ftps.close()).await;
         Ok(())
     }
 

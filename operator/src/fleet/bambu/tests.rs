@@ -89,7 +89,8 @@ async fn a_file_that_is_not_given_its_name_is_told_from_one_that_is_gone() {
     let mut ftps = Ftps::connect(&config).await.unwrap();
     let refused = device.ready_file(&mut ftps, name).await.unwrap_err();
     assert!(refused.message.contains("550") && refused.message.contains(".part"), "{refused}");
-    device.delete(name, &|| true).await.unwrap();
+    let files = device.files().await.unwrap();
+    device.delete(files, name, &|| true).await.unwrap();
     let gone = device.ready_file(&mut ftps, name).await.unwrap_err();
     assert!(gone.message.contains("not on the printer"), "{gone}");
 }

@@ -168,6 +168,8 @@ fn what_was_deleted_is_neither_uploaded_again_nor_started_by_a_command_that_had_
     let remote_name = token.remote_name("part", "gcode");
     let attempt = Attempt { job: Key::new("farm", "clip"), job_uid: "3f2504e0".into(), token };
     session.attach(&attempt, false, None);
+    session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30)));
+    session.was_judged(&session.seen());
     let served = |what: DeviceCommand| {
         let command = Command { what, attempt: attempt.clone(), device_job_id: None, file: None };
         session.with(|s| s.serves(&command))
@@ -177,4 +179,69 @@ fn what_was_deleted_is_neither_uploaded_again_nor_started_by_a_command_that_had_
     session.with(|s| s.deletion_ended(&remote_name, &Ok(())));
     assert!(!served(upload()) && !served(DeviceCommand::Start));
     assert!(served(DeviceCommand::DeleteFile { remote_name: remote_name.clone() }) && served(DeviceCommand::Stop));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_to_start_waits_for_a_judgment_as_long_as_its_report_is_worth_something() {
+    let (session, _commands) = new(Key::new("farm", "bambu-1"), &Timing::default(), CancellationToken::new());
+    session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30)));
+    let limit = || Instant::now() + Duration::from_secs(5);
+    let began = Instant::now();
+    session.judged_by(limit()).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(5), "nobody has looked");
+    let began = Instant::now();
+    let looks = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        session.was_judged(&session.seen());
+    };
+    tokio::join!(session.judged_by(limit()), looks);
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+    session.judged_by(limit()).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(1), "it is judged");
+}
+
+#[test]
+fn what_is_shown_later_must_be_judged_and_stored_too() {
+    let (session, _commands) = new(Key::new("farm", "prusa-1"), &Timing::default(), CancellationToken::new());
+    let shows = |state| {
+        let report = DeviceReport { state, ..DeviceReport::default() };
+        session.with(|s| s.reported(report, Instant::now(), Duration::from_secs(30)));
+    };
+    shows(DeviceState::Idle);
+    session.was_judged(&session.seen());
+    let idle = session.judged();
+    shows(DeviceState::Idle);
+    assert!(session.seen().is_judged_since(idle), "it shows the same");
+    // A print at the screen, which the write of a status is refused for until it has ended.
+    shows(DeviceState::Printing);
+    let printing = session.seen();
+    assert!(!printing.is_judged() && printing.watched);
+    shows(DeviceState::Idle);
+    assert_eq!(session.judged(), None, "it shows what it showed before, and a part lies on the bed");
+    assert!(!session.was_judged(&printing), "what it shows by now was not judged with that");
+    assert_eq!(session.judged(), None);
+    assert!(session.was_judged(&session.seen()), "those who wait for it hear of it");
+    assert!(session.seen().is_judged());
+    assert!(!session.seen().is_judged_since(idle), "the Printer was read before that was stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_known_how_long_what_is_shown_was_not_judged() {
+    let (session, _commands) = new(Key::new("farm", "prusa-1"), &Timing::default(), CancellationToken::new());
+    let report = || session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::from_secs(30)));
+    let later = async |seconds| {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        session.seen().unjudged_for.as_secs()
+    };
+    report();
+    assert_eq!(later(10).await, 10);
+    session.was_judged(&session.seen());
+    assert_eq!(later(10).await, 0);
+    session.connection_lost(&DeviceFault { cause: LinkFault::Unreachable, message: "gone".into() });
+    later(10).await;
+    report();
+    assert_eq!(later(10).await, 20, "a connection that comes and goes is no judgment");
+    assert!(session.tells_unstored() && !session.tells_unstored(), "once");
+    session.was_judged(&session.seen());
+    assert!(session.tells_unstored(), "it was stored meanwhile");
 }

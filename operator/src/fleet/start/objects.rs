@@ -99,8 +99,72 @@ fn stands_before(printer: &Printer, other: &DynamicObject) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use axum::Json;
+    use axum::http::Uri;
+    use printernizer_rules::device::DeviceReport;
     use serde_json::json;
+    use tokio::time::Instant;
+
+    use super::super::super::testing;
+    use super::*;
+    use crate::leadership::Leadership;
+
+    /// Reads both sides of a claim from an API server that does this while it answers for the printer; whether the printer
+    /// counts as judged.
+    async fn judged(
+        session: &Session,
+        attempt: &Attempt,
+        meanwhile: impl Fn(&Session) + Send + Sync + 'static,
+    ) -> bool {
+        let (of_server, meanwhile) = (session.clone(), Arc::new(meanwhile));
+        let spec = json!({ "source": { "configMap": { "name": "a", "key": "b" } } });
+        let api = "printernizer.io/v1alpha1";
+        let job = json!({ "apiVersion": api, "kind": "PrintJob", "metadata": { "name": "clip", "namespace": "farm", "uid": attempt.job_uid }, "spec": spec });
+        let answer = move |uri: Uri| {
+            let (session, meanwhile, job) = (of_server.clone(), Arc::clone(&meanwhile), job.clone());
+            async move {
+                if uri.path().contains("/printjobs/") {
+                    return Json(job);
+                }
+                meanwhile(&session);
+                let metadata = json!({ "name": "prusa-1", "namespace": "farm", "uid": "1" });
+                let spec = json!({ "model": "Any", "connection": {} });
+                Json(json!({ "apiVersion": api, "kind": "Printer", "metadata": metadata, "spec": spec }))
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+        let context = testing::context_with(&Leadership::fixed(true), &server);
+        read(&context, session, attempt).await.map_err(|closed| closed.to_string()).unwrap().judged
+    }
+
+    #[tokio::test]
+    async fn a_printer_counts_as_judged_only_if_it_was_before_it_was_read_and_nothing_came_since() {
+        let (session, _commands, command) = testing::serving();
+        let judged = async |meanwhile: fn(&Session)| judged(&session, &command.attempt, meanwhile).await;
+        assert!(judged(|_| {}).await);
+        // A gap in watching, after which somebody looks at once: the Printer may be as it was before that was stored.
+        let gap = |session: &Session| {
+            session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::ZERO));
+        };
+        let looked_after_a_gap = |session: &Session| {
+            session.with(|s| s.reported(DeviceReport::default(), Instant::now(), Duration::ZERO));
+            session.was_judged(&session.seen());
+        };
+        assert!(!judged(looked_after_a_gap).await);
+        assert!(judged(|_| {}).await, "it was read again");
+        assert!(!judged(gap).await);
+        assert!(!judged(|_| {}).await, "nobody has looked");
+        let looked = |session: &Session| {
+            session.was_judged(&session.seen());
+        };
+        assert!(!judged(looked).await, "it was read before");
+        assert!(judged(|_| {}).await);
+    }
 
     #[test]
     fn a_start_counts_as_unresolved_until_its_job_has_ended() {

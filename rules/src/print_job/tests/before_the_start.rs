@@ -69,6 +69,62 @@ fn nothing_is_sent_or_written_before_this_process_has_judged_what_the_printer_sh
 }
 
 #[test]
+fn a_claim_whose_printer_s_status_cannot_be_stored_says_so_and_leaves_for_another_printer() {
+    let scenes: [(fn() -> Scene, Reason); 2] =
+        [(Scene::claimed, Reason::UploadPending), (Scene::uploaded, Reason::StartPending)];
+    for (scene, reason) in scenes {
+        let mut s = scene();
+        let (patience, limit) = (s.timing.stale_after, s.timing.unready_limit);
+        s.pass(patience.as_secs());
+        s.watched = false;
+        s.unjudged_for = patience.saturating_sub(seconds(1));
+        assert_eq!((s.job_plan().effects, s.job_plan().look_again), (vec![], Some(seconds(1))), "a moment is no news");
+        s.unjudged_for = patience;
+        assert_eq!(s.run_job(), []);
+        let told = s.job_status().conditions.condition(ConditionType::Started).unwrap().clone();
+        assert_eq!((told.status.as_str(), told.reason.as_str()), ("False", reason.as_str()));
+        assert!(
+            told.message.contains("events of Printer anna") && told.message.contains("printers/status"),
+            "{told:?}"
+        );
+        assert_eq!(s.job_plan().effects, [], "once");
+        assert!(s.job_plan().look_again.is_some_and(|again| again <= limit));
+        // It counts from the claim, however long the printer was so before.
+        s.unjudged_for = limit * 2;
+        assert_eq!(s.job_plan().effects, []);
+        s.pass(limit.as_secs());
+        if s.job_status().upload.is_some() {
+            assert_eq!(s.run_job(), [s.delete()]);
+            s.file_deleted = true;
+        }
+        s.run_job();
+        let status = s.job_status();
+        assert!(status.printer.is_none() && status.attempt == 2, "{status:?}");
+        assert!(status.avoid.is_some_and(|a| a.name == "anna") && status.attempts[0].reason.contains("stored"));
+    }
+}
+
+#[test]
+fn of_a_printer_that_is_not_heard_of_a_job_does_not_say_that_it_cannot_be_stored() {
+    let mut s = Scene { watched: false, unjudged_for: seconds(60), ..Scene::uploaded() };
+    s.pass(60);
+    s.silent_for(60);
+    assert_eq!(s.job_plan().effects, []);
+}
+
+#[test]
+fn a_job_does_not_go_on_saying_that_its_printer_cannot_be_stored_when_it_is() {
+    let mut s = Scene { watched: false, unjudged_for: seconds(60), ..Scene::claimed() };
+    s.pass(60);
+    s.run_job();
+    (s.watched, s.unjudged_for) = (true, seconds(0));
+    s.shows_foreign(DeviceState::Printing);
+    s.run_job();
+    let told = s.job_status().conditions.condition(ConditionType::Started).unwrap().message.clone();
+    assert_eq!(told, "the file is uploaded next");
+}
+
+#[test]
 fn a_printer_that_shows_no_print_gets_no_file_after_a_change_of_leaders_until_a_person_has_looked() {
     let mut s = Scene::claimed();
     s.shows_nothing();

@@ -83,6 +83,35 @@ fn an_identity_erased_before_our_eyes_changes_nothing_and_unwatched_it_occupies(
 }
 
 #[test]
+fn a_clearance_from_before_a_print_that_nobody_saw_does_not_count_where_the_device_shows_none() {
+    let mut s = Scene::waiting();
+    s.shows_nothing();
+    s.watched = false;
+    s.run_printer();
+    let asked = s.printer_status().bed.unwrap().occupancy_id;
+    // It is cleared, then somebody prints, and nobody watches either.
+    s.printer.spec.bed.cleared_for.clone_from(&asked);
+    s.run_printer();
+    assert_eq!(bed_reason(&s), "Unconfirmed");
+    let again = s.printer_status().bed.unwrap().occupancy_id;
+    assert!(again.is_some() && again != asked, "{again:?}");
+    s.watched = true;
+    s.run_printer();
+    assert!(!s.printer_is(ConditionType::BedCleared));
+    s.clear_bed();
+    s.run_printer();
+    assert!(s.printer_is(ConditionType::BedCleared));
+    // A device that shows its last print tells by that whether there was another one.
+    let mut s = Scene::waiting();
+    s.report.identity = identity("8", "another.gcode");
+    s.run_printer();
+    s.printer.spec.bed.cleared_for = s.printer_status().bed.unwrap().occupancy_id;
+    s.watched = false;
+    s.run_printer();
+    assert!(s.printer_is(ConditionType::BedCleared));
+}
+
+#[test]
 fn held_starts_make_every_printer_unconfirmed_at_its_first_report() {
     let mut s = Scene::waiting();
     (s.hold_starts, s.watched) = (true, false);

@@ -70,6 +70,7 @@ fn a_clearance_before_it_is_known_what_became_of_the_print_is_told_to_count_late
     s.run_printer();
     assert_eq!(bed_reason(&s), "Unconfirmed");
     assert!(!message(&s, ConditionType::BedCleared).contains("clearedFor is "), "nothing was written");
+    s.watched = true;
     s.clear_bed();
     s.run_printer();
     let told = message(&s, ConditionType::BedCleared);
