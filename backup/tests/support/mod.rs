@@ -20,6 +20,8 @@ use tempfile::TempDir;
 
 /// The repository's password in these tests.
 pub const PASSWORD: &str = "a-password-nobody-may-see";
+/// Most memory the program may have had, whatever it does, in kB.
+pub const MOST_MEMORY: u64 = 30_000;
 /// Longest wait for something that must happen.
 pub const SOON: Duration = Duration::from_secs(120);
 
@@ -42,6 +44,8 @@ pub struct Ended {
     pub report: Report,
     pub success: bool,
     pub output: String,
+    /// The most memory the program had, in kB, without restic and its like.
+    pub peak_kilobytes: u64,
 }
 
 impl Pod {
@@ -102,9 +106,23 @@ impl Pod {
         command
     }
 
-    /// Runs the program to its end.
+    /// Runs the program to its end, and sees that it needs little memory.
     pub fn run(&self, arguments: &[&str]) -> Ended {
-        self.ended(self.command(arguments).output().unwrap())
+        let child = self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = child.id();
+        let (output, peak) = std::thread::scope(|threads| {
+            let peak = threads.spawn(|| {
+                let mut most = 0;
+                while let Some(peak) = peak_of(pid) {
+                    most = most.max(peak);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                most
+            });
+            (child.wait_with_output().unwrap(), peak.join().unwrap())
+        });
+        assert!(peak < MOST_MEMORY, "{arguments:?} had {peak} kB");
+        Ended { peak_kilobytes: peak, ..self.ended(output) }
     }
 
     /// Starts the program in a process group of its own, as a container is one.
@@ -118,7 +136,7 @@ impl Pod {
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         let report = std::fs::read(self.path("report.json")).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let report = serde_json::from_slice(&report).unwrap_or_else(|error| panic!("{error}\n{text}"));
-        Ended { report, success: output.status.success(), output: text }
+        Ended { report, success: output.status.success(), output: text, peak_kilobytes: 0 }
     }
 
     /// Runs the program, which must succeed.
@@ -141,6 +159,13 @@ impl Pod {
         command.env("RESTIC_REPOSITORY", self.path("target")).env("RESTIC_PASSWORD", PASSWORD);
         finish(command.env("RESTIC_CACHE_DIR", self.path("scratch/cache")).args(arguments))
     }
+}
+
+/// The most memory a process had so far, in kB; None once it has ended.
+pub fn peak_of(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
 /// Runs a command that must succeed; gives what it says.
