@@ -7,6 +7,7 @@
 pub mod api;
 pub mod backup_policy;
 pub mod context;
+pub mod definitions;
 pub mod error;
 pub mod events;
 pub mod files;

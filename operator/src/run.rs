@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::signals::Signals;
 use crate::api::{Api, CALL_TIMEOUT};
 use crate::context::Context;
+use crate::definitions::{self, Definitions};
 use crate::events::Events;
 use crate::files::allow::Networks;
 use crate::files::resolve::SystemResolver;
@@ -253,6 +254,7 @@ impl Running {
             networks,
             bambu_ca: settings.bambu_ca.clone(),
             hold_starts: settings.hold_starts,
+            definitions: Definitions::default(),
             metrics: metrics.clone(),
             upload_slots: Arc::new(Semaphore::new(settings.uploads.max(1))),
             printers: printers.clone(),
@@ -279,6 +281,10 @@ impl Running {
         let tasks = Tasks::new(cancel.clone());
         tasks.spawn("events", writer.run(api.clone(), cancel.clone()));
         tasks.spawn("file cache", files.tidy(cancel.clone()));
+        let (of_fleet, schedule) = (fleet.context().definitions.clone(), context.scheduling.clone());
+        let look =
+            definitions::watch(client.clone(), of_fleet, metrics.clone(), cancel.clone(), move || schedule.wake());
+        tasks.spawn("definitions", look);
 
         let scope = &settings.scope;
         Watching { context: &context, client, scope, health, tasks: &tasks, cancel: &cancel }.begin();

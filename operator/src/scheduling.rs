@@ -225,8 +225,12 @@ fn resting<'a>(context: &Context, jobs: impl Iterator<Item = &'a PrintJob>) -> B
     jobs.filter(|job| rules::is_waiting_for_a_printer(job)).filter_map(until).collect()
 }
 
-/// Whether the printer's device could take a print, as its session tells.
+/// Whether the printer's device could take a print, as its session tells. None could while the definitions would drop what is
+/// to be remembered of it.
 fn could_start(context: &Context, key: &Key) -> bool {
+    if context.fleet.context().definitions.too_old().is_some() {
+        return false;
+    }
     let seen = context.fleet.session(key).as_ref().map(Session::seen);
     seen.is_some_and(|s| rules::device_could_start(&s.link, s.is_judged(), context.timing.stale_after))
 }

@@ -18,7 +18,7 @@ use kube::api::{ListParams, PostParams};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use printernizer_crds::print_job::Phase;
-use printernizer_crds::{ConditionType, PrintRecord, Reason};
+use printernizer_crds::{ConditionType, Conditions as _, PrintJobStatus, PrintRecord, Reason};
 use printernizer_e2e::cluster::{self, Cluster, Options};
 use printernizer_e2e::farm::{Farm, project};
 use printernizer_e2e::{Namespace, old_record, rights, wait_until};
@@ -248,15 +248,19 @@ async fn what_older_definitions_do_not_keep_is_named_and_nothing_is_started_with
     .await
     .unwrap();
 
-    shop.print("early", json!({})).await;
+    // It is noticed before anything is written.
     let log = || shop.operator.as_ref().unwrap().tail();
     wait_until("the log names the field", SOON, async || {
         let text = log();
-        if text.contains("status.lastStart") && text.contains("printernizer crds") { Ok(()) } else { Err(text) }
+        let named = text.contains("does not know Printer.status.lastStart") && text.contains("printernizer crds");
+        if named { Ok(()) } else { Err(text) }
     })
     .await
     .unwrap();
-    assert_eq!(shop.starts("pz-"), 0, "{}", log());
+    shop.print("early", json!({})).await;
+    let waits = |s: &PrintJobStatus| s.conditions.is_true(ConditionType::Accepted);
+    let status = shop.job("early", "is accepted", waits).await;
+    assert_eq!((status.printer, shop.starts("pz-")), (None, 0), "{}", log());
     Farm::define(cluster).await.unwrap();
     shop.phase("early", Phase::Printing).await;
     assert_eq!(shop.starts("pz-"), 1);

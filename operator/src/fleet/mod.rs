@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{Api, Key};
+use crate::definitions::Definitions;
 use crate::files::allow::Networks;
 use crate::reconcile::Queue;
 use crate::scope::Scope;
@@ -61,6 +62,8 @@ pub struct FleetContext {
     pub bambu_ca: Trust,
     /// Whether all starts are held.
     pub hold_starts: bool,
+    /// What is known of the cluster's definitions: with older ones nothing is started.
+    pub definitions: Definitions,
     /// Metrics.
     pub metrics: Metrics,
     /// Uploads that may run at the same time.

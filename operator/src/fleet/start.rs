@@ -106,6 +106,9 @@ async fn attempt<D: Device>(
         // The gate says so too; the device need not be asked for that.
         return Err(Closed::Held);
     }
+    if let Some(why) = context.definitions.too_old() {
+        return Err(Closed::NotNow(why));
+    }
     // 3. Gate: leadership, a new connection, a full report over it.
     let needed = CALL_TIMEOUT + context.timing.send_timeout;
     let permit = context.api.leadership().permit(needed).map_err(|e| Closed::NotNow(e.to_string()))?;

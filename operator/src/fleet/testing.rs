@@ -21,6 +21,7 @@ use super::device::{Device, DeviceFault, Reported, Taken, Uploader, local};
 use super::session::{self, Attempt, Command, Commands, Session};
 use super::{FleetContext, Networks};
 use crate::api::{Api, Key};
+use crate::definitions::Definitions;
 use crate::files::CachedFile;
 use crate::leadership::Leadership;
 use crate::reconcile::Queue;
@@ -106,6 +107,7 @@ pub(super) fn context_with(leadership: &Leadership, server: &str) -> FleetContex
         networks: Networks::for_printers(true),
         bambu_ca: Trust::BambuCa,
         hold_starts: false,
+        definitions: Definitions::default(),
         metrics,
         upload_slots: Arc::new(Semaphore::new(1)),
         printers: Queue::default(),

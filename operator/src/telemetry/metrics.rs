@@ -35,6 +35,7 @@ pub struct Metrics {
     pub(super) backups: Backups,
     pub(super) beds_to_clear: IntGauge,
     build_info: IntGaugeVec,
+    pub(super) definitions_too_old: IntGauge,
     pub(super) filament_grams_total: CounterVec,
     pub(super) job_refusals_total: IntCounterVec,
     pub(super) job_wait_seconds: Histogram,
@@ -137,6 +138,10 @@ impl Metrics {
             beds_to_clear: make
                 .gauge("beds_to_clear", "Printers whose bed waits for a person to clear and confirm it.")?,
             build_info: make.gauges("build_info", "Always 1; the version of the operator.", &["version"])?,
+            definitions_too_old: make.gauge(
+                "definitions_too_old",
+                "1 while the cluster has definitions of an older version, with which nothing is started.",
+            )?,
             filament_grams_total: make.kept(CounterVec::new(
                 Opts::new("filament_grams_total", "Filament of ended prints as estimated by the slicer."),
                 &["material"],

@@ -65,6 +65,11 @@ impl Metrics {
         Gauges { leader: self.leader.clone(), renewed_timestamp_seconds: self.lease_renewed_timestamp_seconds.clone() }
     }
 
+    /// Whether the cluster's definitions are older than this operator.
+    pub fn definitions_too_old(&self, are: bool) {
+        self.definitions_too_old.set(i64::from(are));
+    }
+
     /// Lists and watches of a kind that failed.
     pub fn watch_errors(&self, kind: StatusKind) -> IntCounter {
         self.watch_errors_total.with_label_values(&[kind.label()])
