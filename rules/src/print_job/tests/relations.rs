@@ -82,3 +82,24 @@ fn a_start_that_was_not_sent_is_doubted_only_for_a_new_number_without_a_name() {
         assert_eq!(written.verdict_written().is_none(), doubted, "{shown:?}");
     }
 }
+
+#[test]
+fn a_file_that_has_landed_is_never_taken_for_a_refusal() {
+    let mut s = Scene::intended();
+    (s.watch.answer, s.watch.unbroken) = (Some(SendAnswer::Refused("busy".into())), true);
+    s.watch.quiet = s.timing.refusal_quiet;
+    assert_eq!(s.verdict(), Verdict::FailedToStart, "everything is as before");
+    s.report.identity.file = Some(s.remote_name());
+    assert_eq!(s.verdict(), Verdict::Wait, "our file is in the device: the start has come to something");
+}
+
+#[test]
+fn a_start_that_failed_is_open_again_once_the_device_shows_that_it_printed_our_file() {
+    for (state, open) in [(DeviceState::Finished, true), (DeviceState::Idle, false), (DeviceState::Stopped, false)] {
+        let mut s = Scene::intended();
+        s.printer.status.as_mut().unwrap().last_start.as_mut().unwrap().verdict = Some(StartVerdict::FailedToStart);
+        s.shows_ours(state);
+        s.run_job();
+        assert_eq!(s.verdict_written().is_none(), open, "{state:?}");
+    }
+}
