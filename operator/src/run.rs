@@ -179,7 +179,8 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     if settings.simulated_time > 1 {
         tracing::warn!(factor, "time is simulated: for simulated printers only");
     }
-    tracing::info!("waiting to become leader");
+    // A misspelt one is an empty one, of which nobody complains.
+    tracing::info!(namespaces = %settings.scope, "waiting to become leader");
     tokio::select! {
         () = signals.next() => {
             leadership.release().await;

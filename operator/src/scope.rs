@@ -2,6 +2,7 @@
 //! all of them.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use crate::api::is_label;
 
@@ -26,6 +27,15 @@ impl Scope {
     }
 }
 
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("all");
+        }
+        f.write_str(&self.0.iter().map(String::as_str).collect::<Vec<_>>().join(","))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +46,6 @@ mod tests {
         assert_eq!(of(&[]).parts(), [None]);
         assert_eq!(of(&["b", "a", "b"]).parts(), [Some("a"), Some("b")]);
         assert_eq!(of(&[]), Scope::default());
+        assert_eq!([of(&[]), of(&["b", "a"])].map(|scope| scope.to_string()), ["all", "a,b"]);
     }
 }

@@ -92,7 +92,7 @@ impl Watching<'_> {
             if new.is_none() {
                 let holds = |p: &Printer| {
                     let held = p.status.as_ref().and_then(|s| s.current_job.as_ref());
-                    held.is_some_and(|j| j.name == key.name)
+                    p.metadata.namespace.as_deref() == Some(&key.namespace) && held.is_some_and(|j| j.name == key.name)
                 };
                 for p in c.printer_index.all().into_iter().filter(|p| holds(p)) {
                     c.printers.now(Key::of(p.as_ref()));
@@ -130,7 +130,7 @@ impl Watching<'_> {
 
 /// Tells the pass over this key what the watch says of an object. What appears or goes is always news, also where a list
 /// that is read again shows another object under the same name: passes ask the index, too, whether something exists.
-fn tell<K: Resource>(queue: &Queue, key: Key, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
+pub(crate) fn tell<K: Resource>(queue: &Queue, key: Key, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
     match (old, new) {
         (Some(old), Some(object)) if old.meta().uid == object.meta().uid => queue.news(key, version(object.as_ref())),
         _ => queue.now(key),

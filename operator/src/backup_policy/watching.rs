@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{Key, version};
 use crate::telemetry::metrics::StatusKind;
-use crate::watching::{Named, Watching};
+use crate::watching::{Named, Watching, tell};
 
 /// Begins all of them.
 pub(crate) fn watch(watching: &Watching<'_>) {
@@ -21,10 +21,7 @@ pub(crate) fn watch(watching: &Watching<'_>) {
     let index = Arc::clone(&c.policy_index);
     let policies = named("watch of backup policies", "backup policies are listed");
     watching.follow::<BackupPolicy>(policies, watcher::Config::default(), index, move |key, old, new| {
-        match (old, new) {
-            (Some(_), Some(new)) => c.policies.news(key.clone(), version(new.as_ref())),
-            _ => c.policies.now(key.clone()),
-        }
+        tell(&c.policies, key.clone(), old, new);
     });
     // Without an image nothing is made and the operator need have no right to see these.
     if watching.context.backup_image.is_none() {
