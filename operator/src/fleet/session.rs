@@ -138,9 +138,9 @@ impl State {
         gap
     }
 
-    /// A try to start has ended: what closed the gate, or that nothing did. Starts that are held close it for nobody.
+    /// A try to start has ended: what closed the gate, or that nothing did. What closes all gates is no fault of this printer.
     pub(super) fn try_ended(&mut self, closed: Option<Closed>) {
-        let counts = closed.as_ref().is_some_and(|closed| *closed != Closed::Held);
+        let counts = closed.as_ref().is_some_and(|closed| !closed.is_of_all());
         self.closed_since = counts.then(|| self.closed_since.unwrap_or_else(Instant::now));
         self.closed = closed;
     }

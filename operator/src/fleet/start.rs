@@ -23,7 +23,7 @@ use crate::api::CALL_TIMEOUT;
 use crate::telemetry::metrics::{StartResult, Withheld};
 
 use self::intent::{Try, ask};
-use self::objects::read;
+use self::objects::{look_elsewhere, read};
 
 /// How often the pause after a try in vain doubles: from one poll to eight.
 const LONGEST_PAUSE_DOUBLINGS: u32 = 3;
@@ -69,6 +69,7 @@ pub(super) async fn run<D: Device>(context: &FleetContext, session: &Session, de
             Closed::Changed(_) => Withheld::Changed,
             Closed::NotNow(_) => Withheld::NotNow,
             Closed::Held => Withheld::Held,
+            Closed::Unreadable(_) => Withheld::Unreadable,
             Closed::GiveBack(_) => Withheld::GiveBack,
         };
         context.metrics.start_withheld(D::KIND, reason);
@@ -115,8 +116,12 @@ async fn attempt<D: Device>(
     // No device is connected to anew for a gate that what it said last keeps closed. Only the report of the new
     // connection opens it, and only that one has to be young.
     if let Some(known) = session.with(|s| s.report.as_ref().map(|(report, _)| report.clone())) {
-        let objects = read(context, session, &command.attempt).await?;
+        let mut objects = read(context, session, &command.attempt).await?;
         ask::<D>(context, &objects, &known, Duration::ZERO, None)?;
+        // It may last: a namespace that is gone comes back by a person's hand alone.
+        if session.with(|s| matches!(s.closed, Some(Closed::Unreadable(_)))) {
+            look_elsewhere(context, &mut objects).await?;
+        }
     }
     let files = tokio::time::timeout(POLL_LIMIT, files(context, session, device, false)).await;
     let files = files.unwrap_or_else(|_| Err(too_slow())).map_err(unreachable)?;

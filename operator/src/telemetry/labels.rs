@@ -165,6 +165,8 @@ labels! {
         NotNow = "not_now",
         /// All starts are held.
         Held = "held",
+        /// What else may be running on the device cannot be read.
+        Unreadable = "unreadable",
         /// The claim leads nowhere, and the printer is given back.
         GiveBack = "give_back",
     }

@@ -270,10 +270,10 @@ fn uploading(seen: &Observed<'_>, remote_name: &str, new: &mut PrintJobStatus) {
     seen.set(new, ConditionType::Started, ConditionStatus::False, reason, text);
 }
 
-/// Why no try to start has got through the gate for too long. Held starts are no reason: nobody would be better off.
+/// Why no try to start has got through the gate of this printer for too long.
 fn closed_too_long(seen: &Observed<'_>) -> Option<String> {
     let session = seen.session.as_ref().filter(|s| s.closed_for >= seen.timing.unready_limit)?;
-    let closed = session.closed.as_ref().filter(|closed| **closed != Closed::Held)?;
+    let closed = session.closed.as_ref().filter(|closed| !closed.is_of_all())?;
     Some(format!("the print could not be started for too long: {closed}"))
 }
 

@@ -55,8 +55,17 @@ pub enum Closed {
     NotNow(String),
     /// All starts are held. No other printer would start the job either.
     Held,
+    /// What else may be running on the device is in objects that cannot be read now. It would be so of another printer, too.
+    Unreadable(String),
     /// The claim leads nowhere: give the printer back.
     GiveBack(String),
+}
+
+impl Closed {
+    /// Whether the gates of all printers are closed for this reason: nobody would be better off with another one.
+    pub fn is_of_all(&self) -> bool {
+        matches!(self, Self::Held | Self::Unreadable(_))
+    }
 }
 
 impl std::fmt::Display for Closed {
@@ -64,7 +73,7 @@ impl std::fmt::Display for Closed {
         match self {
             Self::Changed(what) => f.write_str(what),
             Self::Held => f.write_str("all starts are held (--hold-starts)"),
-            Self::NotNow(what) | Self::GiveBack(what) => f.write_str(what),
+            Self::NotNow(what) | Self::Unreadable(what) | Self::GiveBack(what) => f.write_str(what),
         }
     }
 }

@@ -79,7 +79,7 @@ fn without_a_connection_no_command_is_taken_although_the_last_report_is_young() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_gate_is_closed_since_the_first_try_in_vain_of_an_attempt_and_never_by_held_starts() {
+async fn the_gate_is_closed_since_the_first_try_in_vain_of_an_attempt_and_never_by_what_closes_all() {
     let (session, _commands) = new(Key::new("farm", "prusa-1"), &Timing::default(), CancellationToken::new());
     let attempt = |n| Attempt { job: Key::new("farm", "clip"), job_uid: "1".into(), token: Token::new("1", n) };
     let closed_for = |closed| {
@@ -92,6 +92,8 @@ async fn the_gate_is_closed_since_the_first_try_in_vain_of_an_attempt_and_never_
     wait().await;
     assert_eq!(closed_for(Some(Closed::Changed("changed"))), Duration::from_secs(60), "whatever the reason");
     assert_eq!(closed_for(Some(Closed::Held)), Duration::ZERO);
+    wait().await;
+    assert_eq!(closed_for(Some(Closed::Unreadable("forbidden".into()))), Duration::ZERO);
     wait().await;
     assert_eq!(closed_for(Some(Closed::NotNow("busy".into()))), Duration::ZERO);
     wait().await;

@@ -26,6 +26,13 @@ pub(super) fn api_server(error: &ApiError) -> Closed {
     Closed::NotNow(format!("the API server: {error}"))
 }
 
+fn unreadable(error: &ApiError) -> Closed {
+    Closed::Unreadable(format!(
+        "what else may be running on this device cannot be read in all namespaces of the operator, so that nothing is started: \
+         {error}"
+    ))
+}
+
 /// Quorum reads of both sides of the claim, which must still be about this attempt.
 pub(super) async fn read(context: &FleetContext, session: &Session, attempt: &Attempt) -> Result<Objects, Closed> {
     let judged = session.judged();
@@ -65,10 +72,10 @@ pub(super) async fn look_elsewhere(context: &FleetContext, objects: &mut Objects
     let (jobs, printers) =
         tokio::join!(OptionFuture::from(given_to.map(unresolved_on)), OptionFuture::from(claimed.map(standing_for)));
     let (jobs, printers) = (jobs.unwrap_or_else(|| Ok(Vec::new())), printers.unwrap_or_else(|| Ok(Vec::new())));
-    if let Some(other) = printers.map_err(|e| api_server(&e))?.first() {
+    if let Some(other) = printers.map_err(|e| unreadable(&e))?.first() {
         return Err(Closed::GiveBack(format!("Printer {other} stands for the same device and comes first")));
     }
-    objects.unresolved_elsewhere = jobs.map_err(|e| api_server(&e))?.first().map(Key::to_string);
+    objects.unresolved_elsewhere = jobs.map_err(|e| unreadable(&e))?.first().map(Key::to_string);
     Ok(())
 }
 
