@@ -136,6 +136,8 @@ mod tests {
         assert_eq!(w.foreign(DeviceState::Idle, 10).live, seconds(30));
         w.watch.intent_is_known();
         assert_eq!(w.watch.live, seconds(30), "it was known already");
+        assert_eq!(w.foreign(DeviceState::Printing, 10).live, seconds(40), "another print is no sign of ours");
+        assert_eq!(w.ours(DeviceState::Idle, 10).live, seconds(50), "nor is a name that does nothing");
         assert_eq!(w.ours(DeviceState::Printing, 10).live, seconds(0), "there is nothing to wait for");
     }
 
@@ -146,6 +148,10 @@ mod tests {
         assert!(w.foreign(DeviceState::Idle, 29).unbroken);
         assert_eq!(w.watch.quiet, seconds(29));
         assert!(!w.foreign(DeviceState::Idle, 31).unbroken);
+        let mut w = Watching::new();
+        w.watch.sent(SendAnswer::Refused("no".into()));
+        w.watch.connection_lost();
+        assert!(!w.foreign(DeviceState::Idle, 2).unbroken, "nor does it heal by a new connection");
     }
 
     #[test]
@@ -160,6 +166,8 @@ mod tests {
     #[test]
     fn a_question_before_the_print_is_no_active_state() {
         let mut w = Watching::new();
+        assert!(!w.foreign(DeviceState::Attention, 1).seen_preview, "another print is asked about");
+        assert!(!w.ours(DeviceState::Idle, 1).seen_preview, "nothing is asked");
         w.ours(DeviceState::Attention, 1);
         w.ours(DeviceState::Attention, 10);
         assert!(w.watch.seen_preview && !w.watch.seen_active);

@@ -10,6 +10,7 @@ mod files;
 mod gate;
 mod last_words;
 mod pause_and_stop;
+mod phases;
 mod questions;
 mod relations;
 mod table;

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use printernizer_crds::print_job::{AttemptRecord, DeletionPolicy, Outcome};
 use printernizer_crds::printer::{DistrustReason, StartVerdict};
-use printernizer_crds::{ConditionStatus, ConditionType, Reason};
+use printernizer_crds::{ConditionStatus, ConditionType, Conditions as _, Reason};
 
 use super::settle;
 use crate::device::{DeviceProgress, DeviceState, Link};
@@ -28,6 +28,19 @@ fn a_print_that_succeeded_forgives_the_one_that_failed_before() {
 #[test]
 fn a_bed_says_what_it_is_occupied_by() {
     let bed = |s: &Scene| s.reason(ConditionType::BedCleared);
+    let said = |s: &Scene| {
+        let conditions = s.printer_status().conditions;
+        conditions.condition(ConditionType::BedCleared).unwrap().message.split(';').next().unwrap().to_owned()
+    };
+    assert_eq!(said(&ended(Scene::printing(), DeviceState::Finished)), "\"Bracket\" lies on the bed");
+    assert_eq!(said(&ended(Scene::printing(), DeviceState::Failed)), "what was printed of \"Bracket\" lies on the bed");
+    let mut new = Scene::bare();
+    new.run_printer();
+    assert_eq!(said(&new), "nobody has confirmed yet that the bed is clear");
+    let mut foreign = Scene::waiting();
+    foreign.shows_foreign(DeviceState::Finished);
+    foreign.run_printer();
+    assert_eq!(said(&foreign), "a print that was not started here lies, or may lie, on the bed");
     assert_eq!(bed(&ended(Scene::printing(), DeviceState::Finished)), "PartOnBed");
     assert_eq!(bed(&ended(Scene::printing(), DeviceState::Failed)), "FailedPrintOnBed");
     assert_eq!(bed(&ended(Scene::printing(), DeviceState::Stopped)), "FailedPrintOnBed");
