@@ -278,9 +278,8 @@ impl Teller<'_> {
             let advice = if wanted { String::new() } else { format!(": set {field}") };
             return (Unknown, Reason::NothingRunYet, format!("no restore drill has measured it yet{advice}"));
         };
-        if self.has_nothing_yet(&drill) {
-            let text = format!("there was no recovery point yet for {}", drill.job_name);
-            return (Unknown, Reason::NothingRunYet, text);
+        if let Some(says) = self.nothing_yet(&drill) {
+            return says;
         }
         match (drill.reason, drill.restore_seconds) {
             (RunReason::Succeeded, Some(took)) if took <= seconds => {
@@ -315,8 +314,8 @@ impl Teller<'_> {
         if let Some(says) = wrong {
             return says;
         }
-        if self.has_nothing_yet(&last) {
-            return (Unknown, Reason::NothingRunYet, format!("there was no recovery point yet for {}", last.job_name));
+        if let Some(says) = self.nothing_yet(&last) {
+            return says;
         }
         if last.reason != RunReason::Succeeded {
             let is = if is_verdict(last.reason) { False } else { Unknown };
@@ -340,9 +339,27 @@ impl Teller<'_> {
         (True, Reason::RunSucceeded, text)
     }
 
-    /// Whether a run found no recovery point because none was ever made: nothing is wrong with what is not there yet.
-    fn has_nothing_yet(&self, run: &RunStatus) -> bool {
-        run.reason == RunReason::NoRecoveryPoint && self.status.repository.is_none() && self.status.last_loss.is_none()
+    /// What is said where a run found no recovery point because none had been made: nothing is wrong with what is not there yet,
+    /// nor when it is there later. A run that found none where some had been was the loss, or came after it.
+    fn nothing_yet(&self, run: &RunStatus) -> Option<Says> {
+        if run.reason != RunReason::NoRecoveryPoint {
+            return None;
+        }
+        let Some(loss) = &self.status.last_loss else {
+            let text = format!("there was no recovery point yet for {}", run.job_name);
+            return Some((Unknown, Reason::NothingRunYet, text));
+        };
+        (loss.end_time.0 > run.end_time.0).then(|| self.lost(loss, "nothing was verified yet"))
+    }
+
+    /// What is said of what was so before recovery points were found gone.
+    fn lost(&self, loss: &RunStatus, before: &str) -> Says {
+        let found = format!("{} found: {}", loss.job_name, loss.message);
+        if self.status.last_successful_time.as_ref().is_some_and(|made| made.0 > loss.end_time.0) {
+            (Unknown, Reason::NothingRunYet, format!("{before}; since then {found}"))
+        } else {
+            (False, reason_of(loss.reason), found)
+        }
     }
 
     /// What was found wrong and not proven right since, and what ends that; unless the last run of the role has found something
@@ -413,13 +430,7 @@ impl Teller<'_> {
         let (field, wanted) = self.wanted(role);
         let when = self.clock(last.end_time.0);
         if let Some(loss) = self.status.last_loss.as_ref().filter(|loss| loss.end_time.0 >= last.end_time.0) {
-            let found = format!("{} found: {}", loss.job_name, loss.message);
-            let made_since = self.status.last_successful_time.as_ref().is_some_and(|made| made.0 > loss.end_time.0);
-            return Some(if made_since {
-                (Unknown, Reason::NothingRunYet, format!("last verified {when}; since then {found}"))
-            } else {
-                (False, reason_of(loss.reason), found)
-            });
+            return Some(self.lost(loss, &format!("last verified {when}")));
         }
         if !wanted {
             let text = format!("last verified {when}, and nobody looks any more: set {field}");

@@ -53,7 +53,7 @@ fn one(status: &mut BackupPolicyStatus, run: Run, here: &str, confirmed: bool) {
     }
     damage::note(status, &run);
     if run.role != Role::Restore && is_loss(run.status.reason) && !was_made_meanwhile(status, &run) {
-        lost(status, &run.status);
+        lost(status, &run);
     }
     let last = match run.role {
         Role::Backup => &status.last_backup,
@@ -99,12 +99,14 @@ fn is_loss(reason: RunReason) -> bool {
 
 /// A run has found that the recovery points are gone. They stay so, whatever later runs come to, until a backup makes one or
 /// a run finds one.
-fn lost(status: &mut BackupPolicyStatus, run: &RunStatus) {
-    if status.last_successful_time.as_ref().is_some_and(|made| made.0 <= run.end_time.0) {
+fn lost(status: &mut BackupPolicyStatus, run: &Run) {
+    // Also where no run was good that made some, as one whose copies failed.
+    let is_first = || run.knows_repository && status.last_loss.is_none();
+    if status.last_successful_time.as_ref().map_or_else(is_first, |made| made.0 <= run.status.end_time.0) {
         (status.last_successful_time, status.last_recovery_point) = (None, None);
         status.last_recovery_point_stored_time = None;
         (status.snapshot_count, status.oldest_recovery_point) = (None, None);
-        status.last_loss = Some(run.clone());
+        status.last_loss = Some(run.status.clone());
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Run {
     pub location: Option<String>,
     /// When its Job began, by Kubernetes' clock.
     pub begin: Timestamp,
+    /// Whether it was told which repository held backups so far: before the first one there is none to be missed.
+    pub knows_repository: bool,
     /// The newest recovery point there was before a backup made its own.
     pub previous: Option<String>,
     /// The copies it has found or made.
@@ -94,8 +96,13 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
     ended.sort_by_key(|(_, end)| end.finished_at.as_ref().map(|t| t.0));
     let last = ended.last().map(|(_, end)| *end);
     let said = |end: &ContainerStateTerminated| report(end.message.as_deref()?).filter(|report| report.role == role);
+    let told = told(job);
+    let knows_repository = told.as_ref().is_some_and(|told| told.repository_id.is_some());
     // The last try counts, but for what an earlier one has proven wrong: a check reads another sample the next time.
-    let proven = |report: &Report| proves_wrong(role, report.reason);
+    let proven = |report: &Report| {
+        // Before the first backup that is no proof: it may have been made since.
+        proves_wrong(role, report.reason) && (knows_repository || report.reason != RunReason::NoRecoveryPoint)
+    };
     let report = ended.iter().rev().find_map(|(_, end)| said(end).filter(proven)).or_else(|| said(last?));
     let begin = job.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(end, |t| t.0);
     let complete = condition.type_ == "Complete";
@@ -113,7 +120,6 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
         restore_seconds: None,
         read_data_percent: None,
     };
-    let told = told(job);
     let location = told.as_ref().map(|told| told.target.location());
     let Some(report) = report else {
         let (reason, message) = without_report(condition, last);
@@ -124,6 +130,7 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
             repository: None,
             location,
             begin,
+            knows_repository,
             previous: None,
             copies: Vec::new(),
             reading: None,
@@ -165,6 +172,7 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
         repository,
         location,
         begin,
+        knows_repository,
         previous: report.previous_snapshot.filter(named),
         copies,
         reading,

@@ -222,10 +222,37 @@ fn before_the_first_backup_nothing_is_wrong_with_what_is_not_there_yet() {
         scene.run_that_says(by, NoRecoveryPoint, &json!({ "repository": null }));
         scene.look();
     }
+    let nothing_is_wrong = |scene: &Scene| {
+        for condition in [IntegrityVerified, RestoreVerified, RecoveryTimeObjectiveMet] {
+            let text = scene.assert_says(condition, "Unknown", Reason::NothingRunYet);
+            assert!(text.contains("no recovery point yet"), "{text}");
+        }
+    };
+    nothing_is_wrong(&scene);
+    // Nor was anything wrong then when there is one.
+    run(&mut scene, "farm-backup", Succeeded);
+    assert!(scene.status().repository.is_some());
+    nothing_is_wrong(&scene);
+    // Where one was made and none is left, that is told; and a newer one has yet to be verified.
+    run(&mut scene, "farm-backup", RunReason::RepositoryMissing);
     for condition in [IntegrityVerified, RestoreVerified, RecoveryTimeObjectiveMet] {
-        let text = scene.assert_says(condition, "Unknown", Reason::NothingRunYet);
-        assert!(text.contains("no recovery point yet"), "{text}");
+        scene.assert_says(condition, "False", Reason::RepositoryMissing);
     }
+    run(&mut scene, "farm-backup", Succeeded);
+    scene.assert_says(IntegrityVerified, "Unknown", Reason::NothingRunYet);
+    run(&mut scene, "farm-check", NoRecoveryPoint);
+    scene.assert_says(IntegrityVerified, "False", Reason::NoRecoveryPoint);
+    assert!(scene.status().last_loss.unwrap().job_name.starts_with("farm-check"));
+}
+
+#[test]
+fn points_that_no_good_run_made_are_lost_too() {
+    let mut scene = drilled();
+    run(&mut scene, "farm-backup", CopyFailed);
+    assert_eq!(scene.status().last_successful_time, None);
+    run(&mut scene, "farm-check", NoRecoveryPoint);
+    scene.assert_says(IntegrityVerified, "False", Reason::NoRecoveryPoint);
+    assert!(scene.status().last_loss.is_some() && prune_is_suspended(&scene));
 }
 
 #[test]
@@ -303,6 +330,14 @@ fn what_a_try_has_proven_wrong_is_not_undone_by_the_next_try_of_the_same_run() {
         assert_eq!(scene.says(says).0, "False", "{by} {reason:?}");
         assert!(prune_is_suspended(&scene), "{by} {reason:?}");
     }
+    // What was not there yet in the first try was made by a backup before the second.
+    let mut scene = drilled();
+    let (job, begun) = (scene.begin("farm-check"), scene.now);
+    scene.end_saying(&job, begun, NoRecoveryPoint, &json!({ "repository": null }));
+    scene.run_that_says("farm-backup", Succeeded, &json!({}));
+    scene.end_saying(&job, begun, Succeeded, &json!({}));
+    scene.look();
+    scene.assert_says(IntegrityVerified, "True", Reason::RunSucceeded);
     // A backup that was made in the second try was made.
     let mut scene = drilled();
     let (job, begun) = (scene.begin("farm-backup"), scene.now);

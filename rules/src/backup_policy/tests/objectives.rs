@@ -148,6 +148,9 @@ fn what_a_look_has_found_wrong_is_false_and_what_could_not_look_is_unknown() {
         (RunReason::Failed, "Unknown", Reason::RunFailed),
     ] {
         let mut scene = drilled();
+        scene.run("farm-backup", RunReason::Succeeded);
+        scene.look();
+        scene.pass(1);
         scene.run("farm-check", end);
         scene.pass(1);
         scene.run("farm-drill", end);
