@@ -77,6 +77,57 @@ fn a_copy_that_was_emptied_or_exchanged_is_not_begun_anew() {
 }
 
 #[test]
+fn what_is_the_target_itself_or_another_copy_is_no_copy() {
+    let mut pod = with_copy();
+    pod.configuration["copies"] =
+        json!([{"persistentVolumeClaim": {"claimName": "disk"}}, {"persistentVolumeClaim": {"claimName": "second"}}]);
+    let (one, two) = (pod.path("copies/0"), pod.path("copies/1"));
+    std::fs::remove_dir(&one).unwrap();
+    std::os::unix::fs::symlink(pod.path("target"), &one).unwrap();
+    std::fs::create_dir_all(&two).unwrap();
+    // As two volumes of one export. The other copy is made.
+    for command in ["backup", "check", "prune"] {
+        let ended = pod.run(&[command]);
+        assert_eq!(ended.report.reason, RunReason::CopyFailed, "{ended:#?}");
+        assert!(ended.report.message.contains("are the same repository"), "{ended:#?}");
+        assert!(ended.report.copy_ids[0].is_none() && ended.report.copy_ids[1].is_some(), "{ended:#?}");
+    }
+    std::fs::remove_file(&one).unwrap();
+    std::os::unix::fs::symlink(&two, &one).unwrap();
+    let ended = pod.run(&["backup"]);
+    assert_eq!(ended.report.reason, RunReason::CopyFailed, "{ended:#?}");
+    assert!(ended.report.copy_ids[0].is_some() && ended.report.copy_ids[1].is_none(), "{ended:#?}");
+    assert!(ended.report.message.contains("pvc:second and pvc:disk are the same repository"), "{ended:#?}");
+}
+
+#[test]
+fn copies_that_have_changed_places_are_told_as_such() {
+    let mut pod = with_copy();
+    pod.configuration["copies"].as_array_mut().unwrap().push(json!({"persistentVolumeClaim": {"claimName": "second"}}));
+    std::fs::create_dir_all(pod.path("copies/1")).unwrap();
+    let ids = pod.succeed(&["backup"]).copy_ids;
+    let names: Vec<&String> = ids.iter().flatten().collect();
+    tell_of_copies(&mut pod, &ids);
+    let (one, two, aside) = (pod.path("copies/0/one"), pod.path("copies/1"), pod.path("aside"));
+    std::fs::rename(&one, &aside).unwrap();
+    std::fs::rename(&two, &one).unwrap();
+    std::fs::rename(&aside, &two).unwrap();
+    let told = pod.fail(&["backup"], RunReason::CopyFailed);
+    assert!(told.contains("the copy of pvc:second") && told.contains("have changed places"), "{told}");
+    assert!(
+        told.contains(&format!("set spec.acknowledged to {}, and when that is done to {}", names[0], names[1])),
+        "{told}"
+    );
+    // As a person does who gives both up, one after the other: then each counts where it is.
+    tell_of_copies(&mut pod, &[None, ids[1].clone()]);
+    let told = pod.fail(&["backup"], RunReason::CopyFailed);
+    assert!(told.contains(&format!("set spec.acknowledged to {}", names[1])), "{told}");
+    tell_of_copies(&mut pod, &[]);
+    let now = pod.succeed(&["backup"]).copy_ids;
+    assert_eq!(now, [ids[1].clone(), ids[0].clone()]);
+}
+
+#[test]
 fn a_copy_counts_only_when_it_is_seen_at_its_place() {
     let mut pod = with_copy();
     let usual = pod.environment.clone();

@@ -2,7 +2,7 @@
 //! copied halfway is no recovery point there either, and is completed by the next run. A copy that was away for a while gets
 //! all it has missed.
 
-use printernizer_crds::backup_policy::RunReason;
+use printernizer_crds::backup_policy::{RepositoryStatus, RunReason};
 
 use super::points::{Held, Point};
 use super::{Facts, Run, points, short};
@@ -39,6 +39,22 @@ impl Failures {
     }
 }
 
+/// A copy that is at the place of another one.
+fn exchanged(location: &str, known: Option<&RepositoryStatus>, other: &RepositoryStatus) -> Failure {
+    let mut ids: Vec<&str> = known.map(|known| known.id.as_str()).into_iter().collect();
+    ids.push(&other.id);
+    Failure::new(
+        RunReason::CopyFailed,
+        format!(
+            "the copy of {} ({}) is at {location}: the copies have changed places, or both places are the same one; nothing was \
+             written there. Bring each back to its place; or, if they are to stay so, set spec.acknowledged to {}",
+            other.location,
+            short(&other.id),
+            ids.join(", and when that is done to ")
+        ),
+    )
+}
+
 impl Run {
     /// Opens a copy and compares it with the repository that held it so far: what was emptied or exchanged is not begun anew, for
     /// then nobody would learn that what was there is gone. None if there is none yet and none is expected.
@@ -46,20 +62,49 @@ impl Run {
         let id = self.guard_copy(copy).await?;
         let index = self.copies.iter().position(|other| std::ptr::eq(other, copy)).unwrap_or_default();
         facts.copies.resize(self.copies.len(), None);
+        if let Some(id) = &id {
+            self.refuse_the_same(copy, id, facts)?;
+        }
         if let Some(known) = facts.copies.get_mut(index) {
             known.clone_from(&id);
         }
         Ok(id)
     }
 
+    /// Fails where a copy is the target, or another copy: two volumes may be one folder, and two endpoints lead to one bucket. What
+    /// is there once is lost at once.
+    fn refuse_the_same(&self, copy: &Restic, id: &str, facts: &Facts) -> Result<(), Failure> {
+        let target = facts.repository.as_ref().filter(|target| target.id == id).map(|_| &self.target);
+        let others = self.copies.iter().zip(&facts.copies).filter(|(other, _)| !std::ptr::eq(*other, copy));
+        let other =
+            target.or_else(|| others.into_iter().find(|(_, other)| other.as_deref() == Some(id)).map(|(o, _)| o));
+        let Some(other) = other else { return Ok(()) };
+        Err(Failure::new(
+            RunReason::CopyFailed,
+            format!(
+                "{} and {} are the same repository ({}), as where two volumes are one folder, or two endpoints lead to one bucket, \
+                 or one was made by copying files: nothing was copied. Name another place, that is empty, in spec.copies",
+                copy.location(),
+                other.location(),
+                short(id)
+            ),
+        ))
+    }
+
     /// The same, of which nothing is reported.
     pub(super) async fn guard_copy(&self, copy: &Restic) -> Result<Option<String>, Failure> {
         let found = copy.open().await?;
         let location = copy.location();
-        let known = &self.told.configuration.copy_repositories;
-        let Some(known) = known.iter().find(|known| known.location == location) else { return Ok(found) };
+        let all = &self.told.configuration.copy_repositories;
+        let known = all.iter().find(|known| known.location == location);
+        if found.is_some() && found.as_ref() == known.map(|known| &known.id) {
+            return Ok(found);
+        }
+        if let Some(other) = all.iter().find(|other| Some(&other.id) == found.as_ref()) {
+            return Err(exchanged(&location, known, other));
+        }
+        let Some(known) = known else { return Ok(found) };
         let is = match &found {
-            Some(found) if *found == known.id => return Ok(Some(known.id.clone())),
             Some(other) => {
                 format!("another repository ({}) is at {location} than the copy that was made", short(other))
             }

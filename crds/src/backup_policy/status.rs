@@ -75,6 +75,11 @@ pub struct BackupPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub acknowledged_loss: Option<String>,
+    /// The spec.acknowledged that was taken into account last: a copy is given up when its id is newly written there, and is known
+    /// again when it is seen after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub last_acknowledged: Option<String>,
     /// The last run that found the repository, a copy or a recovery point damaged; its reason is how that run itself ended, which may
     /// have been well. Present until a check that began later has read
     /// everything and found all of it whole; until then checks read everything, and nothing is pruned.

@@ -46,8 +46,10 @@ fn one(status: &mut BackupPolicyStatus, run: Run, here: &str, confirmed: bool) {
         return;
     }
     for copy in &run.copies {
-        // The first that was seen at its place counts, until a person gives it up.
-        if !status.copies.iter().any(|known| known.location == copy.location) {
+        // The first that was seen at its place counts, until a person gives it up. What is the target itself, or another copy, is
+        // none.
+        let is_target = status.repository.as_ref().is_some_and(|target| target.id == copy.id);
+        if !is_target && !status.copies.iter().any(|known| known.location == copy.location || known.id == copy.id) {
             status.copies.push(copy.clone());
         }
     }

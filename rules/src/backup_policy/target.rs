@@ -1,7 +1,7 @@
 //! Another target than the one that holds the backups: nobody begins anew by a typing error. Nothing runs until the target
 //! is set back or a person has confirmed the change. And what else a person confirms: a loss, and a copy that is given up.
 
-use printernizer_crds::backup_policy::{BackupPolicyStatus, Target, TargetChange};
+use printernizer_crds::backup_policy::{BackupPolicyStatus, RepositoryStatus, Target, TargetChange};
 use printernizer_crds::{BackupPolicy, Reason};
 
 use super::problem::{Problem, Stops};
@@ -29,7 +29,12 @@ pub fn judge(policy: &BackupPolicy, status: &mut BackupPolicyStatus, fresh_id: &
 pub fn confirm(policy: &BackupPolicy, status: &mut BackupPolicyStatus) {
     let wanted: Vec<String> = policy.spec.copies.iter().map(Target::location).collect();
     let written = policy.spec.acknowledged.as_ref();
-    status.copies.retain(|copy| wanted.contains(&copy.location) && written != Some(&copy.id));
+    // Once: what comes back to its place, or is seen at another one, is known again, whatever stands in the spec.
+    let newly = written.filter(|_| status.last_acknowledged.as_ref() != written);
+    let target = status.repository.as_ref().map(|target| &target.id);
+    let is_copy = |copy: &RepositoryStatus| newly != Some(&copy.id) && target != Some(&copy.id);
+    status.copies.retain(|copy| wanted.contains(&copy.location) && is_copy(copy));
+    status.last_acknowledged = written.cloned();
     let loss = status.last_loss.as_ref().map(|loss| &loss.job_name);
     if written.is_some() && loss == written {
         status.acknowledged_loss = written.cloned();

@@ -199,8 +199,42 @@ fn a_copy_is_known_by_the_id_that_was_seen_first_until_a_person_gives_it_up() {
     assert_eq!(told_of(&scene, "farm-backup"), known(Some("id-one"), None));
     run(&mut scene, RunReason::Succeeded, json!(["id-one", "another"]));
     assert_eq!(scene.status().copies.len(), 2);
+    // Though its id stands in the spec, a copy that was given up and is seen again is known again.
+    scene.write(&json!({ "acknowledged": "id-one" }));
+    scene.look();
+    assert_eq!(told_of(&scene, "farm-backup"), known(None, Some("another")));
+    run(&mut scene, RunReason::Succeeded, json!(["id-one", "another"]));
+    scene.pass(1);
+    scene.look();
+    assert_eq!(scene.status().copies.len(), 2);
+    // It is given up again when it is written again.
+    for (acknowledged, left) in [(json!(null), 2), (json!("id-one"), 1)] {
+        scene.write(&json!({ "acknowledged": acknowledged }));
+        scene.look();
+        assert_eq!(scene.status().copies.len(), left);
+    }
+    // Two that have changed places, and are to stay so.
+    run(&mut scene, RunReason::Succeeded, json!(["id-one", null]));
+    for given_up in ["another", "id-one"] {
+        scene.write(&json!({ "acknowledged": given_up }));
+        scene.look();
+    }
+    assert_eq!(scene.status().copies, []);
+    run(&mut scene, RunReason::Succeeded, json!(["another", "id-one"]));
+    assert_eq!(told_of(&scene, "farm-backup"), known(Some("another"), Some("id-one")));
+    // What is the target itself, or another copy, is none; nor where it was known as one.
+    let mut same = scene.clone();
+    same.policy.status.as_mut().unwrap().copies.clear();
+    run(&mut same, RunReason::Succeeded, json!(["repository-1", "another"]));
+    assert_eq!(told_of(&same, "farm-backup"), known(None, Some("another")));
+    run(&mut same, RunReason::Succeeded, json!(["another", "another"]));
+    assert_eq!(told_of(&same, "farm-backup"), known(None, Some("another")));
+    let mut was_known = scene.clone();
+    was_known.policy.status.as_mut().unwrap().copies[0].id = "repository-1".into();
+    was_known.look();
+    assert_eq!(told_of(&was_known, "farm-backup"), known(None, Some("id-one")));
     // Nobody wants the first any more.
     scene.write(&json!({ "copies": [disk("two")] }));
     scene.look();
-    assert_eq!(told_of(&scene, "farm-backup"), known(None, Some("another")));
+    assert_eq!(told_of(&scene, "farm-backup"), known(None, Some("id-one")));
 }
