@@ -6,7 +6,8 @@ use printernizer_crds::{ConditionStatus, ConditionType, PRINTER_FINALIZER, Reaso
 use super::bed_reason;
 use crate::device::DeviceState;
 use crate::plan::Effect;
-use crate::testing::Scene;
+use crate::printer::wants_connection;
+use crate::testing::{Scene, seconds};
 
 #[test]
 fn a_claim_with_a_sent_start_is_released_only_by_a_verdict() {
@@ -171,4 +172,48 @@ fn a_start_its_job_knows_nothing_of_any_more_is_resolved_like_one_without_a_job(
     s.run_printer();
     assert_eq!(s.verdict_written(), Some(StartVerdict::Abandoned));
     assert!(!s.printer_is(ConditionType::BedCleared));
+}
+
+#[test]
+fn a_printer_is_connected_to_until_nothing_of_ours_holds_it() {
+    let mut s = Scene::bare();
+    assert!(wants_connection(&s.printer));
+    s.delete_printer();
+    assert!(!wants_connection(&s.printer));
+    s.printer.metadata.finalizers = Some(vec!["example.com/another".into()]);
+    assert!(!wants_connection(&s.printer), "it is kept for somebody else");
+    s.printer.metadata.finalizers = Some(vec![PRINTER_FINALIZER.into()]);
+    assert!(wants_connection(&s.printer));
+}
+
+#[test]
+fn whatever_a_printer_must_remember_keeps_it_from_being_deleted() {
+    let adds = |s: &Scene| s.printer_plan().has(&Effect::AddPrinterFinalizer);
+    let bare = |scene: Scene| {
+        let mut s = scene;
+        s.printer.metadata.finalizers = None;
+        s
+    };
+    assert!(!adds(&bare(Scene::waiting())), "it has nothing to remember");
+    assert!(adds(&bare(Scene::claimed())));
+    let mut start = bare(Scene::intended());
+    start.printer.status.as_mut().unwrap().current_job = None;
+    assert!(adds(&start), "a start without a verdict");
+    assert!(!adds(&Scene::intended()), "it has it");
+    start.delete_printer();
+    assert!(!adds(&start), "the API server takes no new one then");
+}
+
+#[test]
+fn a_start_whose_job_is_gone_is_looked_at_again_when_its_window_is_over() {
+    let mut s = Scene::intended();
+    s.job_gone = true;
+    s.run_printer();
+    s.last_start_live = seconds(100);
+    assert_eq!(s.printer_plan().look_again, Some(seconds(200)));
+    s.last_start_live = seconds(299);
+    assert_eq!(s.printer_plan().look_again, Some(s.timing.poll_period), "and not without pause");
+    s.shows_ours(DeviceState::Printing);
+    s.run_printer();
+    assert_ne!(s.printer_plan().look_again, Some(s.timing.poll_period), "it prints: its end is waited for");
 }
