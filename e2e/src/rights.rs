@@ -27,10 +27,17 @@ pub fn requests(audit: &Path) -> std::io::Result<Vec<Value>> {
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
-/// What these requests were for.
+/// What every account may read that has proven who it is: the role system:discovery of Kubernetes.
+const OPEN_TO_ALL: &str = "/openapi/v3";
+
+/// What these requests were for, but what every account may do.
 pub fn used<'a>(requests: impl IntoIterator<Item = &'a Value>) -> BTreeSet<String> {
     let of = |object: &'a Value, field: &str| object[field].as_str().unwrap_or_default();
-    let rights = requests.into_iter().flat_map(|request| {
+    let is_open = |request: &&'a Value| {
+        let uri = of(request, "requestURI");
+        of(request, "verb") == "get" && request["objectRef"].is_null() && uri.starts_with(OPEN_TO_ALL)
+    };
+    let rights = requests.into_iter().filter(|request| !is_open(request)).flat_map(|request| {
         let object = &request["objectRef"];
         let to = |verb: &str| right(verb, of(object, "apiGroup"), of(object, "resource"), of(object, "subresource"));
         let verb = of(request, "verb");
@@ -79,5 +86,12 @@ mod tests {
         assert_eq!(told, r#"never used: ["update jobs./status"], not granted: []"#);
         let told = compare(&granted(&rules), &used(all.iter().chain(&[ask("list", "")]))).unwrap_err();
         assert_eq!(told, r#"never used: [], not granted: ["list jobs./status"]"#);
+        // The schema is for all to read; other addresses of the API server are not.
+        let read = |verb: &str, uri: &str| json!({ "verb": verb, "requestURI": uri });
+        let schema = read("get", "/openapi/v3/apis/x.io/v1?hash=A");
+        assert_eq!(compare(&granted(&rules), &used(all.iter().chain(&[schema]))), Ok(()));
+        for other in [read("get", "/metrics"), read("post", "/openapi/v3")] {
+            assert!(compare(&granted(&rules), &used(all.iter().chain(&[other]))).is_err());
+        }
     }
 }

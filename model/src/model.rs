@@ -87,7 +87,7 @@ impl Farm {
         Self { whole: true, ..Self::new(size) }
     }
 
-    /// Idle printers with clear beds, accepted jobs, and a process that leads and is connected.
+    /// Idle printers with clear beds, accepted jobs, and a process that leads and is connected, but where nobody has looked yet.
     pub fn begin(&self) -> World {
         let device = Device {
             doing: Doing::Nothing,
@@ -113,7 +113,9 @@ impl Farm {
         };
         for at in self.printers() {
             for _ in 0..3 {
-                session::poll(&mut w, &self.size, at);
+                if !self.size.unseen {
+                    session::poll(&mut w, &self.size, at);
+                }
                 operator::decide_printer(&mut w, at);
                 finish(&mut w);
                 // What was written last stays written: a later part must not be cleared by it.

@@ -363,7 +363,7 @@ fn claimed(key: &Claim) -> Option<Kept<PrinterStatus>> {
     let (job, printer) = (farm::job(key.0.0, &key.0.1), farm::printer(key.1.0, &key.1.1));
     let ready_for_start = device_could_start(&farm::link(key.2, key.3), key.4, TIMING.stale_after);
     let view = PrinterView { printer: &printer, ready_for_start };
-    let input = Input { jobs: vec![&job], printers: vec![view], hold_starts: false, resting: BTreeMap::new() };
+    let input = Input { jobs: vec![&job], printers: vec![view], held: None, resting: BTreeMap::new() };
     let given = !schedule(&input, *NOW).assignments.is_empty();
     printer.status.clone().filter(|s| given && s.current_job.is_none()).map(|mut status| {
         let attempt = job.status.as_ref().map_or(1, |s| s.attempt.max(1));

@@ -52,7 +52,7 @@ pub fn closed(closed: &Closed) -> Kept<Closed> {
         Closed::GiveBack(_) => Closed::GiveBack("not on this printer".into()),
         Closed::Changed(_) => Closed::Changed("job or claim has changed"),
         Closed::Held => Closed::Held,
-        Closed::Unreadable(_) => Closed::Unreadable("cannot be read".into()),
+        Closed::Everywhere(_) => Closed::Everywhere("cannot be read".into()),
     })
 }
 

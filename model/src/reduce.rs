@@ -283,7 +283,18 @@ mod tests {
 
     fn size(jobs: No, budget: Budget) -> Size {
         let kinds = &[DeviceKind::PrusaLink];
-        Size { name: "test", about: "", kinds, jobs, budget, attempts: 2, blank: false, overlap: ALL, always: false }
+        Size {
+            name: "test",
+            about: "",
+            kinds,
+            jobs,
+            budget,
+            attempts: 2,
+            blank: false,
+            unseen: false,
+            overlap: ALL,
+            always: false,
+        }
     }
 
     /// Every state of a farm up to so many events.

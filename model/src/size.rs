@@ -23,6 +23,8 @@ pub struct Size {
     /// Whether the printers show no print at the beginning, as one that has printed nothing yet, and people do nothing else
     /// at their screens than print where nobody is connected.
     pub blank: bool,
+    /// Whether nobody has looked at the printers yet at the beginning, though a person has said that their beds are clear.
+    pub unseen: bool,
     /// How many passes may be half-way at a time.
     pub overlap: u8,
     /// Whether `cargo xtask test` explores it.
@@ -62,6 +64,16 @@ pub const SIZES: &[Size] = &[
     )
     .blank()
     .always(),
+    size(
+        "unseen",
+        "a printer whose bed was confirmed before anybody was connected to it, a job, and somebody at the screen",
+        &[PrusaLink],
+        1,
+        budget(0, 0, 1, 0),
+        2,
+    )
+    .unseen()
+    .always(),
     size("1x1", "a printer, a job, a crash or lost lease and a fault", &[PrusaLink], 1, budget(1, 1, 0, 0), 3),
     size("1x2", "a printer, two jobs, a crash or lost lease and a fault", &[PrusaLink], 2, budget(1, 1, 0, 0), 2),
     size(
@@ -98,7 +110,7 @@ const fn size(
     budget: Budget,
     attempts: No,
 ) -> Size {
-    Size { name, about, kinds, jobs, budget, attempts, blank: false, overlap: ALL, always: false }
+    Size { name, about, kinds, jobs, budget, attempts, blank: false, unseen: false, overlap: ALL, always: false }
 }
 
 impl Size {
@@ -110,6 +122,11 @@ impl Size {
     /// Of printers that show no print at the beginning.
     const fn blank(self) -> Self {
         Self { blank: true, ..self }
+    }
+
+    /// Of printers nobody was connected to at the beginning.
+    const fn unseen(self) -> Self {
+        Self { unseen: true, ..self }
     }
 
     /// The size of this name.

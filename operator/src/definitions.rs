@@ -15,6 +15,8 @@ use crate::telemetry::Metrics;
 
 /// How often is looked.
 const PERIOD: Duration = Duration::from_secs(30);
+/// How soon is looked again where something is missing, or they could not be read.
+const SOON: Duration = Duration::from_secs(3);
 /// Where the API server says of which group it serves which schema.
 const INDEX: &str = "/openapi/v3";
 /// Our group, in that list.
@@ -22,23 +24,54 @@ const GROUP: &str = "apis/printernizer.io/v1alpha1";
 
 /// What is known of the definitions.
 #[derive(Clone, Debug, Default)]
-pub struct Definitions(Arc<Mutex<Option<String>>>);
+pub struct Definitions(Arc<Mutex<Known>>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Known {
+    /// Nothing is missing in them, or they cannot be read.
+    #[default]
+    Nothing,
+    /// Nobody has looked yet.
+    Unread,
+    /// This is missing.
+    Missing(String),
+}
 
 impl Definitions {
-    /// Why nothing is started, where the cluster's definitions are older than this operator.
+    /// Those that nobody has looked at yet.
+    pub fn unread() -> Self {
+        Self(Arc::new(Mutex::new(Known::Unread)))
+    }
+
+    /// Why nothing is started: the cluster's definitions are older than this operator, or it has not looked yet.
     pub fn too_old(&self) -> Option<String> {
-        let missing = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        Some(format!(
-            "the cluster has the definitions of an older version, which does not know {missing}, so nothing is started: with Helm \
-             `helm upgrade` with crds.enabled brings those of this one, by hand printernizer crds | kubectl apply -f -"
-        ))
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Known::Nothing => None,
+            Known::Unread => {
+                Some("the operator has just begun, and looks at the cluster's definitions first".to_owned())
+            }
+            Known::Missing(what) => Some(format!(
+                "the cluster has the definitions of an older version, which does not know {what}, so nothing is started: with \
+                 Helm `helm upgrade` with crds.enabled brings those of this one, by hand printernizer crds | kubectl apply -f -. \
+                 If they are of a newer version, bring the operator up to that instead"
+            )),
+        }
     }
 
     /// Takes in what is missing; true if that is new.
     fn learn(&self, missing: Option<String>) -> bool {
+        let now = missing.map_or(Known::Nothing, Known::Missing);
+        let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
+        before != now
+    }
+
+    /// They cannot be read: that keeps nothing from being started, and what was known of them stays known.
+    fn unreadable(&self) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = *known != missing;
-        *known = missing;
+        let news = *known == Known::Unread;
+        if news {
+            *known = Known::Nothing;
+        }
         news
     }
 }
@@ -60,23 +93,34 @@ pub async fn watch(
             Ok(Some(missing)) => {
                 troubled = false;
                 metrics.definitions_too_old(missing.is_some());
+                let old = definitions.too_old();
                 if definitions.learn(missing) {
-                    if let Some(why) = definitions.too_old() {
-                        tracing::error!("{why}");
-                    } else {
-                        tracing::info!("the cluster's definitions are as new as this operator; starts go on");
+                    match (old, definitions.too_old()) {
+                        (_, Some(why)) => tracing::error!("{why}"),
+                        (Some(_), None) => tracing::info!("the cluster's definitions are as new as this operator"),
+                        (None, None) => {}
                     }
                     changed();
                 }
             }
-            Ok(None) => troubled = false,
-            Err(error) if !troubled => {
-                troubled = true;
-                tracing::warn!(%error, "what the cluster's definitions know cannot be read; it is tried again");
+            Ok(None) => {
+                troubled = false;
+                if definitions.unreadable() {
+                    changed();
+                }
             }
-            Err(_) => {}
+            Err(error) => {
+                if !troubled {
+                    tracing::warn!(%error, "what the cluster's definitions know cannot be read; it is tried again");
+                }
+                troubled = true;
+                if definitions.unreadable() {
+                    changed();
+                }
+            }
         }
-        if cancel.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_none() {
+        let rest = if troubled || definitions.too_old().is_some() { SOON } else { PERIOD };
+        if cancel.run_until_cancelled(tokio::time::sleep(rest)).await.is_none() {
             return;
         }
     }

@@ -255,7 +255,7 @@ impl Running {
             networks,
             bambu_ca: settings.bambu_ca.clone(),
             hold_starts: settings.hold_starts,
-            definitions: Definitions::default(),
+            definitions: Definitions::unread(),
             metrics: metrics.clone(),
             upload_slots: Arc::new(Semaphore::new(settings.uploads.max(1))),
             printers: printers.clone(),

@@ -144,6 +144,7 @@ async fn pass(context: &Context, Kept { assumed, memo }: &mut Kept, heartbeat: &
         let uid = j.metadata.uid.as_deref().unwrap_or_default();
         !claims.contains_key(uid) && !assumed.contains_key(uid)
     });
+    let held = held(context);
     let input = Input {
         jobs: free_jobs.map(AsRef::as_ref).collect(),
         printers: printers
@@ -156,7 +157,7 @@ async fn pass(context: &Context, Kept { assumed, memo }: &mut Kept, heartbeat: &
                 }
             })
             .collect(),
-        hold_starts: context.fleet.context().hold_starts,
+        held: held.as_deref(),
         resting: resting(context, jobs.iter().map(AsRef::as_ref)),
     };
     let (began, now) = (Instant::now(), Timestamp::now());
@@ -225,12 +226,14 @@ fn resting<'a>(context: &Context, jobs: impl Iterator<Item = &'a PrintJob>) -> B
     jobs.filter(|job| rules::is_waiting_for_a_printer(job)).filter_map(until).collect()
 }
 
-/// Whether the printer's device could take a print, as its session tells. None could while the definitions would drop what is
-/// to be remembered of it.
+/// Why nothing is started anywhere.
+fn held(context: &Context) -> Option<String> {
+    let fleet = context.fleet.context();
+    if fleet.hold_starts { Some(rules::HOLD_STARTS.to_owned()) } else { fleet.definitions.too_old() }
+}
+
+/// Whether the printer's device could take a print, as its session tells.
 fn could_start(context: &Context, key: &Key) -> bool {
-    if context.fleet.context().definitions.too_old().is_some() {
-        return false;
-    }
     let seen = context.fleet.session(key).as_ref().map(Session::seen);
     seen.is_some_and(|s| rules::device_could_start(&s.link, s.is_judged(), context.timing.stale_after))
 }
@@ -272,10 +275,11 @@ async fn claim(context: &Context, assignment: &Assignment) -> Result<Claimed, Ap
         tokio::try_join!(context.api.get::<PrintJob>(&job_key), context.api.get::<Printer>(&printer_key))?;
     let (Some(job), Some(printer)) = (job, printer) else { return Ok(Claimed::No) };
     let view = PrinterView { printer: &printer, ready_for_start: could_start(context, &printer_key) };
+    let held = held(context);
     let again = Input {
         jobs: vec![&job],
         printers: vec![view],
-        hold_starts: context.fleet.context().hold_starts,
+        held: held.as_deref(),
         resting: resting(context, std::iter::once(&job)),
     };
     let same = |a: &Assignment| a.job_uid == assignment.job_uid && a.printer_uid == assignment.printer_uid;

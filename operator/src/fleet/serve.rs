@@ -18,7 +18,7 @@ pub(super) const COMMAND_LEASE: Duration = Duration::from_secs(5);
 /// How long a device has for its answer to a pause, resume or stop. Less than the command itself has: one that is not
 /// answered must not pass for one that was cut off.
 pub(super) const COMMAND_ANSWER: Duration = COMMAND_LEASE.saturating_sub(Duration::from_millis(500));
-/// Longest time for a deletion with its login.
+/// Longest time for a deletion; its login has a limit of its own.
 const DELETE_LIMIT: Duration = Duration::from_secs(45);
 /// Longest time for a whole report, of which each request has a limit of its own: no printer keeps its session for ever.
 pub(super) const POLL_LIMIT: Duration = Duration::from_secs(60);
@@ -37,6 +37,7 @@ pub(super) async fn serve<D: Device>(
     let live = session.with(|s| s.connected);
     let phase = if live { rand::rng().random_range(0.0..1.0) } else { 0.0 };
     let mut next_poll = Instant::now() + session.timing.poll_period.mul_f64(phase);
+    let mut polled_since_command = false;
     loop {
         if let Some(fault) = session.ends_by() {
             return Err(fault);
@@ -45,8 +46,10 @@ pub(super) async fn serve<D: Device>(
             biased;
             () = session.cancel.cancelled() => return Ok(()),
             () = uploads.ended(session) => context.tell(session),
-            // A poll that is due goes first: several long commands in a row would be a gap in watching.
-            Some(command) = commands.recv(), if Instant::now() < next_poll => {
+            // A poll that is due goes first: several long commands in a row would be a gap in watching. But one command goes
+            // between two of them: the next one of a slow device is due when the last has ended.
+            Some(command) = commands.recv(), if polled_since_command || Instant::now() < next_poll => {
+                polled_since_command = false;
                 // Every effect asks leadership first; what is not carried out now will be asked for again.
                 let serves = session.with(|s| s.serves(&command));
                 // A printer's storage serves one at a time: what another upload left behind is deleted after this one.
@@ -77,6 +80,7 @@ pub(super) async fn serve<D: Device>(
             () = device.changed() => next_poll = Instant::now(),
             () = tokio::time::sleep_until(next_poll) => {
                 next_poll = Instant::now() + session.timing.poll_period;
+                polled_since_command = true;
                 match report_of(device, uploads.under_way().is_some()).await {
                     Ok(report) => took(context, session, report),
                     Err(fault) => {
@@ -201,11 +205,27 @@ async fn delete<D: Device>(
 ) -> Result<(), DeviceFault> {
     let leadership = context.api.leadership();
     let may = || leadership.permit(COMMAND_LEASE).is_ok();
-    let deleted = async {
-        let files = files(context, session, device, uploads.under_way().is_some()).await?;
-        device.delete(files, remote_name, &may).await
-    };
+    let own_upload = uploads.under_way().is_some();
+    let files = tokio::time::timeout(POLL_LIMIT, files(context, session, device, own_upload)).await;
+    let files = files.unwrap_or_else(|_| Err(too_slow()))?;
+    if !own_upload {
+        look_first(context, session, device).await;
+    }
+    let deleted = device.delete(files, remote_name, &may);
     tokio::time::timeout(DELETE_LIMIT, deleted).await.unwrap_or_else(|_| Err(too_slow()))
+}
+
+/// Asks for a report before something that may take long, where the last one is some seconds old: together they would be a
+/// gap in watching. Some devices say nothing by themselves for a while.
+pub(super) async fn look_first<D: Device>(context: &FleetContext, session: &Session, device: &mut D) {
+    let age = session.with(|s| s.report.as_ref().map(|(_, at)| at.elapsed()));
+    if age.is_none_or(|age| age <= session.timing.fresh_report) {
+        return;
+    }
+    // What a failed one means is for the loop of the session to say.
+    if let Ok(Ok(reported)) = tokio::time::timeout(POLL_LIMIT, device.fresh()).await {
+        took(context, session, reported);
+    }
 }
 
 /// Opens a session with the device's storage, and polls meanwhile: some file servers take their time, and who looks away for
@@ -358,13 +378,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_file_server_that_takes_longer_than_a_gap_leaves_no_gap_in_watching() {
-        let device = testing::Slow { files: Duration::from_secs(40), deletion: Duration::ZERO };
+        let device = testing::Slow { files: Duration::from_secs(40), ..testing::Slow::default() };
         assert!(watched_while(device, 1, Duration::from_secs(50)).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn several_long_commands_in_a_row_leave_no_gap_in_watching() {
-        let device = testing::Slow { files: Duration::ZERO, deletion: Duration::from_secs(20) };
+        let device = testing::Slow { deletion: Duration::from_secs(20), ..testing::Slow::default() };
         assert!(watched_while(device, 3, Duration::from_secs(70)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_whose_answers_take_longer_than_a_period_is_told_what_to_do_between_them() {
+        let device = testing::Slow { poll: Duration::from_secs(3), ..testing::Slow::default() };
+        assert!(watched_while(device, 4, Duration::from_secs(15)).await);
     }
 }

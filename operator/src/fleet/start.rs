@@ -16,7 +16,7 @@ use printernizer_rules::print_job::start::SendAnswer;
 use tokio::time::Instant;
 
 use super::device::{Device, DeviceFault, Reported};
-use super::serve::{COMMAND_LEASE, POLL_LIMIT, files, too_slow, took, within_lease};
+use super::serve::{COMMAND_LEASE, POLL_LIMIT, files, look_first, too_slow, took, within_lease};
 use super::session::{Command, Session};
 use super::{FleetContext, fresh_id};
 use crate::api::CALL_TIMEOUT;
@@ -69,7 +69,7 @@ pub(super) async fn run<D: Device>(context: &FleetContext, session: &Session, de
             Closed::Changed(_) => Withheld::Changed,
             Closed::NotNow(_) => Withheld::NotNow,
             Closed::Held => Withheld::Held,
-            Closed::Unreadable(_) => Withheld::Unreadable,
+            Closed::Everywhere(_) => Withheld::Everywhere,
             Closed::GiveBack(_) => Withheld::GiveBack,
         };
         context.metrics.start_withheld(D::KIND, reason);
@@ -108,7 +108,7 @@ async fn attempt<D: Device>(
         return Err(Closed::Held);
     }
     if let Some(why) = context.definitions.too_old() {
-        return Err(Closed::NotNow(why));
+        return Err(Closed::Everywhere(why));
     }
     // 3. Gate: leadership, a new connection, a full report over it.
     let needed = CALL_TIMEOUT + context.timing.send_timeout;
@@ -119,12 +119,13 @@ async fn attempt<D: Device>(
         let mut objects = read(context, session, &command.attempt).await?;
         ask::<D>(context, &objects, &known, Duration::ZERO, None)?;
         // It may last: a namespace that is gone comes back by a person's hand alone.
-        if session.with(|s| matches!(s.closed, Some(Closed::Unreadable(_)))) {
+        if session.with(|s| matches!(s.closed, Some(Closed::Everywhere(_)))) {
             look_elsewhere(context, &mut objects).await?;
         }
     }
     let files = tokio::time::timeout(POLL_LIMIT, files(context, session, device, false)).await;
     let files = files.unwrap_or_else(|_| Err(too_slow())).map_err(unreachable)?;
+    look_first(context, session, device).await;
     let begun = tokio::time::timeout(POLL_LIMIT, device.begin_start(files)).await;
     let (mut starting, reported) = begun.unwrap_or_else(|_| Err(too_slow())).map_err(unreachable)?;
     took(context, session, reported.clone());

@@ -33,12 +33,15 @@ const SHA256: &str = "8080cd1d636d28b227689516fdadfd2aaed94e57b113db13523a38b51d
 /// What a device says that is asked for more than it is made for.
 const NOT_ASKED: &str = "this device is not made for that";
 
-/// An idle printer whose storage takes its time; nothing else is asked of it.
+/// An idle printer that takes its time; nothing else is asked of it.
+#[derive(Default)]
 pub(super) struct Slow {
     /// How long it takes to open a session with the storage.
     pub(super) files: Duration,
     /// How long it takes to delete a file.
     pub(super) deletion: Duration,
+    /// How long it takes to say what it does.
+    pub(super) poll: Duration,
 }
 
 impl Device for Slow {
@@ -48,6 +51,7 @@ impl Device for Slow {
     type Starting = ();
 
     async fn poll(&mut self, _own_upload: bool) -> Result<Reported, DeviceFault> {
+        tokio::time::sleep(self.poll).await;
         Ok(Reported::asked(DeviceReport::default(), Instant::now()))
     }
 

@@ -56,6 +56,9 @@ impl KubeLeaseStore {
     }
 }
 
+/// What the API server says where a webhook has other effects than its answer, and so is not asked for a dry run.
+const NO_DRY_RUN: &str = "does not support dry run";
+
 impl LeaseStore for KubeLeaseStore {
     async fn get(&self) -> Result<Lease, LeaseError> {
         self.api.get(&self.name).await.map_err(classify)
@@ -77,8 +80,10 @@ impl LeaseStore for KubeLeaseStore {
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
         match self.api.replace(&self.name, &dry_run, lease).await {
             Ok(_) => Ok(()),
-            // Rights are looked at first: whatever else is said against this write was said to somebody who has them.
-            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404 | 409 | 422) => Ok(()),
+            // Rights are looked at first, and then what may refuse the write itself. What is left is another version of it, or
+            // that it is gone; and a webhook that is asked in earnest alone.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 400 && status.message.contains(NO_DRY_RUN) => Ok(()),
             Err(error) => Err(LeaseError::Unclear(Box::new(error))),
         }
     }
@@ -166,7 +171,10 @@ mod tests {
         for (status, has) in [
             (StatusCode::OK, true),
             (StatusCode::CONFLICT, true),
-            (StatusCode::BAD_REQUEST, true),
+            (StatusCode::NOT_FOUND, true),
+            // A webhook, or a policy of the cluster, refuses the write: the real one would fare no better.
+            (StatusCode::BAD_REQUEST, false),
+            (StatusCode::UNPROCESSABLE_ENTITY, false),
             (StatusCode::FORBIDDEN, false),
             (StatusCode::UNAUTHORIZED, false),
             (StatusCode::SERVICE_UNAVAILABLE, false),
@@ -174,6 +182,26 @@ mod tests {
             let (store, _) = store(status).await;
             assert_eq!(store.may_replace(&lease()).await.is_ok(), has, "{status}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_proof_is_not_carried_out_and_a_webhook_that_is_only_asked_in_earnest_is_no_refusal() {
+        let asked = Arc::new(std::sync::Mutex::new(String::new()));
+        let seen = Arc::clone(&asked);
+        let answer = async move |uri: axum::http::Uri| {
+            *seen.lock().unwrap() = uri.to_string();
+            let message = "admission webhook \"a.example.com\" does not support dry run";
+            let failure = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": message, "reason": "BadRequest", "code": 400 });
+            (StatusCode::BAD_REQUEST, Json(failure))
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+        let config = kube::Config::new(format!("http://{address}").parse().unwrap());
+        let store = KubeLeaseStore::new(config, &Metrics::new().unwrap(), "farm", "operator").unwrap();
+        assert!(store.may_replace(&lease()).await.is_ok());
+        assert!(asked.lock().unwrap().contains("dryRun=All"), "{asked:?}");
     }
 
     #[tokio::test]

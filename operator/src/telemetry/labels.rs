@@ -165,8 +165,8 @@ labels! {
         NotNow = "not_now",
         /// All starts are held.
         Held = "held",
-        /// What else may be running on the device cannot be read.
-        Unreadable = "unreadable",
+        /// Nothing is started on any printer: a namespace cannot be read, or the definitions are too old.
+        Everywhere = "everywhere",
         /// The claim leads nowhere, and the printer is given back.
         GiveBack = "give_back",
     }

@@ -182,8 +182,12 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
         return give_back(seen, old, &Next::Elsewhere(why));
     }
     if unjudged_for(seen, old) >= seen.timing.unready_limit {
-        let why = "what the printer shows could not be stored in its status for too long".to_owned();
-        return give_back(seen, old, &Next::Elsewhere(why));
+        // Of a printer that is away nothing is to be stored.
+        let why = match report {
+            Some(_) => "what the printer shows could not be stored in its status for too long",
+            None => NOT_READY,
+        };
+        return give_back(seen, old, &Next::Elsewhere(why.to_owned()));
     }
     let device = printer.status.as_ref().and_then(|s| s.device.as_ref()).and_then(|d| d.serial_number.as_ref());
     if device.is_some_and(|serial| old.printer.as_ref().is_some_and(|claimed| claimed.serial_number != *serial)) {
@@ -202,7 +206,7 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
         return give_back(seen, old, &next);
     }
     if unready_for(seen, old, printer) >= seen.timing.unready_limit {
-        return give_back(seen, old, &Next::Elsewhere("the printer was not ready for too long".into()));
+        return give_back(seen, old, &Next::Elsewhere(NOT_READY.to_owned()));
     }
 
     let name = token.to_string();
@@ -253,6 +257,9 @@ fn before_intent(seen: &Observed<'_>, old: &PrintJobStatus, printer: &Printer) -
         _ => without_file(seen, old).unwrap_or_else(|| record_upload(seen, old, printer, &token, link)),
     }
 }
+
+/// Why a claim is given back whose printer is away, or cannot be used.
+const NOT_READY: &str = "the printer was not ready for too long";
 
 /// What is said of a claim before its upload.
 const UPLOAD_NEXT: &str = "the file is uploaded next";

@@ -55,8 +55,9 @@ pub enum Closed {
     NotNow(String),
     /// All starts are held. No other printer would start the job either.
     Held,
-    /// What else may be running on the device is in objects that cannot be read now. It would be so of another printer, too.
-    Unreadable(String),
+    /// Nothing is started on any printer: what else may be running on a device cannot be read, or the definitions would not
+    /// keep what a start must leave.
+    Everywhere(String),
     /// The claim leads nowhere: give the printer back.
     GiveBack(String),
 }
@@ -64,7 +65,7 @@ pub enum Closed {
 impl Closed {
     /// Whether the gates of all printers are closed for this reason: nobody would be better off with another one.
     pub fn is_of_all(&self) -> bool {
-        matches!(self, Self::Held | Self::Unreadable(_))
+        matches!(self, Self::Held | Self::Everywhere(_))
     }
 }
 
@@ -73,7 +74,7 @@ impl std::fmt::Display for Closed {
         match self {
             Self::Changed(what) => f.write_str(what),
             Self::Held => f.write_str("all starts are held (--hold-starts)"),
-            Self::NotNow(what) | Self::Unreadable(what) | Self::GiveBack(what) => f.write_str(what),
+            Self::NotNow(what) | Self::Everywhere(what) | Self::GiveBack(what) => f.write_str(what),
         }
     }
 }

@@ -188,7 +188,9 @@ fn bed_rules(seen: &Observed<'_>, new: &mut PrinterStatus, report: Option<&Devic
     let is_cleared = known.occupancy_id.is_some() && known.occupancy_id == printer.spec.bed.cleared_for;
     // What a person said of the bed while nobody watched may be older than a print that nobody saw.
     let said_before = known.occupancy_id.is_none() || is_cleared;
-    if !seen.watched && erased && accounted.is_erased() && said_before {
+    // Nor is it about this machine as it is now, where nobody had looked at it when it was said.
+    let never_seen = known.accounted_identity.is_none();
+    if !seen.watched && said_before && (never_seen || (erased && accounted.is_erased())) {
         // A device that has no identity to show says nothing of what happened while nobody watched.
         let identity = Some(report.identity.clone());
         bed::occupy(printer, new, identity, now, id, Reason::Unconfirmed, bed::Part::default());

@@ -37,7 +37,7 @@ pub use memo::Memo;
 pub(crate) use mismatch::Millimeters;
 pub use mismatch::{Mismatch, explain};
 pub use requirements::{FilamentNeed, Requirements, requirements, used_filaments};
-pub use schedule::{Assignment, Input, JobKey, PrinterView, Schedule, schedule, schedule_with};
+pub use schedule::{Assignment, HOLD_STARTS, Input, JobKey, PrinterView, Schedule, schedule, schedule_with};
 pub use selection::{Selector, SelectorOperator, SelectorTerm};
 pub use slots::slots;
 pub use waiting::{MAX_NEXT_FOR, NextFor, Obstacle, QUEUED_MESSAGE, Waiting, is_waiting_for_a_printer};

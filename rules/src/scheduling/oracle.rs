@@ -139,10 +139,7 @@ fn wrong_slots(job: &PrintJob, printer: &Printer, mapping: &[SlotChoice]) -> Vec
 
 fn run(jobs: &[PrintJob], printers: &[Printer]) -> Schedule {
     let views = printers.iter().map(|printer| PrinterView { printer, ready_for_start: true }).collect();
-    schedule(
-        &Input { jobs: jobs.iter().collect(), printers: views, hold_starts: false, resting: BTreeMap::new() },
-        at(NOW),
-    )
+    schedule(&Input { jobs: jobs.iter().collect(), printers: views, held: None, resting: BTreeMap::new() }, at(NOW))
 }
 
 fn job_of<'a>(jobs: &'a [PrintJob], name: &str) -> &'a PrintJob {

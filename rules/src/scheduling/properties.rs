@@ -48,7 +48,7 @@ impl Farm {
         let input = Input {
             jobs: self.jobs.iter().collect(),
             printers: printers.collect(),
-            hold_starts: self.hold_starts,
+            held: self.hold_starts.then_some(super::HOLD_STARTS),
             resting: self.resting.clone(),
         };
         schedule_with(&input, at(NOW), memo)

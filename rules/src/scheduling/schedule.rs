@@ -23,6 +23,9 @@ use super::requirements::Requirements;
 use super::shapes::{Shape, Shapes};
 use super::waiting::{MAX_NEXT_FOR, NextFor, Obstacle, Waiting, obstacle};
 
+/// Why nothing is started where the operator is told so.
+pub const HOLD_STARTS: &str = "all starts are held: --hold-starts";
+
 /// Everything a schedule depends on.
 #[derive(Clone, Debug)]
 pub struct Input<'a> {
@@ -30,8 +33,8 @@ pub struct Input<'a> {
     pub jobs: Vec<&'a PrintJob>,
     /// Every printer of the namespaces of those jobs.
     pub printers: Vec<PrinterView<'a>>,
-    /// Whether all starts are held: then nothing is assigned.
-    pub hold_starts: bool,
+    /// Why nothing is started anywhere, as [`HOLD_STARTS`]: then nothing is assigned, and each job that waits is told.
+    pub held: Option<&'a str>,
     /// UIDs of jobs whose files cannot be had at present, and until when that is taken for granted. They are given no
     /// printer, which would only wait with them.
     pub resting: BTreeMap<String, Timestamp>,
@@ -114,7 +117,7 @@ pub fn schedule_with(input: &Input<'_>, now: Timestamp, memo: &mut Memo) -> Sche
     }
     let mut schedule = Schedule::default();
     for (jobs, printers) in namespaces.into_values() {
-        let namespace = Namespace::new(&printers, input.hold_starts, now, &mut memo.names);
+        let namespace = Namespace::new(&printers, input.held, now, &mut memo.names);
         namespace.assign(jobs, &input.resting, now, &mut schedule);
     }
     memo.pass_ended();
@@ -148,7 +151,7 @@ struct Namespace<'a> {
 }
 
 impl<'a> Namespace<'a> {
-    fn new(views: &[PrinterView<'a>], hold_starts: bool, now: Timestamp, names: &mut ModelNames) -> Self {
+    fn new(views: &[PrinterView<'a>], held: Option<&str>, now: Timestamp, names: &mut ModelNames) -> Self {
         let mut opens: Option<Timestamp> = None;
         let mut printers: Vec<_> = views
             .iter()
@@ -164,10 +167,9 @@ impl<'a> Namespace<'a> {
                     name: view.printer.metadata.name.as_deref().unwrap_or_default(),
                     capabilities: names.capabilities(view.printer),
                     idle_since: idle.map(|c| c.last_transition_time.0),
-                    free: accepts.is_ok() && view.ready_for_start && !hold_starts,
+                    free: accepts.is_ok() && view.ready_for_start && held.is_none(),
                     obstacle: match accepts {
-                        Ok(()) if hold_starts => Some(Obstacle::Other("all starts are held: --hold-starts".into())),
-                        Ok(()) => None,
+                        Ok(()) => held.map(|why| Obstacle::Other(why.into())),
                         Err(not_free) => obstacle(view.printer, &not_free),
                     },
                 }

@@ -93,7 +93,7 @@ async fn the_gate_is_closed_since_the_first_try_in_vain_of_an_attempt_and_never_
     assert_eq!(closed_for(Some(Closed::Changed("changed"))), Duration::from_secs(60), "whatever the reason");
     assert_eq!(closed_for(Some(Closed::Held)), Duration::ZERO);
     wait().await;
-    assert_eq!(closed_for(Some(Closed::Unreadable("forbidden".into()))), Duration::ZERO);
+    assert_eq!(closed_for(Some(Closed::Everywhere("forbidden".into()))), Duration::ZERO);
     wait().await;
     assert_eq!(closed_for(Some(Closed::NotNow("busy".into()))), Duration::ZERO);
     wait().await;

@@ -27,7 +27,7 @@ pub(super) fn api_server(error: &ApiError) -> Closed {
 }
 
 fn unreadable(error: &ApiError) -> Closed {
-    Closed::Unreadable(format!(
+    Closed::Everywhere(format!(
         "what else may be running on this device cannot be read in all namespaces of the operator, so that nothing is started: \
          {error}"
     ))

@@ -253,7 +253,7 @@ fn a_start_that_is_tried_in_vain_for_15_minutes_gives_the_printer_back_and_not_e
 
 #[test]
 fn what_closes_the_gates_of_all_printers_keeps_a_job_at_its_own() {
-    for closed in [Closed::Held, Closed::Unreadable("forbidden".into())] {
+    for closed in [Closed::Held, Closed::Everywhere("forbidden".into())] {
         let mut s = Scene::uploaded();
         s.closed(closed.clone(), 36_000);
         assert_eq!(s.run_job(), [DeviceCommand::Start], "{closed}");

@@ -17,7 +17,29 @@ fn a_new_printer_is_occupied_until_a_person_says_otherwise() {
     s.clear_bed();
     s.run_printer();
     assert!(!s.printer_is(ConditionType::BedCleared), "nobody looked at the device yet");
-    s.link = None;
+    // Somebody may have printed since, and left the part: what the device shows then is of nobody's knowing.
+    (s.link, s.watched) = (None, false);
+    s.run_printer();
+    assert_eq!(bed_reason(&s), "Unconfirmed");
+    s.watched = true;
+    s.run_printer();
+    assert!(!s.printer_is(ConditionType::BedCleared), "the clearance was for another id");
+    s.clear_bed();
+    s.run_printer();
+    assert!(s.printer_is(ConditionType::BedCleared));
+}
+
+#[test]
+fn a_new_printer_that_is_confirmed_after_the_first_look_is_confirmed_once() {
+    let mut s = Scene::bare();
+    s.link = Some(Link::Connecting);
+    s.run_printer();
+    let asked = occupancy(&s);
+    (s.link, s.watched) = (None, false);
+    s.run_printer();
+    assert_eq!(occupancy(&s), asked, "nobody has said anything yet: it stays what it is");
+    s.clear_bed();
+    s.watched = true;
     s.run_printer();
     assert!(s.printer_is(ConditionType::BedCleared));
 }

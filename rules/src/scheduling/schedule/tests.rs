@@ -17,7 +17,15 @@ fn run(jobs: &[PrintJob], printers: &[Printer]) -> Schedule {
 
 fn run_with(jobs: &[PrintJob], printers: &[Printer], hold_starts: bool) -> Schedule {
     let printers = printers.iter().map(|printer| PrinterView { printer, ready_for_start: true }).collect();
-    schedule(&Input { jobs: jobs.iter().collect(), printers, hold_starts, resting: BTreeMap::new() }, at(NOW))
+    schedule(
+        &Input {
+            jobs: jobs.iter().collect(),
+            printers,
+            held: hold_starts.then_some(HOLD_STARTS),
+            resting: BTreeMap::new(),
+        },
+        at(NOW),
+    )
 }
 
 fn pairs(schedule: &Schedule) -> Vec<(&str, &str)> {
@@ -255,7 +263,7 @@ fn the_session_has_its_say() {
     let (job, printer) = (job("clip"), printer("one"));
     let views = vec![PrinterView { printer: &printer, ready_for_start: false }];
     let schedule =
-        schedule(&Input { jobs: vec![&job], printers: views, hold_starts: false, resting: BTreeMap::new() }, at(NOW));
+        schedule(&Input { jobs: vec![&job], printers: views, held: None, resting: BTreeMap::new() }, at(NOW));
     assert_eq!((pairs(&schedule), waiting(&schedule, "clip")), (vec![], &Waiting::Queued));
 }
 

@@ -56,7 +56,7 @@ fn a_job_is_never_the_next_for_a_printer_it_does_not_fit_or_passes_over() {
 fn run_resting(jobs: &[PrintJob], printers: &[Printer], resting: &[&str], until: &str) -> Schedule {
     let printers = printers.iter().map(|printer| PrinterView { printer, ready_for_start: true }).collect();
     let resting = resting.iter().map(|name| (format!("uid-of-{name}"), at(until))).collect();
-    schedule(&Input { jobs: jobs.iter().collect(), printers, hold_starts: false, resting }, at(NOW))
+    schedule(&Input { jobs: jobs.iter().collect(), printers, held: None, resting }, at(NOW))
 }
 
 /// Otherwise each of them is given the printer in turn, waits there for a file that does not come, and gives it back.
