@@ -81,14 +81,18 @@ pub struct BackupPolicyStatus {
     #[schemars(length(max = 64))]
     pub last_acknowledged: Option<String>,
     /// The last run that found the repository, a copy or a recovery point damaged; its reason is how that run itself ended, which may
-    /// have been well. Present until a check that began later has read
-    /// everything and found all of it whole; until then checks read everything, and nothing is pruned.
+    /// have been well. Present until checks that began later have read everything, in one go or part by part (reading), and found all
+    /// of it whole; until then nothing is pruned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_damage: Option<RunStatus>,
     /// How far checks have read everything since then, each from where the one before it ended. When all parts were found whole
     /// lastDamage ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reading: Option<Reading>,
+    pub reading: Option<ReadingStatus>,
+    /// When the check began, or the first of those, that found everything whole last (UTC). Damage that a run had seen before it is
+    /// no more, also where that run is heard of late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_whole_time: Option<Time>,
     /// The last restore drill that restored something else than was backed up. Present until one that began later restores all
     /// of it; until then nothing is pruned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -187,6 +191,32 @@ pub struct RunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub read_data_percent: Option<i32>,
+}
+
+/// How far checks have read everything since damage was seen, part by part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadingStatus {
+    /// Parts that were read and found whole, at the target and at every copy, the first ones.
+    #[schemars(range(min = 0, max = 256))]
+    pub done: i32,
+    /// How many parts there are.
+    #[schemars(range(min = 0, max = 256))]
+    pub of: i32,
+    /// When the first of these checks began (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin_time: Option<Time>,
+    /// What they read: the repositories of the target and of its copies. When they are others it is begun anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    pub places: Vec<RepositoryStatus>,
+}
+
+impl ReadingStatus {
+    /// As a run is told of it.
+    pub fn told(&self) -> Reading {
+        Reading { done: self.done, of: self.of }
+    }
 }
 
 /// A repository that holds a policy's backups.

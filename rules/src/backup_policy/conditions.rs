@@ -8,7 +8,7 @@ use ConditionStatus::{False, True, Unknown};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use printernizer_crds::backup_policy::{BackupPolicyStatus, Reading, Role, RunReason, RunStatus};
+use printernizer_crds::backup_policy::{BackupPolicyStatus, ReadingStatus, Role, RunReason, RunStatus};
 use printernizer_crds::conditions::{SetAt, cut};
 use printernizer_crds::{BackupPolicy, ConditionStatus, ConditionType, Conditions as _, Reason};
 
@@ -404,7 +404,7 @@ impl Teller<'_> {
         // So that a long one leaves room for what is to be done.
         let mut text = format!("{} {ended}: {}. ", run.job_name, cut(&run.message, 480));
         if by == Role::Check {
-            if let Some(Reading { done, of }) = status.reading {
+            if let Some(ReadingStatus { done, of, .. }) = &status.reading {
                 let _ = write!(text, "Since then {done} of {of} parts of the data were read and are whole. ");
             }
             let last = status.last_check.as_ref().filter(|last| last.end_time.0 > run.end_time.0);

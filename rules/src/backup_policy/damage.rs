@@ -3,9 +3,13 @@
 //! may be all there is, and what is older may be all that is whole.
 
 use jiff::Timestamp;
-use printernizer_crds::backup_policy::{BackupPolicyStatus, Reading, Role, RunReason, RunStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use printernizer_crds::backup_policy::{
+    BackupPolicySpec, BackupPolicyStatus, Reading, ReadingStatus, RepositoryStatus, Role, RunReason, RunStatus,
+};
 
-use super::runs::Run;
+use super::needs;
+use super::runs::{Run, is_further};
 
 /// All of the data, in percent.
 pub const ALL_DATA: i32 = 100;
@@ -37,12 +41,12 @@ pub fn note(status: &mut BackupPolicyStatus, run: &Run) {
     let is_worse_known =
         status.last_damage.as_ref().is_some_and(|damage| damage.reason == RunReason::RepositoryDamaged);
     if is_damaged || (found_broken && !is_worse_known) {
-        let proven = status.last_check.as_ref().filter(|check| proves_whole(check)).map(|check| check.start_time.0);
+        let proven = status.last_whole_time.as_ref().map(|time| time.0);
         if keep(&mut status.last_damage, run.status.clone(), proven) {
             status.reading = None;
         }
     } else if run.role == Role::Check && proves_whole(&run.status) {
-        clear(&mut status.last_damage, run.begin);
+        whole(status, run.begin);
     } else if let Some((before, reading)) = run.reading {
         read_on(status, run, before, reading);
     }
@@ -82,18 +86,53 @@ fn read_on(status: &mut BackupPolicyStatus, run: &Run, before: i32, reading: Rea
     if status.last_damage.as_ref().is_none_or(|damage| damage.end_time.0 > run.begin) {
         return;
     }
-    let known = status.reading.unwrap_or_default();
-    // One that began anew, or goes on in the same parts with none left out.
-    let goes_on = before == 0 || (reading.of == known.of && before <= known.done);
-    let is_further = i64::from(reading.done) * i64::from(known.of) > i64::from(known.done) * i64::from(reading.of);
-    if !goes_on || !(is_further || known.of == 0) {
+    let known = status.reading.clone().unwrap_or_default();
+    // One that began anew, or goes on in the same parts of the same repositories with none left out.
+    let same = reading.of == known.of && before <= known.done && is_same(&run.places, &known.places);
+    let goes_on = before == 0 || same;
+    if !goes_on || !(known.of == 0 || is_further(reading, known.told())) {
         return;
     }
+    let begin = if before == 0 { run.begin } else { known.begin_time.map_or(run.begin, |time| time.0) };
     if reading.done == reading.of && run.status.reason == RunReason::Succeeded {
-        clear(&mut status.last_damage, run.begin);
+        whole(status, begin);
     }
-    // The end of a run that came to nothing proves nothing of the last part.
-    status.reading = Some(Reading { done: reading.done.min(reading.of - 1), of: reading.of });
+    status.reading = Some(ReadingStatus {
+        // The end of a run that came to nothing proves nothing of the last part.
+        done: reading.done.min(reading.of - 1),
+        of: reading.of,
+        begin_time: Some(Time(begin)),
+        places: run.places.clone(),
+    });
+}
+
+/// Whether these are the same repositories, as far as their ids are known.
+fn is_same(some: &[RepositoryStatus], others: &[RepositoryStatus]) -> bool {
+    let is_same = |(a, b): (&RepositoryStatus, &RepositoryStatus)| {
+        a.location == b.location && (a.id == b.id || a.id.is_empty() || b.id.is_empty())
+    };
+    some.len() == others.len() && some.iter().zip(others).all(is_same)
+}
+
+/// What was read of other places says nothing of those that count now: of a copy that is new none of the first parts was read.
+pub fn forget_other_places(spec: &BackupPolicySpec, status: &mut BackupPolicyStatus) {
+    let now: Vec<RepositoryStatus> = needs::targets(spec)
+        .map(|target| {
+            let location = target.location();
+            let known = status.repository.iter().chain(&status.copies).find(|known| known.location == location);
+            RepositoryStatus { id: known.map(|known| known.id.clone()).unwrap_or_default(), location }
+        })
+        .collect();
+    if status.reading.as_ref().is_some_and(|reading| !is_same(&reading.places, &now)) {
+        status.reading = None;
+    }
+}
+
+/// Checks of which the first began then have found everything whole.
+fn whole(status: &mut BackupPolicyStatus, begin: Timestamp) {
+    clear(&mut status.last_damage, begin);
+    let last = status.last_whole_time.take().map(|time| time.0);
+    status.last_whole_time = last.max(Some(begin)).map(Time);
 }
 
 /// A look that began then has proven the opposite. By Kubernetes' clock: that of the look's node may be ahead.

@@ -31,9 +31,13 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     let own = Own::of(seen, schedules.as_ref().ok());
     let ended = own.jobs.iter().filter_map(|job| run_of(job, seen.pods)).collect();
     let spec = &policy.spec;
-    count::count(&mut status, ended, &spec.target.location(), spec.acknowledged.is_some());
+    // Without an image no Jobs were looked at: those that were counted stay so.
+    if seen.image.is_some() {
+        count::count(&mut status, ended, &spec.target.location(), spec.acknowledged.is_some());
+    }
     target::judge(policy, &mut status, seen.fresh_id);
     target::confirm(policy, &mut status);
+    damage::forget_other_places(spec, &mut status);
 
     let (stuck, soon) = stuck::stuck(own.pods(seen), own.jobs_without_pods(seen), seen.now);
     let claims = needs::claims(spec);

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{PodTemplateSpec, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role as RbacRole, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use printernizer_crds::backup_policy::{
-    BackupPolicyStatus, ObjectKind, POLICY_LABEL, ROLE_LABEL, Role, RunConfiguration,
+    BackupPolicyStatus, ObjectKind, POLICY_LABEL, ROLE_LABEL, ReadingStatus, Role, RunConfiguration,
 };
 use printernizer_crds::{BackupPolicy, GROUP};
 use serde::Serialize;
@@ -140,7 +140,7 @@ impl Maker<'_> {
             verification,
             repository_id: self.status.repository.as_ref().filter(|r| r.location == here).map(|r| r.id.clone()),
             copy_repositories: self.status.copies.clone(),
-            reading: reads_all.then(|| self.status.reading.unwrap_or_default()),
+            reading: reads_all.then(|| self.status.reading.as_ref().map(ReadingStatus::told).unwrap_or_default()),
             seconds: reads_all.then_some(spec.job_template.active_deadline_seconds),
         }
     }

@@ -33,8 +33,10 @@ pub struct Run {
     pub previous: Option<String>,
     /// The copies it has found or made.
     pub copies: Vec<RepositoryStatus>,
-    /// How far a check came that went on where others ended, and how far they had come.
+    /// How far a check came that went on where others ended, and how far they had come: its best try.
     pub reading: Option<(i32, Reading)>,
+    /// The repositories of the target and of its copies, as far as their ids are known.
+    pub places: Vec<RepositoryStatus>,
 }
 
 /// The role in the labels of an object.
@@ -121,6 +123,8 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
         read_data_percent: None,
     };
     let location = told.as_ref().map(|told| told.target.location());
+    let tries = ended.iter().filter_map(|(_, end)| said(end)).filter_map(|report| read_by(role, &report));
+    let reading = tries.reduce(|best, next| if is_further(next.1, best.1) { next } else { best });
     let Some(report) = report else {
         let (reason, message) = without_report(condition, last);
         (status.reason, status.message) = (reason, cut(&message));
@@ -133,7 +137,8 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
             knows_repository,
             previous: None,
             copies: Vec::new(),
-            reading: None,
+            reading,
+            places: told.iter().flat_map(|told| places(told, None, &[])).collect(),
         });
     };
     // What was read before the Job began, or after it had ended, was read by another clock.
@@ -158,14 +163,11 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
     status.bytes_changed = counted(report.bytes_changed);
     status.restore_seconds = counted(report.restore_seconds);
     status.read_data_percent = report.read_data_percent.filter(|percent| (0..=100).contains(percent));
-    let reading = report.read_before.zip(report.reading).filter(|(before, reading)| {
-        let is_so = (1..=256).contains(&reading.of) && reading.done <= reading.of;
-        role == Role::Check && is_so && (0..=reading.done).contains(before)
-    });
     let repository = report.repository.filter(|r| r.id.len() <= 64 && r.snapshot_count >= 0);
-    let places = told.iter().flat_map(|told| &told.copies).map(Target::location);
-    let found = places.zip(report.copy_ids).filter_map(|(location, id)| Some((location, id.filter(named)?)));
-    let copies = found.map(|(location, id)| RepositoryStatus { location, id }).collect();
+    let locations = told.iter().flat_map(|told| &told.copies).map(Target::location);
+    let found = locations.zip(report.copy_ids).filter_map(|(location, id)| Some((location, id.filter(named)?)));
+    let copies: Vec<RepositoryStatus> = found.map(|(location, id)| RepositoryStatus { location, id }).collect();
+    let places = told.iter().flat_map(|told| places(told, repository.as_ref(), &copies)).collect();
     Some(Run {
         role,
         status,
@@ -176,7 +178,43 @@ pub fn run_of(job: &Job, pods: &[Pod]) -> Option<Run> {
         previous: report.previous_snapshot.filter(named),
         copies,
         reading,
+        places,
     })
+}
+
+/// How far a try of a check came, and from where.
+fn read_by(role: Role, report: &Report) -> Option<(i32, Reading)> {
+    let (before, mut reading) = report.read_before.zip(report.reading)?;
+    let is_so = (1..=256).contains(&reading.of) && reading.done <= reading.of;
+    if role != Role::Check || !is_so || !(0..=reading.done).contains(&before) {
+        return None;
+    }
+    if report.reason != RunReason::Succeeded {
+        // Its end proves nothing of the last part.
+        reading.done = reading.done.min(reading.of - 1);
+    }
+    Some((before.min(reading.done), reading))
+}
+
+/// Whether more of everything was read.
+pub fn is_further(one: Reading, other: Reading) -> bool {
+    i64::from(one.done) * i64::from(other.of) > i64::from(other.done) * i64::from(one.of)
+}
+
+/// The repositories a run was told of, by what it found, or was to find.
+fn places(
+    told: &RunConfiguration,
+    found: Option<&RepositoryFacts>,
+    copies: &[RepositoryStatus],
+) -> Vec<RepositoryStatus> {
+    let id = told.repository_id.clone().or_else(|| found.map(|found| found.id.clone()));
+    let target = RepositoryStatus { location: told.target.location(), id: id.unwrap_or_default() };
+    let copies = told.copies.iter().map(|copy| {
+        let location = copy.location();
+        let known = copies.iter().chain(&told.copy_repositories).find(|known| known.location == location);
+        RepositoryStatus { id: known.map(|known| known.id.clone()).unwrap_or_default(), location }
+    });
+    std::iter::once(target).chain(copies).collect()
 }
 
 /// Whether a run that ended so has looked and found something wrong, which another try of it cannot undo.

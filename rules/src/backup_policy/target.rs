@@ -18,7 +18,7 @@ pub fn judge(policy: &BackupPolicy, status: &mut BackupPolicyStatus, fresh_id: &
     if let Some(change) = &known
         && policy.spec.acknowledged.as_ref() == Some(&change.id)
     {
-        begin_anew(status);
+        begin_anew(policy, status);
         return;
     }
     status.target_change = Some(known.unwrap_or_else(|| TargetChange { id: fresh_id.to_owned(), from, to }));
@@ -41,8 +41,11 @@ pub fn confirm(policy: &BackupPolicy, status: &mut BackupPolicyStatus) {
     }
 }
 
-/// What was known of the backups was known of those at the old place.
-fn begin_anew(status: &mut BackupPolicyStatus) {
+/// What was known of the backups was known of those at the old place; but damage may be that of a copy that stays.
+fn begin_anew(policy: &BackupPolicy, status: &mut BackupPolicyStatus) {
+    let is_wanted =
+        |copy: &RepositoryStatus| policy.spec.copies.iter().any(|wanted| wanted.location() == copy.location);
+    let stays = status.copies.iter().any(is_wanted);
     *status = BackupPolicyStatus {
         conditions: std::mem::take(&mut status.conditions),
         cron_jobs: std::mem::take(&mut status.cron_jobs),
@@ -50,6 +53,7 @@ fn begin_anew(status: &mut BackupPolicyStatus) {
         last_manual_trigger: status.last_manual_trigger.take(),
         last_missed_time: status.last_missed_time.take(),
         copies: std::mem::take(&mut status.copies),
+        last_damage: status.last_damage.take().filter(|_| stays),
         ..BackupPolicyStatus::default()
     };
 }

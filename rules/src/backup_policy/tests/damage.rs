@@ -173,6 +173,106 @@ fn damage_ends_when_checks_have_read_everything_one_part_after_the_other() {
     assert_eq!(told_of_reading(&scene), json!({ "done": 0, "of": 0 }));
 }
 
+/// A policy with a copy, of which some parts were read since damage was seen.
+fn half_read() -> Scene {
+    let mut scene = drilled();
+    scene.found.claims.insert("disk".into(), Some(claim("ReadWriteMany")));
+    scene.write(&json!({ "copies": [{ "persistentVolumeClaim": { "claimName": "disk" } }] }));
+    scene.look();
+    for (by, end) in [("farm-backup", Succeeded), ("farm-check", RepositoryDamaged)] {
+        scene.run_that_says(by, end, &json!({ "copyIds": ["id-one"] }));
+        scene.look();
+        scene.pass(1);
+    }
+    read(&mut scene, Succeeded, 0, 4);
+    assert_eq!(told_of_reading(&scene), json!({ "done": 4, "of": 10 }));
+    scene
+}
+
+/// A check that reads so many of ten parts, after so many.
+fn read(scene: &mut Scene, end: RunReason, before: i32, done: i32) {
+    let more = json!({ "readBefore": before, "reading": { "done": done, "of": 10 }, "copyIds": ["id-one"] });
+    scene.run_that_says("farm-check", end, &more);
+    scene.look();
+    scene.pass(1);
+}
+
+#[test]
+fn what_was_read_at_other_places_proves_nothing_of_those_that_count_now() {
+    let disk = |name: &str| json!({ "persistentVolumeClaim": { "claimName": name } });
+    let nothing = json!({ "done": 0, "of": 0 });
+    // A copy that is new, in the place of another or beside it, and one that a person has given up and another was made for.
+    for (copies, acknowledged) in
+        [(json!([disk("other")]), ""), (json!([disk("disk"), disk("other")]), ""), (json!([disk("disk")]), "id-one")]
+    {
+        let mut scene = half_read();
+        scene.found.claims.insert("other".into(), Some(claim("ReadWriteMany")));
+        let (check, begun) = (scene.begin("farm-check"), scene.now);
+        scene.write(&json!({ "copies": copies, "acknowledged": acknowledged }));
+        scene.look();
+        if !acknowledged.is_empty() {
+            scene.run_that_says("farm-backup", Succeeded, &json!({ "copyIds": ["id-two"] }));
+            scene.look();
+        }
+        assert_eq!(told_of_reading(&scene), nothing, "{copies} {acknowledged}");
+        // Nor does the check that was told of the former ones.
+        let more = json!({ "readBefore": 4, "reading": { "done": 10, "of": 10 }, "copyIds": ["id-one"] });
+        scene.end_saying(&check, begun, Succeeded, &more);
+        scene.look();
+        assert!(scene.status().last_damage.is_some(), "{copies} {acknowledged}");
+    }
+    // Other backups are to be made; the copy stays, and may be what is damaged.
+    for (copies, stays) in [(json!([disk("disk")]), true), (json!([]), false)] {
+        let mut scene = half_read();
+        scene.write(&json!({ "target": { "s3": { "bucket": "elsewhere" } }, "copies": copies }));
+        scene.look();
+        let id = scene.status().target_change.unwrap().id;
+        scene.write(&json!({ "acknowledged": id }));
+        scene.look();
+        assert_eq!(scene.status().last_damage.is_some(), stays);
+        assert_eq!(told_of_reading(&scene), if stays { nothing.clone() } else { Value::Null });
+    }
+}
+
+#[test]
+fn damage_that_has_ended_is_not_back_when_its_run_is_heard_of_again() {
+    let mut scene = half_read();
+    read(&mut scene, Succeeded, 4, 10);
+    assert_eq!(scene.status().last_damage, None);
+    read(&mut scene, TargetUnreachable, 0, 0);
+    let before = scene.status();
+    // The operator was told no image for a while, and looked at no Jobs.
+    let (image, jobs) = (scene.image.take(), std::mem::take(&mut scene.jobs));
+    scene.look();
+    assert_eq!(scene.status().counted_jobs, before.counted_jobs);
+    (scene.image, scene.jobs) = (image, jobs);
+    scene.look();
+    assert_eq!((scene.status().last_damage, scene.status().consecutive_failures), (None, 0));
+    // Nor where it is counted again, and of the good ones Kubernetes keeps no longer those that have disproved it.
+    scene.jobs.retain(|job| job.metadata.name.as_deref() == Some("farm-check-2"));
+    scene.policy.status.as_mut().unwrap().counted_jobs.clear();
+    scene.look();
+    assert_eq!(scene.status().last_damage, None);
+    assert!(!prune_is_suspended(&scene));
+}
+
+#[test]
+fn of_all_tries_of_a_check_the_parts_count_that_any_has_read() {
+    for (last, is_killed) in [(Some(Succeeded), false), (Some(TargetUnreachable), false), (None, true)] {
+        let mut scene = half_read();
+        let (job, begun) = (scene.begin("farm-check"), scene.now);
+        let read = |done: i32| json!({ "readBefore": 4, "reading": { "done": done, "of": 10 }, "copyIds": ["id-one"] });
+        scene.end_saying(&job, begun, TargetUnreachable, &read(7));
+        scene.pass(60);
+        match last {
+            Some(end) => scene.end_saying(&job, begun, end, &read(5)),
+            None => scene.end_with(&job, false, None),
+        }
+        scene.look();
+        assert_eq!(told_of_reading(&scene), json!({ "done": 7, "of": 10 }), "{last:?} {is_killed}");
+    }
+}
+
 #[test]
 fn a_long_tale_of_damage_leaves_room_for_what_is_to_be_done() {
     let mut scene = drilled();
