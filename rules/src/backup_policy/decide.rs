@@ -47,13 +47,16 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     let given_up = node.as_ref().map(|node| own.waiting_in_vain(seen, node.as_deref())).unwrap_or_default();
     let missing = needs::missing(spec, seen.found);
     let foreign_access = own.foreign_access(policy, seen.access);
-    let look_soon = missing.is_some() || node.is_err() || own.taken.is_some() || foreign_access.is_some();
+    let live_target = needs::live_target(spec, &status, seen.found);
+    let unwatched =
+        [missing.is_some(), node.is_err(), own.taken.is_some(), foreign_access.is_some(), live_target.is_some()];
+    let look_soon = unwatched.contains(&true);
     let problems: Vec<Problem> = [
         target::problem(policy, &status),
         schedules.as_ref().err().cloned(),
         needs::contradiction(policy),
         missing,
-        needs::live_target(spec, &status, seen.found),
+        live_target.clone(),
         node.as_ref().err().cloned(),
         own.taken.clone(),
         foreign_access,
@@ -62,7 +65,7 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     .into_iter()
     .flatten()
     .collect();
-    let stops = Stopping(&problems);
+    let stops = Stopping { problems: &problems, live_target: live_target.as_ref() };
 
     let mut effects = Vec::new();
     let schedules = schedules.ok();
@@ -107,7 +110,7 @@ pub fn decide(seen: &Observed<'_>) -> Plan {
     again.extend(given_up.iter().map(|(_, waiting)| waiting.end()));
     // What nobody looks at is not due, and is not missed.
     if let Some(schedules) = schedules.as_ref().filter(|_| seen.image.is_some()) {
-        again.extend(bring_up(seen, &own, schedules, &mut status));
+        again.extend(bring_up(seen, &own, schedules, &stops, &mut status));
     }
     if seen.image.is_none() || stops.role(Role::Backup) {
         status.next_schedule_time = None;
@@ -142,15 +145,26 @@ fn image_unset() -> Problem {
 }
 
 /// What the problems stop.
-struct Stopping<'a>(&'a [Problem]);
+struct Stopping<'a> {
+    problems: &'a [Problem],
+    /// That of these which keeps backups from a volume that something else uses.
+    live_target: Option<&'a Problem>,
+}
 
 impl Stopping<'_> {
     fn changes(&self) -> bool {
-        self.0.iter().any(|problem| problem.stops == Stops::Changes)
+        self.problems.iter().any(|problem| problem.stops == Stops::Changes)
     }
 
     fn role(&self, role: Role) -> bool {
-        self.0.iter().any(|problem| problem.keeps_from_running(role))
+        self.problems.iter().any(|problem| problem.keeps_from_running(role))
+    }
+
+    /// Whether all is made and backups begin none the less, for something else uses the volume they would go to: restores of what
+    /// may be there take their Jobs from a CronJob.
+    fn only_suspends(&self, role: Role) -> bool {
+        let mut others = self.problems.iter().filter(|problem| Some(*problem) != self.live_target);
+        self.live_target.is_some_and(|it| it.keeps_from_running(role)) && !others.any(|it| it.keeps_from_running(role))
     }
 
     fn role_of(&self, cron_job: &CronJob) -> bool {
@@ -167,7 +181,7 @@ fn objects(
     stops: &Stopping<'_>,
 ) -> Vec<Effect> {
     let mut effects = Vec::new();
-    if !stops.role(Role::Backup) {
+    if !stops.role(Role::Backup) || stops.only_suspends(Role::Backup) {
         let (wanted, live) = (maker.access(), seen.access);
         let account = wanted.account.filter(|wanted| !is_applied(wanted, live.account.as_ref()));
         effects.extend(account.map(|object| Effect::ApplyAccount(Box::new(object))));
@@ -180,9 +194,10 @@ fn objects(
     }
     for scheduled in &schedules.all {
         let live = own.cron_job(&scheduled.name);
-        let is_taken =
-            live.is_none() && seen.cron_jobs.iter().any(|c| c.metadata.name.as_ref() == Some(&scheduled.name));
-        if stops.role(scheduled.role) {
+        let is_taken = is_taken(seen, own, scheduled);
+        if stops.only_suspends(scheduled.role) && live.is_none() && !is_taken {
+            effects.push(Effect::ApplyCronJob(Box::new(maker.cron_job(scheduled, true))));
+        } else if stops.role(scheduled.role) {
             effects.extend(live.and_then(suspend));
         } else if !is_taken {
             let wanted = maker.cron_job(scheduled, is_suspended(seen.policy, maker.status, scheduled.role));
@@ -192,6 +207,12 @@ fn objects(
         }
     }
     effects
+}
+
+/// Whether something else has the name of a CronJob that is wanted.
+fn is_taken(seen: &Observed<'_>, own: &Own<'_>, wanted: &Scheduled) -> bool {
+    let is_there = seen.cron_jobs.iter().any(|c| c.metadata.name.as_ref() == Some(&wanted.name));
+    is_there && own.cron_job(&wanted.name).is_none()
 }
 
 /// Whether nothing of this role begins by itself, though nothing keeps it from running.
@@ -212,6 +233,7 @@ fn bring_up(
     seen: &Observed<'_>,
     own: &Own<'_>,
     schedules: &Schedules,
+    stops: &Stopping<'_>,
     status: &mut BackupPolicyStatus,
 ) -> Vec<Option<Timestamp>> {
     let spec = &seen.policy.spec;
@@ -223,7 +245,10 @@ fn bring_up(
     for scheduled in &schedules.all {
         let live = own.cron_job(&scheduled.name);
         let deadline = spec.starting_deadline_seconds;
-        let suspended = is_suspended(seen.policy, status, scheduled.role);
+        // What was never made, and is not made now, is not due either, and is not missed.
+        let is_made = !stops.changes() && !stops.role(scheduled.role) && !is_taken(seen, own, scheduled);
+        let is_nothing = live.is_none() && !is_made || stops.only_suspends(scheduled.role);
+        let suspended = is_nothing || is_suspended(seen.policy, status, scheduled.role);
         let due = due::due(scheduled, zone, live, known(scheduled), suspended, deadline, seen.now);
         if let Some(next) = due.status.next_schedule_time.as_ref().map(|t| t.0) {
             let grace = SignedDuration::from_secs(deadline.saturating_add(due::HEARD_OF_SECONDS));

@@ -140,14 +140,12 @@ pub fn contradiction(policy: &BackupPolicy) -> Option<Problem> {
     None
 }
 
-/// Volumes that are to hold backups and are not known to hold any.
+/// Volumes that are to hold backups, of a policy of which nothing is known yet: no backup, and no run that would have had them.
 fn new_volumes<'a>(spec: &'a BackupPolicySpec, status: &BackupPolicyStatus) -> impl Iterator<Item = &'a str> {
-    let is_known = |target: &Target| {
-        let location = target.location();
-        status.repository.iter().chain(&status.copies).any(|known| known.location == location)
-    };
-    let new = targets(spec).filter(move |target| !is_known(target));
-    new.filter_map(|target| Some(target.persistent_volume_claim.as_ref()?.claim_name.as_str()))
+    let runs = [&status.last_backup, &status.last_check, &status.last_prune, &status.last_restore_drill];
+    let is_new = status.repository.is_none() && runs.iter().all(|run| run.is_none());
+    let volumes = targets(spec).filter_map(|target| target.persistent_volume_claim.as_ref());
+    volumes.filter(move |_| is_new).map(|volume| volume.claim_name.as_str())
 }
 
 /// Whether there are any.
@@ -155,18 +153,19 @@ pub fn has_new_volume(spec: &BackupPolicySpec, status: &BackupPolicyStatus) -> b
     new_volumes(spec, status).next().is_some()
 }
 
-/// A volume that is to hold backups, holds none yet, and is used by something else: by mistake, most likely, and Kubernetes would
-/// change the group of all that is in it.
+/// A volume that is to hold backups, of which none are known, and that is used by something else: by mistake, most likely, and
+/// Kubernetes would change the group of all that is in it. Or it has backups of which this cluster has not heard: what looks at
+/// them and restores them goes on.
 pub fn live_target(spec: &BackupPolicySpec, status: &BackupPolicyStatus, found: &Found) -> Option<Problem> {
     let (name, node, pod) = new_volumes(spec, status).find_map(|name| {
         let (node, pod) = found.claims.get(name)?.as_ref()?.in_use.first_key_value()?;
         Some((name, node, pod))
     })?;
     let text = format!(
-        "the volume {name}, where backups are to go and where none are yet, is in use by the pod {pod} on {node}: is it the right \
-         one? Name a volume that nothing else uses, or end that pod until the first backup is made there"
+        "the volume {name}, where backups are to go and where none are known, is in use by the pod {pod} on {node}: is it the right \
+         one? No backup is made: name a volume that nothing else uses, or end that pod until the first backup is made there"
     );
-    Some(Problem::new(Stops::Changes, Reason::VolumeInUse, text))
+    Some(Problem::new(Stops::Backups, Reason::VolumeInUse, text))
 }
 
 /// The first of what the policy names that is not there as it must be.

@@ -12,13 +12,15 @@ type Mistake = fn(&mut Scene);
 const EVERYTHING: &[&str] = &["suspend farm-backup", "suspend farm-prune"];
 const BACKUPS: &[&str] = &["suspend farm-backup"];
 const NOTHING: &[&str] = &[];
+const LIVE_TARGET: &str = "a target that a program uses";
+
+fn used(scene: &mut Scene, claim: &str, mode: &str, nodes: &[(&str, &str)]) {
+    let in_use = nodes.iter().map(|(node, pod)| ((*node).to_owned(), (*pod).to_owned())).collect();
+    scene.found.claims.insert(claim.into(), Some(ClaimFacts { in_use, ..super::claim(mode) }));
+}
 
 #[allow(clippy::semicolon_if_nothing_returned, reason = "each row is one expression")]
 fn rows() -> Vec<(&'static str, Mistake, Reason, &'static str, &'static [&'static str])> {
-    fn used(scene: &mut Scene, claim: &str, mode: &str, nodes: &[(&str, &str)]) {
-        let in_use = nodes.iter().map(|(node, pod)| ((*node).to_owned(), (*pod).to_owned())).collect();
-        scene.found.claims.insert(claim.into(), Some(ClaimFacts { in_use, ..super::claim(mode) }));
-    }
     vec![
         (
             "a minute of 61",
@@ -65,14 +67,14 @@ fn rows() -> Vec<(&'static str, Mistake, Reason, &'static str, &'static [&'stati
             NOTHING,
         ),
         (
-            "a target that a program uses",
+            LIVE_TARGET,
             |s| {
                 s.write(&json!({ "target": { "s3": null, "persistentVolumeClaim": { "claimName": "shop" } } }));
                 used(s, "shop", "ReadWriteMany", &[("n1", "shop-0")]);
             },
             Reason::VolumeInUse,
-            "the volume shop, where backups are to go and where none are yet, is in use by the pod shop-0 on n1",
-            NOTHING,
+            "the volume shop, where backups are to go and where none are known, is in use by the pod shop-0 on n1",
+            &["suspend farm-backup", "apply farm-prune"],
         ),
         (
             "a copy into a source",
@@ -204,10 +206,48 @@ fn nothing_of_what_cannot_run_is_made() {
         let mut scene = scene(&json!({ "trigger": { "manual": "now" } }));
         mistake(&mut scene);
         let plan = scene.look();
-        let made = done(&plan);
+        let mut made = done(&plan);
+        if what == LIVE_TARGET {
+            // A restore of what may be there takes its Job from it.
+            assert_eq!(scene.cron_job("farm-backup").spec.suspend, Some(true));
+            made.retain(|made| made != "apply farm-backup");
+        }
         assert!(!made.iter().any(|m| m.contains("backup")), "{what}: {made:?}");
         scene.assert_says(ConditionType::Ready, "False", reason);
+        // Nor is it due, nor missed.
+        for _ in 0..2 {
+            let due = scene.status().cron_jobs.into_iter().filter(|c| c.role == Role::Backup);
+            assert!(due.into_iter().all(|c| c.next_schedule_time.is_none()), "{what}");
+            assert_eq!((scene.status().next_schedule_time, scene.status().last_missed_time), (None, None), "{what}");
+            scene.pass(3 * 24 * 60 * 60);
+            scene.look();
+        }
+        scene.assert_says(ConditionType::LastBackupSucceeded, "Unknown", Reason::NothingRunYet);
     }
+}
+
+#[test]
+fn a_volume_that_something_uses_keeps_no_policy_from_its_backups_that_has_any() {
+    let spec = json!({ "target": { "s3": null, "persistentVolumeClaim": { "claimName": "nas" } },
+        "copies": [{ "persistentVolumeClaim": { "claimName": "disk" } }] });
+    let mut scene = scene(&spec);
+    for volume in ["nas", "disk"] {
+        scene.found.claims.insert(volume.into(), Some(claim("ReadWriteMany")));
+    }
+    scene.look();
+    scene.run("farm-backup", RunReason::Succeeded);
+    scene.look();
+    // As an operator has written it that did not know of copies.
+    scene.policy.status.as_mut().unwrap().copies.clear();
+    used(&mut scene, "disk", "ReadWriteMany", &[("n1", "shop-0")]);
+    scene.look();
+    scene.assert_says(ConditionType::Ready, "True", Reason::PolicyReady);
+    // Nor one of which a run is known that came to nothing.
+    let status = scene.policy.status.as_mut().unwrap();
+    (status.repository, status.last_successful_time) = (None, None);
+    status.last_backup.as_mut().unwrap().reason = RunReason::SourceUnavailable;
+    scene.look();
+    scene.assert_says(ConditionType::Ready, "True", Reason::PolicyReady);
 }
 
 #[test]
