@@ -64,7 +64,8 @@ pub(super) async fn act(context: &Context, facts: &Facts, plan: Plan) -> Result<
             context.scheduling.wake();
         }
     }
-    Ok(Done { outcome, again: plan.look_again })
+    let again = plan.look_again.into_iter().chain(facts.once_listed()).min();
+    Ok(Done { outcome, again })
 }
 
 /// The attempt a file on the device belongs to, as the Printer remembers it.

@@ -24,6 +24,8 @@ pub(super) struct Facts {
     job: Option<PrintJob>,
     last_start_job: Option<PrintJob>,
     shown_job_exists: bool,
+    /// Whether the job that is shown may be among what was not listed yet.
+    unlisted: bool,
     orphan: Option<PrintJob>,
     duplicate_of: Option<String>,
     deleted: Vec<String>,
@@ -34,6 +36,11 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// How soon to look again, where nothing could be judged because not everything was listed yet.
+    pub(super) fn once_listed(&self) -> Option<Duration> {
+        self.unlisted.then_some(self.timing.poll_period)
+    }
+
     /// As the rules take it.
     pub(super) fn observed(&self) -> Observed<'_> {
         Observed {
@@ -95,7 +102,7 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         let job = Key::new(&key.namespace, &last.job_name);
         session.attach(&Attempt { job, job_uid: last.job_uid.clone(), token }, true, None);
     }
-    let seen = session.as_ref().map(Session::seen);
+    let mut seen = session.as_ref().map(Session::seen);
     let link = match &seen {
         Some(seen) => seen.link.clone(),
         // A kind that a later version of the API names.
@@ -115,13 +122,19 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         j.metadata.namespace.as_deref() == Some(&key.namespace)
             && j.metadata.uid.as_deref().is_some_and(|uid| token.is_of_job(uid))
     };
-    // As long as not everything was listed it may be there: a distrust that only a person ends is not written on that.
+    let is_of_a_job = |token: &Token| {
+        [&job, &last_start_job].into_iter().flatten().any(|j| is_shown(j, token))
+            || context.job_index.find(|j| is_shown(j, token)).is_some()
+    };
+    let shown_job_exists = shown_token.as_ref().is_some_and(is_of_a_job);
+    // Its job may be among what was not listed yet. Until that is known nothing is judged: neither is a printer distrusted for
+    // it, which only a person ends, nor is a print of another cluster taken for accounted.
     let is_whole = context.job_index.is_whole() && context.printer_index.is_whole();
-    let shown_job_exists = shown_token.is_some_and(|token| {
-        !is_whole
-            || [&job, &last_start_job].into_iter().flatten().any(|j| is_shown(j, &token))
-            || context.job_index.find(|j| is_shown(j, &token)).is_some()
-    });
+    let unlisted = shown_token.is_some() && !shown_job_exists && !is_whole;
+    let link = if unlisted { Link::Connecting } else { link };
+    if unlisted && let Some(seen) = &mut seen {
+        seen.link = Link::Connecting;
+    }
     let deleted = seen.as_ref().map(|s| s.deleted_now.clone()).unwrap_or_default();
     let orphan = orphan(context, &printer).await?;
     Ok(Some(Facts {
@@ -131,6 +144,7 @@ pub(super) async fn observe(context: &Context, key: &Key) -> Result<Option<Facts
         job,
         last_start_job,
         shown_job_exists,
+        unlisted,
         orphan,
         duplicate_of,
         deleted,
