@@ -62,13 +62,39 @@ fn no_repository_is_made_beside_the_data_of_others() {
     pod.write("models/a", "one");
     pod.configuration["copies"] = json!([{"persistentVolumeClaim": {"claimName": "second"}}]);
     std::fs::create_dir_all(pod.path("copies/0")).unwrap();
-    // As a new file system has it, and an init that was ended before it was done.
+    // As a new file system has it, and an init of restic that was ended before its configuration was written.
+    pod.by_hand(&["init"]);
+    std::fs::remove_file(pod.path("target/config")).unwrap();
     std::fs::create_dir(pod.path("target/lost+found")).unwrap();
-    for folder in ["data/00", "keys", "snapshots"] {
-        std::fs::create_dir_all(pod.path("target").join(folder)).unwrap();
+    let before = hashes(&pod.path("target"));
+    let told = pod.fail(&["backup"], RunReason::InvalidConfiguration);
+    assert!(told.contains("begun at pvc:disk and not finished") && told.contains("empty the folder"), "{told}");
+    assert_eq!(hashes(&pod.path("target")), before, "something was written");
+    // Before its key was.
+    for key in support::walk(&pod.path("target/keys")) {
+        std::fs::remove_file(key).unwrap();
     }
-    for (place, reason) in [("target", RunReason::InvalidConfiguration), ("copies/0", RunReason::CopyFailed)] {
-        for live in ["orders.db", "data/orders.db"] {
+    // What cannot be looked into is not empty.
+    let index = |mode| std::fs::set_permissions(pod.path("target/index"), PermissionsExt::from_mode(mode)).unwrap();
+    index(0o000);
+    let told = as_nobody(&pod, &["backup"]);
+    assert_eq!(told.report.reason, RunReason::Failed, "{told:#?}");
+    assert!(told.report.message.contains("cannot look into"), "{told:#?}");
+    index(0o700);
+    let of_target = [
+        "orders.db",
+        "data/orders.db",
+        "data/00/rows",
+        "index/orders",
+        "keys/private.pem",
+        "locks/door",
+        "snapshots/a",
+    ];
+    for (place, reason, all) in [
+        ("target", RunReason::InvalidConfiguration, &of_target[..]),
+        ("copies/0", RunReason::CopyFailed, &["data", "data/orders.db"]),
+    ] {
+        for live in all {
             let live = pod.path(place).join(live);
             std::fs::create_dir_all(live.parent().unwrap()).unwrap();
             std::fs::write(&live, "rows").unwrap();

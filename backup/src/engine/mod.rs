@@ -98,6 +98,14 @@ pub enum EngineError {
         /// One of the things that are there.
         found: String,
     },
+    /// A repository was begun there, and whoever did was ended before it was one.
+    #[error(
+        "a repository was begun at {location} and not finished, and nothing is stored in it: empty the folder, and the next backup makes one"
+    )]
+    Begun {
+        /// Where.
+        location: String,
+    },
     /// Files could not be read, or the command that makes the data failed.
     #[error("{0}")]
     Source(String),
@@ -121,7 +129,7 @@ impl EngineError {
             Self::NotFound { .. } => RunReason::TargetNotFound,
             Self::Full { .. } => RunReason::TargetFull,
             Self::Damaged { .. } => RunReason::RepositoryDamaged,
-            Self::Occupied { .. } => RunReason::InvalidConfiguration,
+            Self::Occupied { .. } | Self::Begun { .. } => RunReason::InvalidConfiguration,
             Self::Source(_) => RunReason::SourceUnavailable,
             Self::Interrupted => RunReason::Interrupted,
             Self::Other(_) => RunReason::Failed,

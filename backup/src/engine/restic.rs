@@ -24,6 +24,7 @@ use crate::stop::Stop;
 
 mod answers;
 mod commands;
+mod ground;
 mod locks;
 
 use answers::Said;

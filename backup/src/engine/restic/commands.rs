@@ -7,12 +7,10 @@ use std::path::Path;
 
 use printernizer_crds::backup_policy::Retention;
 
-use super::super::location::Location;
 use super::super::{Data, Engine, EngineError, Entry, Marks, Restored, Sample, Snapshot, Stored, bucket};
 use super::answers::{self, Identified};
-use super::{Call, Restic};
+use super::{Call, Restic, ground};
 use crate::child::{Input, Output};
-use crate::source::tree::LOST_AND_FOUND;
 
 impl Engine for Restic {
     fn location(&self) -> String {
@@ -42,8 +40,8 @@ impl Engine for Restic {
     }
 
     async fn create(&self, like: Option<&Self>) -> Result<String, EngineError> {
-        if let Some(found) = self.location.folder.as_ref().and_then(|_| in_the_way(&self.location)) {
-            return Err(EngineError::Occupied { location: self.location(), found });
+        if let Some(folder) = self.location.address.strip_prefix("local:") {
+            ground::look(Path::new(folder), &self.location())?;
         }
         let mut call = Call::new(["init"]);
         if like.is_some() {
@@ -239,26 +237,6 @@ impl Engine for Restic {
         }
         Ok(())
     }
-}
-
-/// What is in the folder where a repository is to be made, and is not left of making one: nothing is put beside the data of others.
-fn in_the_way(location: &Location) -> Option<String> {
-    /// What restic makes first in a repository.
-    const EMPTY_FOLDERS: [&str; 5] = ["data", "index", "keys", "locks", "snapshots"];
-    let folder = Path::new(location.address.strip_prefix("local:")?);
-    let names = |folder: &Path| -> Vec<String> {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-    };
-    let mut all = names(folder);
-    all.retain(|name| name != LOST_AND_FOUND);
-    // A repository's folders without data and without snapshots are what an init leaves that was ended before it was done.
-    let is_of_init = all.iter().all(|name| EMPTY_FOLDERS.contains(&name.as_str()))
-        && names(&folder.join("snapshots")).is_empty()
-        && names(&folder.join("data"))
-            .iter()
-            .all(|name| name.len() == 2 && names(&folder.join("data").join(name)).is_empty());
-    if is_of_init { None } else { all.into_iter().min() }
 }
 
 /// The command line that starts the program without the repository's secrets, which restic's children would inherit: this
