@@ -2,19 +2,18 @@
 //! same. What was not proven is not claimed: a backup that was never read back is not verified, and what was proven long ago
 //! is proven no longer.
 
-use std::fmt::Write as _;
+mod wrong;
 
 use ConditionStatus::{False, True, Unknown};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use printernizer_crds::backup_policy::{BackupPolicyStatus, ReadingStatus, Role, RunReason, RunStatus};
-use printernizer_crds::conditions::{SetAt, cut};
+use printernizer_crds::backup_policy::{BackupPolicyStatus, Role, RunReason, RunStatus};
+use printernizer_crds::conditions::SetAt;
 use printernizer_crds::{BackupPolicy, ConditionStatus, ConditionType, Conditions as _, Reason};
 
 use super::cron::Cron;
 use super::damage::{Kept, keeps_points};
-use super::names::cron_job_name;
 use super::problem::Problem;
 use super::schedule::Schedules;
 use crate::print_job::status::words;
@@ -337,83 +336,6 @@ impl Teller<'_> {
             _ => format!("{} restored the newest recovery point and found all of it, {when}", last.job_name),
         };
         (True, Reason::RunSucceeded, text)
-    }
-
-    /// What is said where a run found no recovery point because none had been made: nothing is wrong with what is not there yet,
-    /// nor when it is there later. A run that found none where some had been was the loss, or came after it.
-    fn nothing_yet(&self, run: &RunStatus) -> Option<Says> {
-        if run.reason != RunReason::NoRecoveryPoint {
-            return None;
-        }
-        let Some(loss) = &self.status.last_loss else {
-            let text = format!("there was no recovery point yet for {}", run.job_name);
-            return Some((Unknown, Reason::NothingRunYet, text));
-        };
-        (loss.end_time.0 > run.end_time.0).then(|| self.lost(loss, "nothing was verified yet"))
-    }
-
-    /// What is said of what was so before recovery points were found gone.
-    fn lost(&self, loss: &RunStatus, before: &str) -> Says {
-        let found = format!("{} found: {}", loss.job_name, loss.message);
-        if self.status.last_successful_time.as_ref().is_some_and(|made| made.0 > loss.end_time.0) {
-            (Unknown, Reason::NothingRunYet, format!("{before}; since then {found}"))
-        } else {
-            (False, reason_of(loss.reason), found)
-        }
-    }
-
-    /// What was found wrong and not proven right since, and what ends that; unless the last run of the role has found something
-    /// else that is.
-    fn known_wrong(&self, role: Role, last: Option<&RunStatus>) -> Option<Says> {
-        let status = self.status;
-        let damage = status.last_damage.as_ref();
-        let run = if role == Role::Check {
-            damage?
-        } else {
-            // A drill that was good after the damage was seen has restored the newest point in spite of it, and older points
-            // that a good run saw broken are not the newest.
-            let since = |run: &&RunStatus| {
-                run.reason == RunReason::RepositoryDamaged && last.is_none_or(|last| run.end_time.0 >= last.end_time.0)
-            };
-            status.last_difference.as_ref().or(damage.filter(since))?
-        };
-        if last.is_some_and(|last| {
-            last.end_time.0 > run.end_time.0 && is_verdict(last.reason) && last.reason != run.reason
-        }) {
-            return None;
-        }
-        let metadata = &self.seen.policy.metadata;
-        let policy = metadata.name.as_deref().unwrap_or_default();
-        let namespace = metadata.namespace.as_deref().unwrap_or_default();
-        let (by, proof) = match run.reason {
-            RunReason::RestoreDiffers => (Role::RestoreDrill, "a later drill has restored all of it"),
-            _ => (Role::Check, "later checks, which read everything now, have found all of it whole"),
-        };
-        let how = match self.wanted(by) {
-            (_, true) => {
-                let cron_job = cron_job_name(policy, by, None);
-                // Each time another name: such Jobs stay.
-                format!("kubectl -n {namespace} create job {cron_job}-$(date +%s) --from=cronjob/{cron_job}")
-            }
-            (field, false) => format!("set {field}"),
-        };
-        let (reason, ended) = match run.reason {
-            RunReason::RestoreDiffers | RunReason::RepositoryDamaged => (reason_of(run.reason), "failed"),
-            _ => (Reason::RepositoryDamaged, "saw recovery points that are no longer whole"),
-        };
-        // So that a long one leaves room for what is to be done.
-        let mut text = format!("{} {ended}: {}. ", run.job_name, cut(&run.message, 480));
-        if by == Role::Check {
-            if let Some(ReadingStatus { done, of, .. }) = &status.reading {
-                let _ = write!(text, "Since then {done} of {of} parts of the data were read and are whole. ");
-            }
-            let last = status.last_check.as_ref().filter(|last| last.end_time.0 > run.end_time.0);
-            if let Some(last) = last.filter(|last| last.reason != RunReason::Succeeded) {
-                let _ = write!(text, "The last look, {}, failed: {}. ", last.job_name, cut(&last.message, 160));
-            }
-        }
-        let _ = write!(text, "Nothing is pruned until {proof}; when it is mended: {how}");
-        Some((False, reason, text))
     }
 
     /// The field that wants runs of this role, and whether it is set.

@@ -285,6 +285,31 @@ fn a_long_tale_of_damage_leaves_room_for_what_is_to_be_done() {
 }
 
 #[test]
+fn what_is_to_be_done_comes_whole_with_the_longest_names() {
+    let mut scene = drilled();
+    (scene.cron_jobs, scene.policy.status) = (Vec::new(), None);
+    scene.policy.metadata.name = Some("p".repeat(52));
+    scene.policy.metadata.namespace = Some("n".repeat(63));
+    scene.look();
+    let check = scene.status().cron_jobs.into_iter().find(|c| c.role == Role::Check).unwrap().name;
+    assert_eq!(check.len(), 52);
+    for (end, more) in [
+        (RepositoryDamaged, json!({ "message": "ä".repeat(512) })),
+        (Succeeded, json!({ "readBefore": 0, "reading": { "done": 128, "of": 256 } })),
+        (TargetUnreachable, json!({ "message": "ö".repeat(512) })),
+    ] {
+        scene.run_that_says(&check, end, &more);
+        scene.look();
+        scene.pass(1);
+    }
+    for condition in [IntegrityVerified, RestoreVerified] {
+        let text = scene.assert_says(condition, "False", Reason::RepositoryDamaged);
+        assert!(text.ends_with(&format!("create job {check}-$(date +%s) --from=cronjob/{check}")), "{text}");
+        assert!(text.contains("ää") && text.contains("öö") && text.contains("128 of 256 parts"), "{text}");
+    }
+}
+
+#[test]
 fn a_prune_that_runs_by_itself_is_ended_when_damage_is_found_and_one_a_person_began_is_not() {
     for (annotation, is_ended) in [("anything", true), ("cronjob.kubernetes.io/instantiate", false)] {
         let mut scene = drilled();
