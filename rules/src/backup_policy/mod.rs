@@ -76,7 +76,8 @@ pub enum Effect {
     CreateJob(Box<Job>),
     /// Replace the status.
     WriteStatus(Box<BackupPolicyStatus>),
-    /// Delete a CronJob that is wanted no more and has no Job that runs.
+    /// Delete a CronJob, and with it its Jobs: one that is wanted no more and has no Job that runs; one whose Job waits in vain for a
+    /// node; and one whose prune runs while every recovery point is to be kept. The last two are made anew.
     DeleteCronJob(Box<CronJob>),
 }
 
