@@ -103,6 +103,7 @@ fn lists_of_things_with_a_key_are_maps() {
             "BackupPolicy.spec.sources.objects.kinds set",
             "BackupPolicy.spec.sources.persistentVolumeClaims map claimName",
             "BackupPolicy.status.conditions map type",
+            "BackupPolicy.status.copies map location",
             "BackupPolicy.status.countedJobs set",
             "BackupPolicy.status.cronJobs map name",
         ]

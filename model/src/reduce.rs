@@ -324,8 +324,11 @@ mod tests {
         for w in &all {
             let mut tidy = w.clone();
             reduced.tidy(&mut tidy);
-            // A farm that is over may be so a moment earlier: no pass is under way that would change nothing any more.
-            assert!(some.contains(&tidy) || Farm::is_over(&tidy), "not reached: {tidy:#?}");
+            // A farm that is over may be so a moment earlier: no pass is under way that would change nothing any more, or only
+            // a printer, which nothing is started on any more.
+            let mut rest = tidy.clone();
+            rest.operator.passes.retain(|pass| !matches!(pass.about, About::Printer(_)));
+            assert!(some.contains(&tidy) || Farm::is_over(&rest), "not reached: {tidy:#?}");
         }
     }
 
