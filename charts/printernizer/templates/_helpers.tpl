@@ -175,7 +175,7 @@ subjects:
   resources: [persistentvolumeclaims]
   verbs: [get]
 # Whoever makes pods can give them whatever is in their namespace. CronJobs are applied, suspended, and deleted when their
-# schedule is gone from the policy, or a Job of theirs waits in vain for a node.
+# schedule is gone from the policy, a Job of theirs waits in vain for a node, or a prune is to be ended.
 - apiGroups: [batch]
   resources: [cronjobs]
   verbs: [create, patch, delete]
