@@ -133,6 +133,9 @@ async fn a_print_the_machine_forgot_in_a_power_cut_is_asked_about() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_nobody_saw_is_asked_about() {
     let mut shop = printing("unseen").await;
+    // Its number is what the next operator knows it by; the Printer has it a moment after the job says that it prints.
+    let remembers = |s: &printernizer_crds::PrinterStatus| s.bed.as_ref().is_some_and(|bed| bed.print_in_progress);
+    shop.printer("prusa-1", "remembers the print", remembers).await;
     shop.close_operator().await;
     shop.finish_prints();
     shop.machine_shows("prusa-1", "the end", |m| m.link_state.as_deref() == Some("FINISHED")).await;
