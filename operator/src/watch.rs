@@ -23,6 +23,29 @@ use crate::telemetry::{Gate, Heartbeat};
 
 pub use index::{Index, Mark};
 
+/// A kind that can be watched: one whose objects are in namespaces.
+pub trait Watched:
+    Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+    + Clone
+    + std::fmt::Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Watched for K where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// What a watch tells about itself.
 pub struct Signs {
     /// Open once everything was listed, in all namespaces.
@@ -40,7 +63,7 @@ const REPEAT: Duration = Duration::from_secs(60);
 
 /// Keeps an index of the selected objects of all namespaces this process works in up to date until cancelled, and tells
 /// about every one that appears, changes or goes. Each namespace is listed and watched by itself.
-pub async fn follow<K>(
+pub async fn follow<K: Watched>(
     client: Client,
     scope: Scope,
     selected: watcher::Config,
@@ -48,15 +71,7 @@ pub async fn follow<K>(
     Signs { ready, heartbeat, errors }: Signs,
     cancel: CancellationToken,
     tell: impl Fn(&Key, Option<&Arc<K>>, Option<&Arc<K>>) + Send,
-) where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
+) {
     let config = selected.timeout(WATCH_SECONDS).page_size(100);
     let mut parts: Vec<Part<'_, K>> = scope.parts().into_iter().map(|of| Part::new(of, &index)).collect();
     let streams = parts.iter().enumerate().map(|(at, part)| {

@@ -8,7 +8,6 @@ use kube::runtime::watcher;
 use kube::{Client, Resource};
 use printernizer_crds::{PrintJob, Printer};
 use printernizer_rules::printer::serial_claimed;
-use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Key, version};
@@ -18,7 +17,7 @@ use crate::scope::Scope;
 use crate::tasks::Tasks;
 use crate::telemetry::Health;
 use crate::telemetry::metrics::StatusKind;
-use crate::watch::{self, Index, Mark};
+use crate::watch::{self, Index, Mark, Watched};
 use crate::{backup_policy, printer};
 
 /// A task that has not been heard of for this long makes the process unhealthy.
@@ -103,21 +102,13 @@ impl Watching<'_> {
     }
 
     /// Watches the selected objects of a kind.
-    pub(crate) fn follow<K>(
+    pub(crate) fn follow<K: Watched>(
         &self,
         Named(task, gate, kind): Named,
         selected: watcher::Config,
         index: Arc<Index<K>>,
         tell: impl Fn(&Key, Option<&Arc<K>>, Option<&Arc<K>>) + Send + 'static,
-    ) where
-        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
-    {
+    ) {
         let signs = watch::Signs {
             ready: self.health.gate(gate),
             heartbeat: self.health.heartbeat(task, HEARTBEAT),

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Resource;
 use kube::runtime::watcher;
 use printernizer_crds::BackupPolicy;
 use printernizer_crds::backup_policy::POLICY_LABEL;
-use serde::de::DeserializeOwned;
 
 use crate::api::{Key, version};
 use crate::telemetry::metrics::StatusKind;
+use crate::watch::Watched;
 use crate::watching::{Named, Watching, tell};
 
 /// Begins all of them.
@@ -37,16 +36,7 @@ fn named(task: &'static str, gate: &'static str) -> Named {
 }
 
 /// Watches the objects of a kind that carry the label of policies, and wakes these.
-fn of_policies<K>(watching: &Watching<'_>, named: Named)
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
+fn of_policies<K: Watched>(watching: &Watching<'_>, named: Named) {
     let c = Arc::clone(watching.context);
     let labelled = watcher::Config::default().labels(POLICY_LABEL);
     watching.follow::<K>(named, labelled, Arc::default(), move |key, old, new| {
